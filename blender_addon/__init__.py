@@ -1,0 +1,1 @@
+"""Scumble for Blender."""

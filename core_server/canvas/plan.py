@@ -1,0 +1,70 @@
+"""The canvas plan: where a selection's context, mask and patch lie. (Placeholder types; the planner follows.)"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from core_server.canvas.geometry import Bounds, Extent
+
+
+class CanvasIntent(StrEnum):
+    """What the artist wants inside the selection; `scumble.v1.CanvasIntent` in lower case."""
+
+    AUTO = "auto"
+    FILL = "fill"
+    ADD_OBJECT = "add_object"
+    REMOVE_OBJECT = "remove_object"
+    EXPAND = "expand"
+    REFINE = "refine"
+
+
+class FillMode(StrEnum):
+    """What lies under the mask before denoising; `scumble.v1.FillMode` in lower case."""
+
+    AUTO = "auto"
+    BLUR = "blur"
+    NEUTRAL = "neutral"
+    BORDER = "border"
+    STRUCTURE = "structure"
+    NONE = "none"
+
+
+class SeamlessAxes(StrEnum):
+    """Axes along which an image tiles."""
+
+    NONE = "none"
+    X = "x"
+    Y = "y"
+    XY = "xy"
+
+
+class CanvasOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What the artist overrides; None is chosen by the planner. Unit: document px."""
+
+    intent: CanvasIntent = CanvasIntent.AUTO
+    fill: FillMode = FillMode.AUTO
+    exact_selection: bool = False
+    grow: int | None = None
+    feather: int | None = None
+    padding: int | None = None
+    seamless: SeamlessAxes = SeamlessAxes.NONE
+
+
+class CanvasPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """`scumble.v1.CanvasPlan`: selection within mask within context within document, all in document px."""
+
+    document: Extent
+    selection: Bounds
+    mask: Bounds
+    context: Bounds
+    model: Extent
+    grow: int
+    feather: int
+    blend: int
+    exact_selection: bool
+    fill: FillMode
+    intent: CanvasIntent
+    passes: int
+    seamless: SeamlessAxes

@@ -1,0 +1,62 @@
+"""Configuration: frozen values, passed down. Environment variables are read in `from_environment` and nowhere else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import platformdirs
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 47110
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a request may ask for. Every refusal names the limit."""
+
+    max_pixels: int = 4096 * 4096
+    """Largest picture, width x height."""
+    max_side: int = 16384
+    max_steps: int = 1000
+    max_count: int = 16
+    max_queued_jobs: int = 1000
+    max_message_bytes: int = 8 * MIB
+    max_upload_bytes: int = 1024 * MIB
+    max_prompt_chars: int = 8192
+    max_store_bytes: int = 20 * 1024 * MIB
+    """Bytes of images kept for finished jobs; the oldest go first."""
+    max_result_age_seconds: int = 30 * 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """Everything `scumble serve` can be told."""
+
+    data_dir: Path
+    host: str = DEFAULT_HOST
+    port: int = DEFAULT_PORT
+    """0 takes a free port."""
+    model: str = "default"
+    """A model id ("default", "tiny"), a diffusers folder, a Hub id in the local cache or a .safetensors file."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+    engine: str = "local"
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    runtime_factory: str = "core_server.pipelines.runtime:create_runtime"
+    """"module:function" called in the worker with (model, device, data_dir) to make its `Runtime`."""
+    limits: Limits = field(default_factory=Limits)
+
+
+def data_dir_from_environment(environment: Mapping[str, str] | None = None) -> Path:
+    """SCUMBLE_DATA_DIR, else the platform's own place for application data."""
+    chosen = (os.environ if environment is None else environment).get("SCUMBLE_DATA_DIR")
+    return (
+        Path(chosen).expanduser()
+        if chosen
+        else Path(platformdirs.user_data_dir("scumble", appauthor=False))
+    )

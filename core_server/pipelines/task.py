@@ -1,0 +1,96 @@
+"""What the worker process hosts, seen from outside: a runtime that turns requests into pictures. Free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+import numpy.typing as npt
+
+from core_server.canvas.geometry import Bounds, Extent
+from core_server.canvas.pixels import Pixels
+from core_server.canvas.plan import CanvasPlan
+from core_server.pipelines.request import Request
+
+
+@dataclass(frozen=True, slots=True)
+class StepProgress:
+    """One step done.
+
+    step of steps: over all variations of the job. stage: for people ("Loading model", "Painting", "Decoding").
+    preview: shape (height, width, 3), uint8 sRGB, at most 256 px a side; None when this step brings none.
+    """
+
+    step: int
+    steps: int
+    stage: str
+    preview: npt.NDArray[Any] | None = None
+
+
+StepCallback = Callable[[StepProgress], None]
+"""Called by the runtime after every step, on its thread. Raises `errors.TaskCancelled` to end the task there."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOutput:
+    """One picture of a result.
+
+    pixels: in the sample type and colour space of the input, uint8 sRGB where there was none.
+    bounds: document px; composite_mask: one channel, same size; both None where there is no document.
+    recipe: what was really done, JSON-able; repeating it repeats the picture. map_name: "" or a material map.
+    """
+
+    pixels: Pixels
+    seed: int
+    recipe: Mapping[str, Any]
+    bounds: Bounds | None = None
+    composite_mask: Pixels | None = None
+    plan: CanvasPlan | None = None
+    map_name: str = ""
+
+
+class ModelProfile(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model is and likes. Sizes in px. License: SPDX id or name."""
+
+    model_id: str
+    title: str
+    family: str
+    license: str
+    commercial_use: bool
+    size_bytes: int
+    min_extent: Extent
+    max_extent: Extent
+    multiple: int
+    num_inference_steps: int
+    guidance_scale: float
+    scheduler: str
+    schedulers: tuple[str, ...]
+    tasks: tuple[str, ...]
+    description: str
+
+
+class RuntimeInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """Where pictures are made. device: such as "cuda:0 (NVIDIA H100)" or "cpu". Memory in bytes, 0 if unknown."""
+
+    device: str
+    memory_bytes: int
+    free_bytes: int
+    default_model: str
+    models: tuple[ModelProfile, ...] = field(default_factory=tuple)
+
+
+class Runtime(Protocol):
+    """Owns the device. Made in the worker process by a factory named in the configuration; one thread calls it."""
+
+    def load(self, model: str) -> ModelProfile:
+        """Loads a model ("" = default) if it is not loaded yet. Errors: ModelNotFound, ModelLoadFailed, OutOfMemory."""
+
+    def info(self) -> RuntimeInfo:
+        """What there is now."""
+
+    def run(
+        self, request: Request, images: Mapping[str, Pixels], on_step: StepCallback
+    ) -> Sequence[TaskOutput]:
+        """Does one request. `images`: pixels by id. Errors: InvalidRequest, TaskFailed and what `on_step` raises."""

@@ -1,0 +1,1 @@
+"""Scumble for Photoshop: the companion panel and command line on photoshop-python-api."""

@@ -1,0 +1,1 @@
+"""Scumble's contract (`scumble.v1`) and its thin client (`scumble.client`)."""

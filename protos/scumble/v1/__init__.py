@@ -1,0 +1,1 @@
+"""The contract's generated code. Never edited; `python protos/build.py` writes it."""
