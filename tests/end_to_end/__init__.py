@@ -1,0 +1,1 @@
+"""The whole thing: real server processes, real pipelines, real clients."""

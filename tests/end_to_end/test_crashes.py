@@ -1,0 +1,71 @@
+"""What a crash may cost: never an accepted job."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import scumble.client
+from scumble.client import JobState, TextToImage
+from tests.real_server import RealServer, running_server, start_server
+
+SLOW = TextToImage(prompt="slate", width=64, height=64, num_inference_steps=600, seed=1)
+QUICK = TextToImage(prompt="slate", width=64, height=64, num_inference_steps=2, seed=1)
+
+
+def worker_of(server: RealServer) -> int:
+    """Process id of the worker, the gateway's child that is not a helper of multiprocessing."""
+    listing = subprocess.run(
+        ["ps", "-o", "pid=,args=", "--ppid", str(server.process.pid)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    [worker] = [line for line in listing if "spawn_main" in line]
+    return int(worker.split()[0])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="kill -9 and ps are POSIX")
+def test_worker_killed_twice_then_next_job_works(tmp_path: Path) -> None:
+    with (
+        running_server(tmp_path) as server,
+        scumble.client.connect(server.address, token=server.token) as client,
+    ):
+        job = client.submit(SLOW)
+        kills = 0
+        for event in job.watch():
+            if event.progress and event.progress.step and job.status().attempts == kills + 1 and kills < 2:
+                os.kill(worker_of(server), signal.SIGKILL)
+                kills += 1
+        assert kills == 2
+        with pytest.raises(scumble.client.WorkerCrashed):
+            job.result()
+        assert job.status().attempts == 2
+        [patch] = client.submit(QUICK).result(timeout=60)
+        assert patch.pixels.width == 64
+
+
+@pytest.mark.skipif(os.name == "nt", reason="kill -9 is POSIX")
+def test_gateway_killed_keeps_every_accepted_job(tmp_path: Path) -> None:
+    first = start_server(tmp_path)
+    with scumble.client.connect(first.address, token=first.token) as client:
+        slow = client.submit(SLOW)
+        waiting = [client.submit(QUICK, request_id=f"wish-{n}") for n in range(3)]
+        for event in slow.watch():
+            if event.progress and event.progress.step:
+                first.kill()
+                break
+    with (
+        running_server(tmp_path) as second,
+        scumble.client.connect(second.address, token=second.token) as client,
+    ):
+        client.job(slow.id).cancel()
+        patches = [client.job(job.id).result(timeout=60)[0] for job in waiting]
+        repeated = client.submit(QUICK, request_id="wish-0")
+        assert repeated.id == waiting[0].id
+        assert client.job(slow.id).status().state in (JobState.CANCELLED, JobState.QUEUED)
+    assert len({patch.pixels.tobytes() for patch in patches}) == 1

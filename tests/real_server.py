@@ -1,0 +1,73 @@
+"""A real Scumble server in a process of its own, for tests that need the whole thing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+START_SECONDS = 60
+
+
+@dataclass
+class RealServer:
+    """A running `scumble serve`. address: host:port."""
+
+    process: subprocess.Popen[bytes]
+    data_dir: Path
+    address: str
+    token: str
+
+    def kill(self) -> None:
+        """kill -9, as a crash would."""
+        self.process.kill()
+        self.process.wait(timeout=30)
+
+    def stop(self) -> int:
+        """Asks it to stop, as Ctrl-C does; returns its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=30)
+
+
+def start_server(data_dir: Path, *arguments: str, model: str = "tiny") -> RealServer:
+    """Starts a server on a free port and waits until it answers where it listens."""
+    announcement = data_dir / "server.json"
+    announcement.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "core_server", "serve", "--port", "0", "--model", model]
+    data_dir.mkdir(parents=True, exist_ok=True)
+    log = (data_dir / "server.out").open("ab")
+    process = subprocess.Popen(
+        [*command, "--data-dir", str(data_dir), *arguments],
+        stdout=log,
+        stderr=log,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+    deadline = time.monotonic() + START_SECONDS
+    while not announcement.is_file():
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            raise AssertionError(f"the server did not start:\n{(data_dir / 'server.out').read_text()}")
+        time.sleep(0.02)
+    address = json.loads(announcement.read_text())["address"]
+    return RealServer(process, data_dir, address, (data_dir / "token").read_text().strip())
+
+
+@contextmanager
+def running_server(data_dir: Path, *arguments: str, model: str = "tiny") -> Iterator[RealServer]:
+    """A server for the length of a block; stopped cleanly afterwards, or killed if it does not stop."""
+    server = start_server(data_dir, *arguments, model=model)
+    try:
+        yield server
+    finally:
+        try:
+            server.stop()
+        except subprocess.TimeoutExpired:
+            server.kill()
