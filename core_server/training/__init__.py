@@ -1,0 +1,1 @@
+"""Training of the embedded default model and of artists' own adapters."""
