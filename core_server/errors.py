@@ -2,6 +2,7 @@
 
 ScumbleServerError                reason, metadata; the message is a sentence an artist can act on
 ├── InvalidRequest                a field is missing or outside what is allowed; nothing was changed
+├── Unauthenticated               no token, or a wrong one
 ├── NotFound
 │   ├── JobNotFound
 │   ├── ImageNotFound
@@ -48,6 +49,12 @@ class InvalidRequest(ScumbleServerError):
         super().__init__(message, field=field, allowed=allowed)
         self.field = field
         self.allowed = allowed
+
+
+class Unauthenticated(ScumbleServerError):
+    """The call carries no token, or a wrong one."""
+
+    reason = "UNAUTHENTICATED"
 
 
 class NotFound(ScumbleServerError):

@@ -1,0 +1,150 @@
+"""What every call has around it: errors become a status, and streams end when the server stops."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Never
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError
+
+from core_server.errors import InvalidRequest, ScumbleServerError, Unavailable
+from core_server.rpc.status import INTERNAL_SENTENCE, abort_with
+
+logger = logging.getLogger(__name__)
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Undecodable:
+    """Stands for bytes that are no message of the method's type; they are refused where errors get their status."""
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Turns what a servicer raises into the call's status, and ends streams for a shutdown.
+
+    Errors of our tree keep their sentence. Anything else is a mistake of ours: it is logged with its traceback and
+    the caller gets one plain sentence, never a stack.
+    """
+
+    def __init__(self) -> None:
+        self._streams: set[asyncio.Task[Any]] = set()
+        self._stopping = False
+
+    def end_streams(self) -> None:
+        """Ends open streams of responses with UNAVAILABLE, so that their readers reconnect to the next server."""
+        self._stopping = True
+        for stream in self._streams:
+            stream.cancel()
+
+    async def intercept_service(
+        self,
+        continuation: Callable[
+            [grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]
+        ],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Wraps the method's handler; None stands for an unknown method and stays None."""
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return handler
+        method = str(handler_call_details.method)
+        match handler.request_streaming, handler.response_streaming:
+            case False, False:
+                make, inner = grpc.unary_unary_rpc_method_handler, handler.unary_unary
+            case True, False:
+                make, inner = grpc.stream_unary_rpc_method_handler, handler.stream_unary
+            case False, True:
+                make, inner = grpc.unary_stream_rpc_method_handler, handler.unary_stream
+            case _:
+                make, inner = grpc.stream_stream_rpc_method_handler, handler.stream_stream
+        assert inner is not None
+        wrap = self._streaming if handler.response_streaming else self._single
+        return make(
+            wrap(method, inner), _lenient(handler.request_deserializer), handler.response_serializer
+        )
+
+    def _single(self, method: str, inner: Callable[..., Any]) -> Callable[..., Any]:
+        async def call(request: Any, context: Context) -> Any:
+            try:
+                return await inner(_decoded(request), context)
+            except Exception as error:  # noqa: BLE001 - the one place where everything ends
+                await _fail(method, context, error)
+
+        return call
+
+    def _streaming(self, method: str, inner: Callable[..., Any]) -> Callable[..., Any]:
+        async def call(request: Any, context: Context) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            self._streams.add(task)
+            try:
+                responses = inner(_decoded(request), context)
+                if isinstance(responses, AsyncIterator):
+                    async for response in responses:
+                        await context.write(response)
+                else:  # the servicer writes to the context itself, as health's does
+                    await responses
+            except asyncio.CancelledError:
+                if not self._stopping:
+                    raise
+                await abort_with(
+                    context, Unavailable("The server is stopping. Connect again in a moment.")
+                )
+            except Exception as error:  # noqa: BLE001 - as above
+                await _fail(method, context, error)
+            finally:
+                self._streams.discard(task)
+
+        return call
+
+
+async def _fail(method: str, context: Context, error: Exception) -> Never:
+    if isinstance(error, grpc.aio.AbortError):  # has its status already
+        raise error
+    if not isinstance(error, ScumbleServerError):
+        logger.error("%s failed by a mistake of ours", method, exc_info=error)
+        error = ScumbleServerError(INTERNAL_SENTENCE)
+    else:
+        logger.debug("%s: %s: %s", method, error.reason, error.message)
+    await abort_with(context, error)
+
+
+def _lenient(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
+    """A deserializer that lets the call go on: one that raises would end it as UNKNOWN, with Python's own text."""
+    if deserialize is None:
+        return None
+
+    def decode(data: bytes) -> Any:
+        try:
+            return deserialize(data)
+        except DecodeError:
+            return _Undecodable()
+
+    return decode
+
+
+def _decoded(request: Any) -> Any:
+    """`request`, a message or an iterator of messages, without undecodable ones."""
+    if isinstance(request, AsyncIterator):
+        return _decoded_stream(request)
+    return _checked(request)
+
+
+async def _decoded_stream(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        yield _checked(request)
+
+
+def _checked(request: Any) -> Any:
+    if isinstance(request, _Undecodable):
+        raise InvalidRequest(
+            "",
+            "The request's bytes are no message of this method's type. Client and server must speak scumble.v1.",
+        )
+    return request
