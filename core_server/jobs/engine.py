@@ -40,6 +40,12 @@ class Engine(Protocol):
     async def start(self) -> None:
         """Returns at once; the runtime loads behind it."""
 
+    async def wait_ready(self) -> None:
+        """Returns when a run would start at once. An engine that had given up tries to start once more.
+
+        Errors: the reason why it cannot be started (TaskFailed), Unavailable when it is being stopped.
+        """
+
     async def run(
         self,
         job_id: str,

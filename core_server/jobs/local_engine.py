@@ -1,0 +1,333 @@
+"""The engine of one machine: one worker process, restarted when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from multiprocessing.shared_memory import SharedMemory
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from core_server.canvas.pixels import Pixels
+from core_server.config import ServerConfig
+from core_server.errors import ScumbleServerError, TaskCancelled, Unavailable, WorkerCrashed
+from core_server.jobs import messages, segments
+from core_server.jobs.engine import EngineState, EngineStatus
+from core_server.jobs.worker_process import WorkerProcess
+from core_server.pipelines.request import Request
+from core_server.pipelines.task import RuntimeInfo, StepProgress, TaskOutput
+
+log = logging.getLogger(__name__)
+
+_MAX_START_FAILURES = 3
+_FIRST_PAUSE_SECONDS = 0.5
+
+
+class _Running:
+    """The request on the worker. `ended` is settled exactly once, by whatever comes first."""
+
+    def __init__(self, job_id: str, on_step: Callable[[StepProgress], None]) -> None:
+        self.job_id = job_id
+        self.on_step = on_step
+        self.ended: asyncio.Future[Sequence[TaskOutput]] = (
+            asyncio.get_running_loop().create_future()
+        )
+        self.sent = False
+        self.output: SharedMemory | None = None
+
+    def fail(self, error: ScumbleServerError) -> None:
+        if not self.ended.done():
+            self.ended.set_exception(error)
+
+
+class LocalEngine:
+    """Implements `engine.Engine`. All methods are called on the event loop that called `start`.
+
+    cancel_grace_seconds: a worker that has not reached its next step so long after `cancel` is killed.
+    """
+
+    def __init__(self, config: ServerConfig, *, cancel_grace_seconds: float = 60.0) -> None:
+        self._config = config
+        self._cancel_grace_seconds = cancel_grace_seconds
+        self._segments = segments.Segments(config.data_dir)
+        self._status = EngineStatus(EngineState.STARTING, "The worker is starting.")
+        self._changed = asyncio.Event()
+        self._try_again = asyncio.Event()
+        self._start_error: ScumbleServerError = WorkerCrashed("The worker could not be started.")
+        self._worker: WorkerProcess | None = None
+        self._running: _Running | None = None
+        self._loads: deque[asyncio.Future[None]] = deque()
+        self._supervisor: asyncio.Task[None] | None = None
+        self._chores: set[asyncio.Task[None]] = set()
+        self._stopping = False
+
+    @property
+    def status(self) -> EngineStatus:
+        """Where the worker stands and what it has told about its device."""
+        return self._status
+
+    @property
+    def worker_pid(self) -> int | None:
+        """Of the worker process, for logs and tests."""
+        return self._worker.pid if self._worker else None
+
+    async def start(self) -> None:
+        """Returns at once; the worker starts behind it."""
+        self._segments.sweep()
+        self._supervisor = asyncio.create_task(self._supervise(), name="supervise worker")
+
+    async def stop(self) -> None:
+        """Ends the worker; a running request raises WorkerCrashed."""
+        self._stopping = True
+        self._try_again.set()
+        if self._worker is not None:
+            await self._worker.close()
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._supervisor
+        self._set_status(EngineState.FAILED, "The worker was stopped.")
+
+    async def wait_ready(self) -> None:
+        """See `Engine.wait_ready`."""
+        if self._status.state is EngineState.FAILED and not self._stopping:
+            self._set_status(EngineState.RESTARTING, "The worker is being started once more.")
+            self._try_again.set()
+        while self._status.state is not EngineState.READY:
+            if self._stopping:
+                raise Unavailable("The server is stopping; try again when it is back.")
+            if self._status.state is EngineState.FAILED:
+                raise self._start_error
+            await self._changed.wait()
+
+    async def run(
+        self,
+        job_id: str,
+        request: Request,
+        images: Mapping[str, Pixels],
+        on_step: Callable[[StepProgress], None],
+    ) -> Sequence[TaskOutput]:
+        """See `Engine.run`. Every pixel is copied twice: into the shared segment and out of it."""
+        if self._running is not None:
+            raise RuntimeError("the local engine runs one request at a time")
+        running = self._running = _Running(job_id, on_step)
+        segment: SharedMemory | None = None
+        try:
+            await self._ready_or_ended(running)
+            placed: dict[str, messages.PlacedPixels] = {}
+            if images:
+                segment, placed = await asyncio.to_thread(self._pack, images)
+            if not running.ended.done() and self._worker is not None:
+                running.sent = True
+                self._worker.send(
+                    messages.Run(
+                        job_id=job_id,
+                        request=request,
+                        segment=segment.name if segment else "",
+                        images=placed,
+                    )
+                )
+            return await running.ended
+        finally:
+            self._running = None
+            for used in (segment, running.output):
+                if used is not None:
+                    segments.release(used)
+
+    def cancel(self, job_id: str) -> None:
+        """See `Engine.cancel`."""
+        running = self._running
+        if running is None or running.job_id != job_id or running.ended.done():
+            return
+        if not running.sent or self._worker is None:
+            running.fail(TaskCancelled())
+            return
+        self._worker.send(messages.Cancel(job_id=job_id))
+        self._do(self._kill_if_deaf(running, self._worker))
+
+    async def load(self, model: str) -> None:
+        """Loads a model before it is needed. Errors: ModelNotFound, ModelLoadFailed, OutOfMemory, WorkerCrashed."""
+        await self.wait_ready()
+        assert self._worker is not None
+        loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loads.append(loaded)
+        self._worker.send(messages.Load(model=model))
+        await loaded
+
+    # --- one life of the worker after the other
+
+    async def _supervise(self) -> None:
+        failures = 0
+        while not self._stopping:
+            worker = self._worker = WorkerProcess(self._config, self._on_message)
+            told = self._start_error
+            try:
+                await worker.start()
+                how = await asyncio.shield(worker.exited)
+            except OSError as error:
+                how = f"the worker process could not be made ({error})"
+            self._worker = None
+            was_ready = self._status.state is EngineState.READY
+            self._give_up_tasks(how)
+            if self._stopping:
+                return
+            log.warning("%s", how)
+            if was_ready:
+                failures = 0
+                self._set_status(EngineState.RESTARTING, f"Restarting, because {how}.")
+                continue
+            failures += 1
+            if self._start_error is told:
+                # It said nothing: the process died on the way.
+                if failures < _MAX_START_FAILURES:
+                    self._set_status(EngineState.RESTARTING, f"Trying again, because {how}.")
+                    await asyncio.sleep(_FIRST_PAUSE_SECONDS * 2 ** (failures - 1))
+                    continue
+                self._start_error = WorkerCrashed(
+                    f"The worker could not be started {failures} times in a row: {how}. "
+                    "The server's log and `scumble doctor` have more."
+                )
+            self._try_again.clear()
+            self._set_status(EngineState.FAILED, self._start_error.message)
+            await self._try_again.wait()
+            failures = _MAX_START_FAILURES - 1
+
+    def _give_up_tasks(self, how: str) -> None:
+        error = WorkerCrashed(f"The job's work was lost, because {how}.")
+        if self._running is not None and self._running.sent:
+            self._running.fail(error)
+        while self._loads:
+            load = self._loads.popleft()
+            if not load.done():
+                load.set_exception(error)
+
+    async def _ready_or_ended(self, running: _Running) -> None:
+        """Waits for the worker, or for a cancellation before that."""
+        ready = asyncio.ensure_future(self.wait_ready())
+        either: set[asyncio.Future[Any]] = {ready, running.ended}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if running.ended.done():
+            ready.cancel()
+        else:
+            await ready
+
+    async def _kill_if_deaf(self, running: _Running, worker: WorkerProcess) -> None:
+        await asyncio.wait({running.ended}, timeout=self._cancel_grace_seconds)
+        if not running.ended.done():
+            running.fail(TaskCancelled())
+            worker.kill()
+
+    # --- what the worker says
+
+    def _on_message(self, message: messages.FromWorker) -> None:
+        match message:
+            case messages.Ready():
+                self._set_status(EngineState.READY, message.message, message.info)
+            case messages.StartFailed():
+                self._start_error = messages.error_of(message.failure)
+            case messages.Loaded():
+                self._on_loaded(message)
+            case _:
+                running = self._running
+                if running is not None and running.job_id == message.job_id:
+                    self._on_task_message(running, message)
+
+    def _on_loaded(self, message: messages.Loaded) -> None:
+        self._set_info(message.info)
+        loaded = self._loads.popleft()
+        if loaded.done():
+            return
+        if message.failure is None:
+            loaded.set_result(None)
+        else:
+            loaded.set_exception(messages.error_of(message.failure))
+
+    def _on_task_message(
+        self,
+        running: _Running,
+        message: messages.Step | messages.Need | messages.Done | messages.Failed,
+    ) -> None:
+        match message:
+            case messages.Step():
+                if not running.ended.done():
+                    running.on_step(_progress(message))
+            case messages.Need():
+                self._do(self._grant(running, message.size))
+            case messages.Done():
+                self._set_info(message.info)
+                self._do(self._collect(running, message))
+            case messages.Failed():
+                self._set_info(message.info)
+                running.fail(messages.error_of(message.failure))
+
+    async def _grant(self, running: _Running, size: int) -> None:
+        if self._worker is None:
+            return
+        try:
+            running.output = self._segments.for_output(size)
+        except ScumbleServerError as error:
+            self._worker.send(messages.Grant(segment="", refusal=error.message))
+        else:
+            self._worker.send(messages.Grant(segment=running.output.name))
+
+    async def _collect(self, running: _Running, done: messages.Done) -> None:
+        segment = running.output
+        if segment is None:
+            running.fail(WorkerCrashed("The worker delivered pictures it had no room for."))
+            return
+        running.sent = False  # the outputs are safe: the worker may die now
+        outputs = await asyncio.to_thread(
+            lambda: [_output(segment, placed) for placed in done.outputs]
+        )
+        if not running.ended.done():
+            running.ended.set_result(outputs)
+
+    # --- small things
+
+    def _pack(
+        self, images: Mapping[str, Pixels]
+    ) -> tuple[SharedMemory, dict[str, messages.PlacedPixels]]:
+        pixels = list(images.values())
+        segment = self._segments.for_input(segments.size_of(pixels))
+        return segment, dict(zip(images, segments.pack(segment, pixels), strict=True))
+
+    def _set_info(self, info: RuntimeInfo | None) -> None:
+        if info is not None:
+            self._set_status(self._status.state, self._status.message, info)
+
+    def _set_status(
+        self, state: EngineState, message: str = "", info: RuntimeInfo | None = None
+    ) -> None:
+        self._status = EngineStatus(state, message, info or self._status.info)
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    def _do(self, chore: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(chore)
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
+
+
+def _progress(message: messages.Step) -> StepProgress:
+    preview = None
+    if message.preview is not None and message.preview_shape is not None:
+        preview = np.frombuffer(message.preview, np.uint8).reshape(message.preview_shape)
+    return StepProgress(message.step, message.steps, message.stage, preview)
+
+
+def _output(segment: SharedMemory, placed: messages.PlacedOutput) -> TaskOutput:
+    mask = placed.composite_mask
+    return TaskOutput(
+        pixels=segments.unpack(segment, placed.pixels),
+        seed=placed.seed,
+        recipe=msgspec.json.decode(placed.recipe),
+        bounds=placed.bounds,
+        composite_mask=None if mask is None else segments.unpack(segment, mask),
+        plan=placed.plan,
+        map_name=placed.map_name,
+    )

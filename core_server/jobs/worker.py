@@ -1,0 +1,201 @@
+"""The worker process: the main thread owns the runtime and its device, a second thread listens to the gateway.
+
+It ends by itself when its gateway is gone: the pipe closes. Ctrl-C in a terminal and a service manager's SIGTERM
+reach it too; both are the gateway's business.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import importlib
+import logging
+import os
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
+
+import msgspec
+
+from core_server.canvas.pixels import Pixels
+from core_server.errors import OutOfMemory, ScumbleServerError, TaskCancelled
+from core_server.jobs import messages, segments
+from core_server.jobs.job import JobFailure
+from core_server.pipelines.task import Runtime, RuntimeInfo, StepProgress, TaskOutput
+
+RuntimeFactory = Callable[[str, str, Path], Runtime]
+
+log = logging.getLogger(__name__)
+
+
+def main(
+    commands: Connection, events: Connection, factory: str, model: str, device: str, data_dir: str
+) -> None:
+    """Entry of the process. factory: "module:function" called with (model, device, data_dir)."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if sys.stderr is not None:
+        faulthandler.enable()
+    worker = _Worker(commands, events)
+    threading.Thread(target=worker.listen, name="listen", daemon=True).start()
+    try:
+        runtime = _load_factory(factory)(model, device, Path(data_dir))
+    except Exception as error:
+        if not isinstance(error, ScumbleServerError):
+            log.exception("the runtime could not be made")
+        worker.send(messages.StartFailed(failure=messages.failure_of(error)))
+        return
+    worker.serve(runtime)
+
+
+def _load_factory(name: str) -> RuntimeFactory:
+    module, _, function = name.partition(":")
+    factory: RuntimeFactory = getattr(importlib.import_module(module), function)
+    return factory
+
+
+class _Worker:
+    def __init__(self, commands: Connection, events: Connection) -> None:
+        self._commands = commands
+        self._events = events
+        self._tasks: queue.SimpleQueue[messages.Run | messages.Load] = queue.SimpleQueue()
+        self._grants: queue.SimpleQueue[messages.Grant] = queue.SimpleQueue()
+        self._cancelled: set[str] = set()
+
+    def send(self, message: messages.FromWorker) -> None:
+        self._events.send_bytes(messages.encode(message))
+
+    def listen(self) -> None:
+        """Second thread: sorts what the gateway says; ends the process when it says no more."""
+        while True:
+            try:
+                message = messages.decode_to_worker(self._commands.recv_bytes())
+            except (EOFError, OSError):
+                os._exit(0)
+            match message:
+                case messages.Cancel():
+                    self._cancelled.add(message.job_id)
+                case messages.Grant():
+                    self._grants.put(message)
+                case _:
+                    self._tasks.put(message)
+
+    def serve(self, runtime: Runtime) -> None:
+        """Main thread: one task after the other, for ever."""
+        problem = ""
+        try:
+            runtime.load("")
+        except ScumbleServerError as error:
+            problem = error.message
+        except Exception as error:
+            log.exception("the default model could not be loaded")
+            problem = messages.failure_of(error).message
+        self.send(messages.Ready(info=runtime.info(), message=problem))
+        while True:
+            match self._tasks.get():
+                case messages.Load(model=model):
+                    self._load(runtime, model)
+                case messages.Run() as task:
+                    self._run(runtime, task)
+                    self._cancelled.discard(task.job_id)
+
+    def _load(self, runtime: Runtime, model: str) -> None:
+        failure = None
+        try:
+            runtime.load(model)
+        except Exception as error:
+            failure = _told(error)
+        self.send(messages.Loaded(info=_info(runtime), failure=failure))
+
+    def _run(self, runtime: Runtime, task: messages.Run) -> None:
+        def on_step(progress: StepProgress) -> None:
+            if task.job_id in self._cancelled:
+                raise TaskCancelled
+            self.send(_step(task.job_id, progress))
+
+        try:
+            if task.job_id in self._cancelled:
+                raise TaskCancelled
+            images = _images(task)
+            outputs = runtime.run(task.request, images, on_step)
+            placed = self._deliver(task.job_id, outputs)
+        except Exception as error:
+            failure = _told(error)
+            self.send(messages.Failed(job_id=task.job_id, failure=failure, info=_info(runtime)))
+            return
+        self.send(messages.Done(job_id=task.job_id, outputs=placed, info=runtime.info()))
+
+    def _deliver(self, job_id: str, outputs: Sequence[TaskOutput]) -> list[messages.PlacedOutput]:
+        """Asks the gateway for a segment and fills it."""
+        images: list[Pixels] = []
+        for output in outputs:
+            images.append(output.pixels)
+            if output.composite_mask is not None:
+                images.append(output.composite_mask)
+        self.send(messages.Need(job_id=job_id, size=segments.size_of(images)))
+        grant = self._grants.get()
+        if grant.refusal:
+            raise OutOfMemory(grant.refusal)
+        segment = SharedMemory(grant.segment)
+        try:
+            places = iter(segments.pack(segment, images))
+        finally:
+            segment.close()
+        return [
+            messages.PlacedOutput(
+                pixels=next(places),
+                seed=output.seed,
+                recipe=msgspec.json.encode(output.recipe),
+                bounds=output.bounds,
+                composite_mask=None if output.composite_mask is None else next(places),
+                plan=output.plan,
+                map_name=output.map_name,
+            )
+            for output in outputs
+        ]
+
+
+def _images(task: messages.Run) -> dict[str, Pixels]:
+    if not task.segment:
+        return {}
+    segment = SharedMemory(task.segment)
+    try:
+        return {name: segments.unpack(segment, placed) for name, placed in task.images.items()}
+    finally:
+        segment.close()
+
+
+def _step(job_id: str, progress: StepProgress) -> messages.Step:
+    preview = progress.preview
+    if preview is None:
+        return messages.Step(
+            job_id=job_id, step=progress.step, steps=progress.steps, stage=progress.stage
+        )
+    height, width, channels = preview.shape
+    return messages.Step(
+        job_id=job_id,
+        step=progress.step,
+        steps=progress.steps,
+        stage=progress.stage,
+        preview=preview.tobytes(),
+        preview_shape=(height, width, channels),
+    )
+
+
+def _told(error: Exception) -> JobFailure:
+    if not isinstance(error, ScumbleServerError):
+        log.error("a task failed", exc_info=error)
+    return messages.failure_of(error)
+
+
+def _info(runtime: Runtime) -> RuntimeInfo | None:
+    """After a failure the device may not even answer."""
+    try:
+        return runtime.info()
+    except Exception:
+        log.exception("the runtime does not tell about itself")
+        return None

@@ -1,0 +1,129 @@
+"""The worker seen from the gateway: a spawned process, a thread that reads from it and one that writes to it."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import multiprocessing
+import queue
+import signal
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+
+from core_server.config import ServerConfig
+from core_server.jobs import messages, worker
+
+_SPAWN = multiprocessing.get_context("spawn")
+_CLOSE_SECONDS = 2.0
+
+
+class WorkerProcess:
+    """One life of the worker. `exited` becomes the sentence that says how it ended.
+
+    `on_message` is called on the event loop, in order, and never after `exited` is done.
+    """
+
+    def __init__(
+        self, config: ServerConfig, on_message: Callable[[messages.FromWorker], None]
+    ) -> None:
+        self._config = config
+        self._on_message = on_message
+        self._loop = asyncio.get_running_loop()
+        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self.exited: asyncio.Future[str] = self._loop.create_future()
+
+    async def start(self) -> None:
+        """Returns when the process runs; its runtime is still being made. Errors: OSError."""
+        await asyncio.to_thread(self._spawn)
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process."""
+        return self._process.pid
+
+    def send(self, message: messages.ToWorker) -> None:
+        """Never waits; what is sent to a dead worker is lost."""
+        self._outbox.put(messages.encode(message))
+
+    def kill(self) -> None:
+        """Ends the process wherever it is."""
+        self._process.kill()
+
+    async def close(self) -> None:
+        """Lets the process end, kills it if it does not."""
+        self._outbox.put(None)
+        done, _ = await asyncio.wait({self.exited}, timeout=_CLOSE_SECONDS)
+        if not done:
+            self.kill()
+            await asyncio.wait({self.exited})
+
+    def _spawn(self) -> None:
+        config = self._config
+        commands_out, commands = _SPAWN.Pipe(duplex=False)
+        events, events_in = _SPAWN.Pipe(duplex=False)
+        # Daemonic, and killed before multiprocessing's own exit handler waits for it: it ignores SIGTERM.
+        self._process = _SPAWN.Process(
+            target=worker.main,
+            name="scumble-worker",
+            args=(
+                commands_out,
+                events_in,
+                config.runtime_factory,
+                config.model,
+                config.device,
+                str(config.data_dir),
+            ),
+            daemon=True,
+        )
+        try:
+            self._process.start()
+        except BaseException:
+            for end in (commands, events):
+                end.close()
+            raise
+        finally:
+            commands_out.close()
+            events_in.close()
+        atexit.register(self.kill)
+        threading.Thread(
+            target=self._write, args=(commands,), name="to-worker", daemon=True
+        ).start()
+        threading.Thread(target=self._read, args=(events,), name="from-worker", daemon=True).start()
+
+    def _write(self, commands: Connection) -> None:
+        with contextlib.suppress(OSError), commands:
+            while (data := self._outbox.get()) is not None:
+                commands.send_bytes(data)
+
+    def _read(self, events: Connection) -> None:
+        with contextlib.suppress(EOFError, OSError), events:
+            while True:
+                self._call(self._on_message, messages.decode_from_worker(events.recv_bytes()))
+        self._process.join(_CLOSE_SECONDS)
+        if self._process.exitcode is None:
+            self._process.kill()
+            self._process.join()
+        atexit.unregister(self.kill)
+        self._outbox.put(None)
+        self._call(self._settle, _how_it_ended(self._process.exitcode))
+
+    def _settle(self, how: str) -> None:
+        if not self.exited.done():
+            self.exited.set_result(how)
+
+    def _call(self, function: Callable[..., None], *args: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the event loop is closed: nobody cares any more
+            self._loop.call_soon_threadsafe(function, *args)
+
+
+def _how_it_ended(exitcode: int | None) -> str:
+    if exitcode is None or exitcode >= 0:
+        return f"the worker process ended with status {exitcode}"
+    try:
+        name = signal.Signals(-exitcode).name
+    except ValueError:
+        name = f"signal {-exitcode}"
+    hint = ", most often because the machine ran out of memory" if name == "SIGKILL" else ""
+    return f"the worker process was ended by {name}{hint}"

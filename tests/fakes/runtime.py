@@ -1,0 +1,162 @@
+"""A runtime whose fate is written in the prompt. It paints by arithmetic and needs no model.
+
+The prompt's first word before a ":" chooses, the rest is free text:
+
+default        4 quick steps, a deterministic picture from seed and size
+slow           400 steps of 20 ms, for cancelling
+hang           never returns and never calls back
+crash          kills its own process with SIGKILL (exit status 9 where there is none)
+crash once     the same, but only while `<data_dir>/crashed-once` does not exist
+oom            raises OutOfMemory
+bug            raises ZeroDivisionError
+echo           gives the first input image back, bit for bit
+previews       20 steps, each with a preview
+
+`SCUMBLE_FAKE_START` = "crash" or "missing" breaks the start itself.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from core_server.canvas.geometry import Bounds, Extent
+from core_server.canvas.pixels import Pixels
+from core_server.errors import ModelLoadFailed, ModelNotFound, OutOfMemory
+from core_server.pipelines.request import ImageToImage, Inpaint, Request
+from core_server.pipelines.task import (
+    ModelProfile,
+    RuntimeInfo,
+    StepCallback,
+    StepProgress,
+    TaskOutput,
+)
+
+
+def create(model: str, device: str, data_dir: Path) -> FakeRuntime:
+    """Same signature as every runtime factory."""
+    match os.environ.get("SCUMBLE_FAKE_START"):
+        case "crash":
+            _die()
+        case "missing":
+            raise ModelLoadFailed(f"The model {model!r} has no weights.", model=model)
+    return FakeRuntime(model, device, data_dir)
+
+
+def picture(seed: int, extent: Extent) -> np.ndarray:
+    """The deterministic picture: shape (height, width, 3), uint8."""
+    rng = np.random.Generator(np.random.PCG64(seed))
+    return rng.integers(0, 256, (extent.height, extent.width, 3), dtype=np.uint8)
+
+
+class FakeRuntime:
+    """Implements `core_server.pipelines.task.Runtime`. `calls` records what was asked of it."""
+
+    def __init__(self, model: str, device: str, data_dir: Path) -> None:
+        self.calls: list[str] = []
+        self._model = model
+        self._device = device
+        self._data_dir = data_dir
+
+    def load(self, model: str) -> ModelProfile:
+        self.calls.append(f"load {model}")
+        if model not in ("", self._model, "default", "tiny"):
+            raise ModelNotFound(model, known=("default", "tiny"))
+        return _profile(model or self._model)
+
+    def info(self) -> RuntimeInfo:
+        return RuntimeInfo(
+            device=self._device,
+            memory_bytes=8 << 30,
+            free_bytes=4 << 30,
+            default_model=self._model,
+            models=(_profile(self._model),),
+        )
+
+    def run(
+        self, request: Request, images: Mapping[str, Pixels], on_step: StepCallback
+    ) -> Sequence[TaskOutput]:
+        parameters = request.parameters
+        script = parameters.prompt.partition(":")[0].strip()
+        self.calls.append(f"run {script}")
+        self.load(parameters.model)
+        steps, seconds = (parameters.num_inference_steps or 4, 0.0)
+        match script:
+            case "crash":
+                _die()
+            case "crash once":
+                flag = self._data_dir / "crashed-once"
+                if not flag.exists():
+                    flag.touch()
+                    _die()
+            case "oom":
+                raise OutOfMemory("The device has too little memory; make the picture smaller.")
+            case "bug":
+                _ = 1 // 0
+            case "hang":
+                time.sleep(3600)
+            case "slow":
+                steps, seconds = 400, 0.02
+            case "previews":
+                steps, seconds = 20, 0.02
+        total = steps * parameters.count
+        for step in range(total):
+            time.sleep(seconds)
+            preview = np.full((8, 12, 3), step % 256, np.uint8) if script == "previews" else None
+            on_step(StepProgress(step + 1, total, "Painting", preview))
+        return [self._paint(request, images, script, k) for k in range(parameters.count)]
+
+    def _paint(
+        self, request: Request, images: Mapping[str, Pixels], script: str, k: int
+    ) -> TaskOutput:
+        seed = (request.parameters.seed + k) % 2**64
+        recipe = {
+            "model": request.parameters.model or self._model,
+            "prompt": request.parameters.prompt,
+            "seed": seed,
+            "calls": len(self.calls),
+        }
+        if isinstance(request, ImageToImage | Inpaint):
+            source = images[request.image]
+            inverted = (
+                source.array if script == "echo" else np.ascontiguousarray(source.array[::-1, ::-1])
+            )
+            pixels = Pixels(inverted, source.color_space, source.icc_profile)
+        else:
+            pixels = Pixels(picture(seed, request.extent))
+        if not isinstance(request, Inpaint):
+            return TaskOutput(pixels, seed, recipe)
+        extent = pixels.extent
+        bounds = request.plan.context if request.plan else Bounds(0, 0, *extent)
+        return TaskOutput(pixels, seed, recipe, bounds, images[request.selection], request.plan)
+
+
+def _profile(model: str) -> ModelProfile:
+    return ModelProfile(
+        model_id=model,
+        title="Fake",
+        family="fake",
+        license="MIT",
+        commercial_use=True,
+        size_bytes=0,
+        min_extent=Extent(8, 8),
+        max_extent=Extent(2048, 2048),
+        multiple=8,
+        num_inference_steps=4,
+        guidance_scale=5.0,
+        scheduler="euler",
+        schedulers=("euler", "ddim"),
+        tasks=("text_to_image", "image_to_image", "inpaint", "texture"),
+        description="Paints by arithmetic.",
+    )
+
+
+def _die() -> None:
+    if hasattr(signal, "SIGKILL"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    os._exit(9)
