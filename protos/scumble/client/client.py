@@ -1,0 +1,231 @@
+"""The client itself: what a host talks to."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from scumble import __version__
+from scumble.client.connection import Connection
+from scumble.client.convert import (
+    bounds_to_message,
+    enum_to_message,
+    extent_to_message,
+    header_to_message,
+    model_from_message,
+    options_to_message,
+    pixels_from_message,
+    plan_from_message,
+    scheduler_from_message,
+    server_info_from_message,
+)
+from scumble.client.discovery import locate
+from scumble.client.errors import InternalError, VersionMismatch
+from scumble.client.jobs import Job, JobStatus, status_from_message
+from scumble.client.pixels import Pixels
+from scumble.client.requests import Request
+from scumble.client.submission import generation_to_message
+from scumble.client.values import (
+    Bounds,
+    CanvasOptions,
+    CanvasPlan,
+    Extent,
+    JobState,
+    Model,
+    Scheduler,
+    ServerInfo,
+)
+from scumble.v1 import (
+    canvas_pb2,
+    generation_service_pb2,
+    image_pb2,
+    job_pb2,
+    model_service_pb2,
+    server_service_pb2,
+)
+
+CHUNK_BYTES = 1024 * 1024
+"""Payload of one message of an upload; images up to this size travel inside the request instead."""
+
+TRANSFER_SECONDS = 300.0
+"""Deadline of one upload or download."""
+
+
+def connect(
+    address: str | None = None,
+    *,
+    token: str | None = None,
+    data_dir: Path | None = None,
+    timeout: float = 10.0,
+    root_certificates: bytes | None = None,
+) -> Client:
+    """Connects to a server and checks that it speaks this version.
+
+    address ("host:port") and token: as given, else from SCUMBLE_SERVER and SCUMBLE_TOKEN, else from `server.json` and
+    `token` in the data folder (data_dir, SCUMBLE_DATA_DIR, or the platform's own place). A given data_dir outranks
+    the environment. timeout: seconds for each unary call. root_certificates: PEM bytes for a server with TLS, b"" to
+    trust the system's own; None for a loopback server.
+    Raises NotRunning, Unauthenticated, VersionMismatch.
+    """
+    connection = Connection(locate(address, token, data_dir), timeout, root_certificates)
+    client = Client(connection)
+    try:
+        info = client.server_info()
+        if _line(info.version) != _line(__version__):
+            raise VersionMismatch(
+                f"The server at {info.address} is Scumble {info.version} and this client is {__version__}. Update the "
+                "older of the two.",
+                metadata={"server": info.version, "client": __version__},
+            )
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+class Client:
+    """A connected client. Thread-safe; a context manager that closes itself. Made by `connect`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @property
+    def address(self) -> str:
+        """ "host:port" of the server."""
+        return self._connection.location.address
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection. Calls that still run in other threads raise Unavailable; jobs go on."""
+        self._connection.close()
+
+    def server_info(self) -> ServerInfo:
+        """Version, device and limits."""
+        request = server_service_pb2.GetServerInfoRequest(client_version=__version__)
+        response = self._connection.call(self._connection.server.GetServerInfo, request)
+        return server_info_from_message(response, self.address)
+
+    def models(self, include_available: bool = False) -> list[Model]:
+        """Installed models; with include_available also those that can be installed."""
+        request = model_service_pb2.ListModelsRequest(include_available=include_available)
+        response = self._connection.call(self._connection.model.ListModels, request)
+        return [model_from_message(model) for model in response.models]
+
+    def schedulers(self, model: str = "") -> list[Scheduler]:
+        """The schedulers a model can use, in the order to show them. Raises ModelNotFound."""
+        request = model_service_pb2.ListSchedulersRequest(model=model)
+        response = self._connection.call(self._connection.model.ListSchedulers, request)
+        return [scheduler_from_message(scheduler) for scheduler in response.schedulers]
+
+    def plan(
+        self,
+        document: Extent,
+        selection: Bounds,
+        *,
+        model: str = "",
+        strength: float = 1.0,
+        options: CanvasOptions = CanvasOptions(),
+    ) -> CanvasPlan:
+        """The rectangle to read from the document, and all that follows from it. Raises InvalidRequest, ModelNotFound."""
+        request = generation_service_pb2.PlanCanvasRequest(
+            document=extent_to_message(Extent(*document)),
+            selection=bounds_to_message(Bounds(*selection)),
+            model=model,
+            strength=strength,
+            options=options_to_message(options),
+        )
+        response = self._connection.call(
+            self._connection.generation.PlanCanvas, request, retry=True
+        )
+        return plan_from_message(response.plan)
+
+    def upload(self, pixels: Pixels) -> str:
+        """Stores pixels on the server and returns their image_id; the same pixels always get the same one."""
+        header = header_to_message(pixels)
+        view = pixels.view
+        part = generation_service_pb2.UploadImageRequest
+
+        def parts() -> Iterator[generation_service_pb2.UploadImageRequest]:
+            yield part(header=header)
+            for start in range(0, len(view), CHUNK_BYTES):
+                yield part(chunk=bytes(view[start : start + CHUNK_BYTES]))
+
+        method = self._connection.generation.UploadImage
+        return self._connection.upload(method, parts, TRANSFER_SECONDS).image_id
+
+    def download(self, image_id: str) -> Pixels:
+        """The raw pixels of an image. Raises ImageNotFound."""
+        request = generation_service_pb2.DownloadImageRequest(
+            image_id=image_id, encoding=image_pb2.IMAGE_ENCODING_RAW
+        )
+        header: image_pb2.ImageHeader | None = None
+        payload = bytearray()
+        with self._connection.stream(
+            self._connection.generation.DownloadImage,
+            request,
+            generation_service_pb2.DownloadImageResponse,
+            TRANSFER_SECONDS,
+        ) as parts:
+            for part in parts:
+                if part.HasField("header"):
+                    header = part.header
+                else:
+                    payload += part.chunk
+        if header is None:
+            raise InternalError(f"The server sent no header for image {image_id}.")
+        return pixels_from_message(header, payload)
+
+    def submit(self, request: Request, *, request_id: str | None = None) -> Job:
+        """Hands a request in; returns when the server has it on disk. Images go along as needed.
+
+        request_id: 1..128 visible ASCII characters, unique for each wish; drawn if not given. Repeating one returns the
+        first job again, which makes repeating after a lost connection safe: it is done here.
+        Raises InvalidRequest, ModelNotFound, ImageNotFound, LimitExceeded, Unavailable ...
+        """
+        message = generation_service_pb2.CreateJobRequest(
+            request_id=request_id or uuid.uuid4().hex,
+            generation=generation_to_message(request, self.upload, CHUNK_BYTES),
+        )
+        method = self._connection.generation.CreateJob
+        return self.job(self._connection.call(method, message, retry=True).job.job_id)
+
+    def job(self, job_id: str) -> Job:
+        """A job by its id. Asks the server nothing yet."""
+        return Job(self._connection, job_id, self.download)
+
+    def jobs(self, states: Sequence[JobState] = (), limit: int = 50) -> list[JobStatus]:
+        """The newest jobs first, at most `limit`; only those in `states` if there are any."""
+        found: list[JobStatus] = []
+        token = ""
+        while len(found) < limit:
+            request = generation_service_pb2.ListJobsRequest(
+                page_size=min(limit - len(found), 1000),
+                page_token=token,
+                states=[enum_to_message(job_pb2.JobState, "JOB_STATE", s) for s in states],
+            )
+            response = self._connection.call(
+                self._connection.generation.ListJobs, request, retry=True
+            )
+            found += [status_from_message(job) for job in response.jobs]
+            token = response.next_page_token
+            if not token:
+                break
+        return found
+
+
+def _line(version: str) -> str:
+    """The part of a version within which the contract only grows: "0.3" of "0.3.1", "2" of "2.1.0"."""
+    major, _, rest = version.partition(".")
+    return f"{major}.{rest.partition('.')[0]}" if major == "0" else major

@@ -1,0 +1,145 @@
+"""One channel to one server: token, deadlines and errors of every call. Thread-safe."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar, cast
+
+import grpc
+
+from scumble.client.discovery import TOKEN_VARIABLE, Location
+from scumble.client.errors import NotRunning, ScumbleError, Unauthenticated, Unavailable
+from scumble.client.status import from_rpc_error
+from scumble.v1.generation_service_pb2_grpc import GenerationServiceStub
+from scumble.v1.model_service_pb2_grpc import ModelServiceStub
+from scumble.v1.server_service_pb2_grpc import ServerServiceStub
+
+RETRY_DELAYS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+"""Seconds between tries of a call that is safe to repeat; about six in all, enough for a server's restart."""
+
+Message = TypeVar("Message")
+ResponseT_co = TypeVar("ResponseT_co", covariant=True)
+
+
+class Stream(Protocol[ResponseT_co]):
+    """A running server stream."""
+
+    def __iter__(self) -> Iterator[ResponseT_co]: ...
+
+    def cancel(self) -> bool:
+        """Ends it."""
+
+
+_OPTIONS = (
+    # A proxy in the environment is for the web, not for the program next door.
+    ("grpc.enable_http_proxy", 0),
+    # A pool of its own: a channel that is made after a failed one must not inherit its waiting time.
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+)
+
+
+class Connection:
+    """A channel with its token.
+
+    root_certificates: PEM bytes to trust, b"" for the system's own; None for a plain (loopback) connection.
+    timeout: seconds a unary call may take.
+    """
+
+    def __init__(
+        self, location: Location, timeout: float, root_certificates: bytes | None = None
+    ) -> None:
+        self.location = location
+        self.timeout = timeout
+        if root_certificates is None:
+            self._channel = grpc.insecure_channel(location.address, options=_OPTIONS)
+        else:
+            credentials = grpc.ssl_channel_credentials(root_certificates or None)
+            self._channel = grpc.secure_channel(location.address, credentials, options=_OPTIONS)
+        self._metadata = (("authorization", f"Bearer {location.token}"),) if location.token else ()
+        self._closed = threading.Event()
+        self.generation = GenerationServiceStub(self._channel)
+        self.model = ModelServiceStub(self._channel)
+        self.server = ServerServiceStub(self._channel)
+
+    def close(self) -> None:
+        """Ends all running calls."""
+        self._closed.set()
+        self._channel.close()
+
+    def pause(self, seconds: float) -> None:
+        """Waits. Raises Unavailable as soon as the connection is closed."""
+        if self._closed.wait(seconds):
+            raise Unavailable("This client is closed; connect again.")
+
+    def call(
+        self, method: Callable[..., Message], request: object, *, retry: bool = False
+    ) -> Message:
+        """One unary call. retry: repeats it while the server is away; only for calls that may run twice."""
+        for delay in RETRY_DELAYS if retry else ():
+            try:
+                return self._call(method, request)
+            except (NotRunning, Unavailable):
+                self.pause(delay)
+        return self._call(method, request)
+
+    def upload(
+        self, method: Callable[..., Message], parts: Callable[[], Iterator[object]], timeout: float
+    ) -> Message:
+        """One client-streaming call that may run twice; `parts` makes its messages anew for each try."""
+        for delay in (*RETRY_DELAYS, None):
+            try:
+                with self._errors():
+                    return method(parts(), timeout=timeout, metadata=self._metadata)
+            except (NotRunning, Unavailable):
+                if delay is None:
+                    raise
+                self.pause(delay)
+        raise AssertionError("unreachable")
+
+    @contextmanager
+    def stream(
+        self, method: Callable[..., Any], request: object, response: type[Message], timeout: float
+    ) -> Iterator[Stream[Message]]:
+        """One server-streaming call; cancelled when the block is left. `response` names the message's type."""
+        with self._errors():
+            call = method(request, timeout=timeout, metadata=self._metadata)
+            try:
+                yield cast("Stream[Message]", call)
+            finally:
+                call.cancel()
+
+    def _call(self, method: Callable[..., Message], request: object) -> Message:
+        with self._errors():
+            return method(request, timeout=self.timeout, metadata=self._metadata)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turns grpc's failures into errors of the tree."""
+        try:
+            yield
+        except grpc.RpcError as error:
+            raise self._explain(from_rpc_error(error, self.location.address)) from error
+        except ValueError as error:
+            # What grpc raises for a call on a closed channel; anything else is not ours to hide.
+            if self._closed.is_set():
+                raise Unavailable("This client is closed; connect again.") from error
+            raise
+
+    def _explain(self, error: ScumbleError) -> ScumbleError:
+        """Adds what only this side knows: where the token came from."""
+        if not isinstance(error, Unauthenticated):
+            return error
+        if not self.location.token:
+            return Unauthenticated(
+                f"The server at {self.location.address} wants a token and none was found. Set {TOKEN_VARIABLE} to the "
+                "contents of the file `token` in the server's data folder."
+            )
+        return Unauthenticated(
+            f"The server at {self.location.address} refused the token from {self.location.token_source}. Set "
+            f"{TOKEN_VARIABLE} to the contents of the file `token` in that server's data folder."
+        )

@@ -1,0 +1,91 @@
+"""Where the server is and which token it wants: arguments, then the environment, then the data folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from scumble.client.errors import NotRunning
+
+SERVER_VARIABLE = "SCUMBLE_SERVER"
+TOKEN_VARIABLE = "SCUMBLE_TOKEN"  # noqa: S105 - a name
+DATA_DIR_VARIABLE = "SCUMBLE_DATA_DIR"
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """An address, "host:port", and the token for it, with where the token came from, for messages."""
+
+    address: str
+    token: str
+    token_source: str
+
+    def __repr__(self) -> str:
+        return f"Location({self.address!r}, token from {self.token_source})"
+
+
+def default_data_dir(
+    environment: Mapping[str, str] | None = None, platform: str | None = None
+) -> Path:
+    """SCUMBLE_DATA_DIR, else the platform's own place for application data.
+
+    The same rule as `platformdirs.user_data_dir("scumble", appauthor=False)`, which the server uses; written out
+    because a host's Python need not have that package.
+    """
+    environment = os.environ if environment is None else environment
+    platform = sys.platform if platform is None else platform
+    if chosen := environment.get(DATA_DIR_VARIABLE):
+        return Path(chosen).expanduser()
+    home = Path("~").expanduser()
+    if platform == "win32":
+        return Path(environment.get("LOCALAPPDATA") or home / "AppData" / "Local") / "scumble"
+    if xdg := environment.get("XDG_DATA_HOME", "").strip():
+        return Path(xdg) / "scumble"
+    if platform == "darwin":
+        return home / "Library" / "Application Support" / "scumble"
+    return home / ".local" / "share" / "scumble"
+
+
+def locate(
+    address: str | None,
+    token: str | None,
+    data_dir: Path | None,
+    environment: Mapping[str, str] | None = None,
+) -> Location:
+    """Finds the server. Raises NotRunning where nothing says that one runs."""
+    environment = os.environ if environment is None else environment
+    folder = default_data_dir(environment) if data_dir is None else data_dir
+    # A folder named by the caller outranks the environment's idea of another server.
+    named = environment if data_dir is None else {}
+    address = address or named.get(SERVER_VARIABLE) or _address_in(folder)
+    if token is not None:
+        return Location(address, token, "the caller")
+    if named.get(TOKEN_VARIABLE):
+        return Location(address, named[TOKEN_VARIABLE].strip(), TOKEN_VARIABLE)
+    path = folder / "token"
+    try:
+        return Location(address, path.read_text(encoding="ascii").strip(), str(path))
+    except (OSError, UnicodeDecodeError):
+        return Location(address, "", "")
+
+
+def _address_in(folder: Path) -> str:
+    """The address that a running server wrote into its data folder."""
+    path = folder / "server.json"
+    try:
+        address = json.loads(path.read_text(encoding="utf-8"))["address"]
+    except FileNotFoundError:
+        raise NotRunning(
+            f"No Scumble server is running (there is no {path}). Start one with `scumble serve`, or set "
+            f"{SERVER_VARIABLE}."
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise NotRunning(
+            f"{path} does not say where the server is ({error}). Stop the server and start it again with "
+            "`scumble serve`."
+        ) from error
+    return str(address)

@@ -1,0 +1,102 @@
+"""From a request value to the message that travels, with its images inside it or ahead of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from scumble.client.convert import (
+    enum_to_message,
+    extent_to_message,
+    header_to_message,
+    options_to_message,
+    plan_to_message,
+)
+from scumble.client.errors import InvalidRequest
+from scumble.client.pixels import Pixels
+from scumble.client.requests import (
+    ImageLike,
+    ImageToImage,
+    Inpaint,
+    Request,
+    TextToImage,
+    Texture,
+)
+from scumble.client.values import Extent
+from scumble.v1 import canvas_pb2, generation_pb2, image_pb2
+
+
+def generation_to_message(
+    request: Request, upload: Callable[[Pixels], str], inline_bytes: int
+) -> generation_pb2.Generation:
+    """The message for a request. Images above `inline_bytes` are uploaded first, through `upload`.
+
+    Raises InvalidRequest for what the message cannot hold, and what `upload` raises.
+    """
+
+    def source(image: ImageLike) -> image_pb2.ImageSource:
+        if isinstance(image, str):
+            return image_pb2.ImageSource(image_id=image)
+        if image.view.nbytes > inline_bytes:
+            return image_pb2.ImageSource(image_id=upload(image))
+        data = image_pb2.ImageData(header=header_to_message(image), payload=image.tobytes())
+        return image_pb2.ImageSource(data=data)
+
+    generation = generation_pb2.Generation(parameters=_parameters(request))
+    match request:
+        case TextToImage():
+            extent = extent_to_message(Extent(request.width, request.height))
+            generation.text_to_image.CopyFrom(generation_pb2.TextToImageTask(extent=extent))
+        case Texture():
+            generation.texture.CopyFrom(
+                generation_pb2.TextureTask(
+                    extent=extent_to_message(Extent(request.width, request.height)),
+                    maps=[
+                        enum_to_message(generation_pb2.MaterialMap, "MATERIAL_MAP", name)
+                        for name in request.maps
+                    ],
+                )
+            )
+        case ImageToImage():
+            generation.image_to_image.CopyFrom(
+                generation_pb2.ImageToImageTask(
+                    image=source(request.image), strength=request.strength
+                )
+            )
+        case Inpaint():
+            generation.inpaint.CopyFrom(
+                generation_pb2.InpaintTask(
+                    image=source(request.image),
+                    selection=source(request.selection),
+                    strength=request.strength,
+                    plan=None if request.plan is None else plan_to_message(request.plan),
+                    options=options_to_message(request.options),
+                )
+            )
+    return generation
+
+
+def _parameters(request: Request) -> generation_pb2.GenerationParameters:
+    try:
+        return generation_pb2.GenerationParameters(
+            prompt=request.prompt,
+            negative_prompt=request.negative_prompt,
+            model=request.model,
+            num_inference_steps=request.num_inference_steps,
+            guidance_scale=request.guidance_scale,
+            scheduler=request.scheduler,
+            seed=request.seed,
+            count=request.count,
+            seamless=enum_to_message(canvas_pb2.SeamlessAxes, "SEAMLESS_AXES", request.seamless),
+            adapters=[
+                generation_pb2.Adapter(
+                    kind=enum_to_message(generation_pb2.AdapterKind, "ADAPTER_KIND", adapter.kind),
+                    name=adapter.name,
+                    weight=adapter.weight,
+                )
+                for adapter in request.adapters
+            ],
+            style=request.style,
+        )
+    except (ValueError, TypeError) as error:
+        # protobuf's own words: numbers beyond the field's bits, a text where a number belongs.
+        raise InvalidRequest(f"The request cannot be sent: {error}.") from error
