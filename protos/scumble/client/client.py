@@ -28,6 +28,7 @@ from scumble.client.pixels import Pixels
 from scumble.client.requests import Request
 from scumble.client.submission import generation_to_message
 from scumble.client.values import (
+    DEFAULT_OPTIONS,
     Bounds,
     CanvasOptions,
     CanvasPlan,
@@ -38,7 +39,6 @@ from scumble.client.values import (
     ServerInfo,
 )
 from scumble.v1 import (
-    canvas_pb2,
     generation_service_pb2,
     image_pb2,
     job_pb2,
@@ -136,9 +136,12 @@ class Client:
         *,
         model: str = "",
         strength: float = 1.0,
-        options: CanvasOptions = CanvasOptions(),
+        options: CanvasOptions = DEFAULT_OPTIONS,
     ) -> CanvasPlan:
-        """The rectangle to read from the document, and all that follows from it. Raises InvalidRequest, ModelNotFound."""
+        """The rectangle to read from the document, and all that follows from it.
+
+        Raises InvalidRequest, ModelNotFound.
+        """
         request = generation_service_pb2.PlanCanvasRequest(
             document=extent_to_message(Extent(*document)),
             selection=bounds_to_message(Bounds(*selection)),

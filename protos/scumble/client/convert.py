@@ -1,4 +1,4 @@
-"""Between the client's values and `scumble.v1` messages. Conversions come in pairs, `*_to_message` and `*_from_message`."""
+"""Between the client's values and `scumble.v1` messages, in pairs: `*_to_message` and `*_from_message`."""
 
 from __future__ import annotations
 
@@ -38,12 +38,9 @@ def enum_to_message(enum: Any, prefix: str, value: StrEnum | str) -> Any:
     if value == "auto":
         return 0
     name = f"{prefix}_{value.upper()}"
-    if name not in enum.keys():  # noqa: SIM118 - a protobuf enum wrapper, not a mapping
-        known = ", ".join(
-            key.removeprefix(f"{prefix}_").lower()
-            for key in enum.keys()
-            if enum.Value(key)  # noqa: SIM118
-        )
+    names: list[str] = enum.keys()
+    if name not in names:
+        known = ", ".join(n.removeprefix(f"{prefix}_").lower() for n in names if enum.Value(n))
         field = prefix.lower()
         raise InvalidRequest.about(
             field, f"{str(value)!r} is no {field.replace('_', ' ')}; there are: {known}.", known

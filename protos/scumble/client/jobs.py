@@ -27,7 +27,7 @@ from scumble.client.errors import (
     error_for,
 )
 from scumble.client.pixels import Pixels
-from scumble.client.values import Bounds, CanvasPlan, JobState
+from scumble.client.values import Bounds, CanvasPlan, JobState, MaterialMap
 from scumble.v1 import generation_pb2, generation_service_pb2, image_pb2, job_pb2
 
 STREAM_SECONDS = 60.0
@@ -239,8 +239,14 @@ def _state(number: int) -> JobState:
 
 
 def _map_name(number: int) -> str:
-    name = generation_pb2.MaterialMap.Name(number) if number else ""
-    return name.removeprefix("MATERIAL_MAP_").lower()
+    known = number and number in generation_pb2.MaterialMap.values()
+    return (
+        enum_from_message(
+            generation_pb2.MaterialMap, "MATERIAL_MAP", number, MaterialMap, MaterialMap.BASE_COLOR
+        ).value
+        if known
+        else ""
+    )
 
 
 def _error(message: job_pb2.JobError, state: JobState | None) -> ScumbleError | None:

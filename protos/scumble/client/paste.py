@@ -38,7 +38,7 @@ def paste(document: Pixels, patch: Patch, *, use_numpy: bool | None = None) -> P
         use_numpy = importlib.util.find_spec("numpy") is not None
     blend = _blend_with_numpy if use_numpy else _blend_by_rows
     for target, source in _pieces(bounds, document):
-        blend(result, document, patch.pixels, mask, target, source)
+        blend(result, document, patch.pixels, mask, target=target, source=source)
     return Pixels(
         result,
         document.width,
@@ -106,6 +106,7 @@ def _blend_with_numpy(
     document: Pixels,
     pixels: Pixels,
     mask: Pixels | None,
+    *,
     target: Bounds,
     source: tuple[int, int],
 ) -> None:
@@ -149,6 +150,7 @@ def _blend_by_rows(
     document: Pixels,
     pixels: Pixels,
     mask: Pixels | None,
+    *,
     target: Bounds,
     source: tuple[int, int],
 ) -> None:

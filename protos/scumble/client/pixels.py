@@ -104,7 +104,7 @@ class Pixels:
         height, width = array.shape[:2]
         channels = array.shape[2] if array.ndim == 3 else 1
         contiguous = array.astype(sample_type.dtype, order="C", copy=False)
-        return cls(contiguous, width, height, channels, sample_type, color_space, icc_profile)
+        return cls(contiguous.data, width, height, channels, sample_type, color_space, icc_profile)
 
     @classmethod
     def mask(

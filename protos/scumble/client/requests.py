@@ -8,7 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from scumble.client.pixels import Pixels
-from scumble.client.values import Adapter, CanvasOptions, CanvasPlan, MaterialMap, SeamlessAxes
+from scumble.client.values import (
+    DEFAULT_OPTIONS,
+    Adapter,
+    CanvasOptions,
+    CanvasPlan,
+    MaterialMap,
+    SeamlessAxes,
+)
 
 ImageLike = Pixels | str
 """Pixels, or an image_id."""
@@ -67,7 +74,7 @@ class Inpaint(Common):
     selection: ImageLike
     strength: float = 1.0
     plan: CanvasPlan | None = None
-    options: CanvasOptions = CanvasOptions()
+    options: CanvasOptions = DEFAULT_OPTIONS
 
 
 @dataclass(frozen=True, slots=True)

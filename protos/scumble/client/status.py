@@ -1,7 +1,7 @@
 """From a failed call to an error of the tree: reads google.rpc.Status without needing googleapis-common-protos.
 
-The three messages are described here, in a descriptor pool of their own: hosts share one protobuf among all add-ons, and
-registering `google.rpc` in the default pool would clash with whoever brings the real package.
+The three messages are described here, in a descriptor pool of their own: hosts share one protobuf among all add-ons,
+and registering `google.rpc` in the default pool would clash with whoever brings the real package.
 """
 
 from __future__ import annotations
@@ -101,7 +101,8 @@ def _details(metadata: Iterable[tuple[str, str | bytes]]) -> tuple[str, dict[str
     raw = next((value for key, value in metadata if key == _DETAILS_KEY), None)
     if not isinstance(raw, bytes):
         return None
-    reason, found = "", {}
+    reason = ""
+    found: dict[str, str] = {}
     try:
         status = _MESSAGES["Status"]()
         status.ParseFromString(raw)
@@ -121,6 +122,37 @@ def _details(metadata: Iterable[tuple[str, str | bytes]]) -> tuple[str, dict[str
     return (reason, found) if reason else None
 
 
+_SENTENCES: dict[grpc.StatusCode, tuple[type[ScumbleError], str]] = {
+    grpc.StatusCode.UNAVAILABLE: (
+        NotRunning,
+        "No Scumble server answers at {address}. Start one with `scumble serve`, or set SCUMBLE_SERVER.",
+    ),
+    grpc.StatusCode.DEADLINE_EXCEEDED: (
+        Unavailable,
+        "The server at {address} did not answer in time. Try again.",
+    ),
+    grpc.StatusCode.UNAUTHENTICATED: (
+        Unauthenticated,
+        "The server at {address} refused the token. Set SCUMBLE_TOKEN to the contents of its token file.",
+    ),
+    grpc.StatusCode.UNIMPLEMENTED: (
+        Unimplemented,
+        "What listens at {address} does not know this call: it is an older Scumble, or another program.",
+    ),
+    grpc.StatusCode.CANCELLED: (
+        Unavailable,
+        "The call to {address} was ended before the server answered.",
+    ),
+}
+"""What a bare status code means, where grpc itself and not the server chose the words."""
+
+_OWN_WORDS: dict[grpc.StatusCode, type[ScumbleError]] = {
+    grpc.StatusCode.RESOURCE_EXHAUSTED: LimitExceeded,
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
+    grpc.StatusCode.FAILED_PRECONDITION: FailedPrecondition,
+}
+
+
 def from_rpc_error(error: grpc.RpcError, address: str) -> ScumbleError:
     """The error of the tree that a failed call to `address` stands for."""
     call: Any = error
@@ -128,31 +160,9 @@ def from_rpc_error(error: grpc.RpcError, address: str) -> ScumbleError:
     rich = _details(call.trailing_metadata() or ())
     if rich is not None:
         return error_for(rich[0], text, rich[1])
-    match code:
-        case grpc.StatusCode.UNAVAILABLE:
-            return NotRunning(
-                f"No Scumble server answers at {address}. Start one with `scumble serve`, or set SCUMBLE_SERVER."
-            )
-        case grpc.StatusCode.DEADLINE_EXCEEDED:
-            return Unavailable(f"The server at {address} did not answer in time. Try again.")
-        case grpc.StatusCode.UNAUTHENTICATED:
-            return Unauthenticated(
-                f"The server at {address} refused the token. Set SCUMBLE_TOKEN to the contents of the server's "
-                "token file."
-            )
-        case grpc.StatusCode.UNIMPLEMENTED:
-            return Unimplemented(
-                f"What listens at {address} does not know this call: it is an older Scumble, or another program."
-            )
-        case grpc.StatusCode.RESOURCE_EXHAUSTED:
-            return LimitExceeded(text)
-        case grpc.StatusCode.INVALID_ARGUMENT | grpc.StatusCode.OUT_OF_RANGE:
-            return InvalidRequest(text)
-        case grpc.StatusCode.FAILED_PRECONDITION:
-            return FailedPrecondition(text)
-        case grpc.StatusCode.CANCELLED:
-            return Unavailable("This client was closed while it waited for the server.")
-        case _:
-            return InternalError(
-                f"The server at {address} failed: {text or code.name}. Its log has more."
-            )
+    sentence = _SENTENCES.get(code)
+    if sentence is not None:
+        return sentence[0](sentence[1].format(address=address))
+    if code in _OWN_WORDS:
+        return _OWN_WORDS[code](text)
+    return InternalError(f"The server at {address} failed: {text or code.name}. Its log has more.")

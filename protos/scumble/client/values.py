@@ -178,6 +178,10 @@ class CanvasOptions:
     seamless: SeamlessAxes = SeamlessAxes.NONE
 
 
+DEFAULT_OPTIONS = CanvasOptions()
+"""All of it chosen by the planner."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanvasPlan:
     """The server's answer to a selection: selection within mask within context within document, all document px.
