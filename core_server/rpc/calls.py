@@ -17,6 +17,8 @@ from core_server.rpc.status import INTERNAL_SENTENCE, abort_with
 
 logger = logging.getLogger(__name__)
 
+_ANSWER_SECONDS = 0.5
+
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -69,22 +71,26 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             wrap(method, inner), _lenient(handler.request_deserializer), handler.response_serializer
         )
 
-    def _single(self, method: str, inner: Callable[..., Any]) -> Callable[..., Any]:
+    def _single(
+        self, method: str, inner: Callable[..., Any], decoded: Callable[[Any], Any]
+    ) -> Callable[..., Any]:
         async def call(request: Any, context: Context) -> Any:
             try:
-                return await inner(_decoded(request), context)
+                return await inner(decoded(request), context)
             except Exception as error:  # noqa: BLE001 - the one place where everything ends
                 await _fail(method, context, error)
 
         return call
 
-    def _streaming(self, method: str, inner: Callable[..., Any]) -> Callable[..., Any]:
+    def _streaming(
+        self, method: str, inner: Callable[..., Any], decoded: Callable[[Any], Any]
+    ) -> Callable[..., Any]:
         async def call(request: Any, context: Context) -> None:
             task = asyncio.current_task()
             assert task is not None
             self._streams.add(task)
             try:
-                responses = inner(_decoded(request), context)
+                responses = inner(decoded(request), context)
                 if isinstance(responses, AsyncIterator):
                     async for response in responses:
                         await context.write(response)
@@ -102,6 +108,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 self._streams.discard(task)
 
         return call
+
+
+def patience(context: Context, most_seconds: float) -> float:
+    """How long a call may wait so that its caller still hears why: a little less than its deadline."""
+    remaining = context.time_remaining()
+    if remaining is None:
+        return most_seconds
+    return max(0.0, min(most_seconds, remaining - _ANSWER_SECONDS))
 
 
 async def _fail(method: str, context: Context, error: Exception) -> Never:
@@ -129,19 +143,12 @@ def _lenient(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], An
     return decode
 
 
-def _decoded(request: Any) -> Any:
-    """`request`, a message or an iterator of messages, without undecodable ones."""
-    if isinstance(request, AsyncIterator):
-        return _decoded_stream(request)
-    return _checked(request)
-
-
 async def _decoded_stream(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
     async for request in requests:
-        yield _checked(request)
+        yield _decoded(request)
 
 
-def _checked(request: Any) -> Any:
+def _decoded(request: Any) -> Any:
     if isinstance(request, _Undecodable):
         raise InvalidRequest(
             "",

@@ -32,7 +32,10 @@ CODES: dict[type[errors.ScumbleServerError], grpc.StatusCode] = {
 }
 """Code of an error: that of the nearest class of its ancestry; INTERNAL where there is none."""
 
-INTERNAL_SENTENCE = "The server made a mistake while answering this call; its log has the details. The call may be tried again."
+INTERNAL_SENTENCE = (
+    "The server made a mistake while answering this call; its log has the details. "
+    "The call may be tried again."
+)
 
 
 def status_code(error: errors.ScumbleServerError) -> grpc.StatusCode:

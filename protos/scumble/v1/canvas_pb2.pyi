@@ -99,7 +99,7 @@ class _SeamlessAxes:
 class _SeamlessAxesEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_SeamlessAxes.ValueType], builtins.type):
     DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
     SEAMLESS_AXES_UNSPECIFIED: _SeamlessAxes.ValueType  # 0
-    """Same as NONE."""
+    """Same as NONE; for a texture, same as XY."""
     SEAMLESS_AXES_NONE: _SeamlessAxes.ValueType  # 1
     """Does not tile."""
     SEAMLESS_AXES_X: _SeamlessAxes.ValueType  # 2
@@ -113,7 +113,7 @@ class SeamlessAxes(_SeamlessAxes, metaclass=_SeamlessAxesEnumTypeWrapper):
     """The axes along which an image tiles without a seam."""
 
 SEAMLESS_AXES_UNSPECIFIED: SeamlessAxes.ValueType  # 0
-"""Same as NONE."""
+"""Same as NONE; for a texture, same as XY."""
 SEAMLESS_AXES_NONE: SeamlessAxes.ValueType  # 1
 """Does not tile."""
 SEAMLESS_AXES_X: SeamlessAxes.ValueType  # 2

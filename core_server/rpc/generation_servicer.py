@@ -1,0 +1,152 @@
+"""GenerationService: decode, ask the job service, encode."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from scumble.v1 import generation_service_pb2 as messages
+from scumble.v1 import image_pb2
+from scumble.v1.generation_service_pb2_grpc import GenerationServiceServicer
+
+from core_server.canvas.planner import plan_canvas
+from core_server.config import Limits
+from core_server.errors import InvalidRequest
+from core_server.jobs.job import StoredImage
+from core_server.jobs.service import JobService
+from core_server.rpc.auth import current_owner
+from core_server.rpc.calls import Context, patience
+from core_server.rpc.convert import canvas, fields
+from core_server.rpc.convert.generation import from_proto_generation
+from core_server.rpc.convert.image import from_proto_header
+from core_server.rpc.convert.job import JOB_STATES, to_proto_event, to_proto_job, to_proto_time
+from core_server.rpc.images import Uploads, pieces
+from core_server.rpc.known import WAIT_SECONDS, profile_for, require_names
+
+DEFAULT_PAGE = 50
+MAX_PAGE = 1000
+
+
+class GenerationServicer(GenerationServiceServicer):
+    """What each call means is said in generation_service.proto; errors get their status in `rpc.calls`."""
+
+    def __init__(self, jobs: JobService, limits: Limits) -> None:
+        self._jobs = jobs
+        self._limits = limits
+        self._uploads = Uploads(limits)
+
+    async def PlanCanvas(
+        self, request: messages.PlanCanvasRequest, context: Context
+    ) -> messages.PlanCanvasResponse:
+        """Needs the model's profile, so it waits for a worker that is still starting."""
+        side = canvas.MAX_DOCUMENT_SIDE
+        size = fields.needed(request, "document", "", "The document's size")
+        document = canvas.from_proto_extent(size, "document", side)
+        rectangle = fields.needed(request, "selection", "", "The selection's rectangle")
+        selection = canvas.from_proto_bounds(rectangle, "selection")
+        strength = fields.strength(request, "", 1.0)
+        options = canvas.from_proto_options(request.options, "options")
+        fields.text(request.model, "model", "The model's name", fields.MAX_NAME_CHARS)
+        seconds = patience(context, WAIT_SECONDS)
+        profile = await profile_for(self._jobs.engine, request.model, seconds)
+        plan = plan_canvas(document, selection, options, strength, profile)
+        return messages.PlanCanvasResponse(plan=canvas.to_proto_plan(plan))
+
+    async def UploadImage(
+        self, request_iterator: AsyncIterator[messages.UploadImageRequest], context: Context
+    ) -> messages.UploadImageResponse:
+        header, payload = await self._uploads.receive(request_iterator)
+        image = await self._jobs.put_image(header, payload)
+        return messages.UploadImageResponse(image_id=image.image_id)
+
+    async def CreateJob(
+        self, request: messages.CreateJobRequest, context: Context
+    ) -> messages.CreateJobResponse:
+        fields.identifier(request.request_id, "request_id", "The request id")
+        generation = fields.needed(request, "generation", "", "What to generate")
+        wanted = await from_proto_generation(
+            generation, "generation", self._limits, self._resolve_image
+        )
+        require_names(self._jobs.engine.status.info, wanted, "generation")
+        job = await self._jobs.create(current_owner(), request.request_id, wanted)
+        return messages.CreateJobResponse(job=to_proto_job(job))
+
+    async def WatchJob(
+        self, request: messages.WatchJobRequest, context: Context
+    ) -> AsyncIterator[messages.WatchJobResponse]:
+        after = request.after_event_number
+        if after < 0:
+            raise InvalidRequest(
+                "after_event_number",
+                f"The event number is {after}; give 0 for all events or the number of the last one seen.",
+                allowed="0 or more",
+            )
+        async for event in self._jobs.watch(current_owner(), _job_id(request), after):
+            yield messages.WatchJobResponse(event=to_proto_event(event))
+
+    async def GetJob(
+        self, request: messages.GetJobRequest, context: Context
+    ) -> messages.GetJobResponse:
+        job = await self._jobs.get(current_owner(), _job_id(request))
+        return messages.GetJobResponse(job=to_proto_job(job))
+
+    async def ListJobs(
+        self, request: messages.ListJobsRequest, context: Context
+    ) -> messages.ListJobsResponse:
+        size = fields.whole(request.page_size, "page_size", "The page size", 0, MAX_PAGE)
+        states = [
+            JOB_STATES.from_proto(state, f"states[{index}]")
+            for index, state in enumerate(request.states)
+        ]
+        jobs, next_page = await self._jobs.list(
+            current_owner(), states, size or DEFAULT_PAGE, request.page_token
+        )
+        return messages.ListJobsResponse(
+            jobs=[to_proto_job(job) for job in jobs], next_page_token=next_page
+        )
+
+    async def CancelJob(
+        self, request: messages.CancelJobRequest, context: Context
+    ) -> messages.CancelJobResponse:
+        job = await self._jobs.cancel(current_owner(), _job_id(request))
+        return messages.CancelJobResponse(job=to_proto_job(job))
+
+    async def DeleteJob(
+        self, request: messages.DeleteJobRequest, context: Context
+    ) -> messages.DeleteJobResponse:
+        await self._jobs.delete(current_owner(), _job_id(request))
+        return messages.DeleteJobResponse(delete_time=_now())
+
+    async def DownloadImage(
+        self, request: messages.DownloadImageRequest, context: Context
+    ) -> AsyncIterator[messages.DownloadImageResponse]:
+        image_id = fields.identifier(request.image_id, "image_id", "The image id")
+        header, payload = await self._jobs.get_image(image_id)
+        for piece in pieces(header, payload):
+            yield piece
+
+    async def _resolve_image(self, source: image_pb2.ImageSource, field: str) -> StoredImage:
+        match source.WhichOneof("source"):
+            case "image_id":
+                image_id = fields.identifier(source.image_id, f"{field}.image_id", "The image id")
+                header, _ = await self._jobs.get_image(image_id)
+                return StoredImage(image_id=image_id, header=header)
+            case "data":
+                message = fields.needed(source.data, "header", f"{field}.data.", "The header")
+                header = from_proto_header(message, f"{field}.data.header", self._limits)
+                image: StoredImage = await self._jobs.put_image(header, source.data.payload)
+                return image
+            case _:
+                raise InvalidRequest(
+                    field, "The image has neither data nor an image_id; give one of them."
+                )
+
+
+def _job_id(request: Any) -> str:
+    return fields.identifier(request.job_id, "job_id", "The job id")
+
+
+def _now() -> Timestamp:
+    return to_proto_time(time.time())

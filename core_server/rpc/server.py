@@ -1,0 +1,125 @@
+"""The gRPC server: services, interceptors, limits. Everything it hosts is named here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from scumble.v1 import (
+    generation_service_pb2,
+    generation_service_pb2_grpc,
+    live_service_pb2,
+    live_service_pb2_grpc,
+    model_service_pb2,
+    model_service_pb2_grpc,
+    server_service_pb2,
+    server_service_pb2_grpc,
+    training_service_pb2,
+    training_service_pb2_grpc,
+)
+
+from core_server.config import ServerConfig
+from core_server.jobs.service import JobService
+from core_server.rpc.address import listen
+from core_server.rpc.auth import TokenInterceptor
+from core_server.rpc.calls import CallInterceptor
+from core_server.rpc.generation_servicer import GenerationServicer
+from core_server.rpc.health import Health
+from core_server.rpc.live_servicer import LiveServicer
+from core_server.rpc.model_servicer import ModelServicer
+from core_server.rpc.server_servicer import ServerServicer
+from core_server.rpc.token import TOKEN_FILE
+from core_server.rpc.training_servicer import TrainingServicer
+
+_FILES = (
+    generation_service_pb2,
+    live_service_pb2,
+    model_service_pb2,
+    server_service_pb2,
+    training_service_pb2,
+    health_pb2,
+)
+SERVICES: tuple[str, ...] = (
+    *(it.full_name for file in _FILES for it in file.DESCRIPTOR.services_by_name.values()),
+    reflection.SERVICE_NAME,
+)
+"""Full names of all services, as reflection lists them."""
+
+MAX_CONCURRENT_CALLS = 1024
+STOP_GRACE_SECONDS = 2.0
+_KEEPALIVE_SECONDS = 60
+_MIN_PING_SECONDS = 10
+
+
+class GatewayServer:
+    """A bound gRPC server around a job service. `address`: "host:port" for clients on this computer.
+
+    Not yet accepting calls: `start` does that. Errors: those of `address.listen`.
+    """
+
+    def __init__(self, config: ServerConfig, jobs: JobService, token: str) -> None:
+        self._calls = CallInterceptor()
+        self._health = Health(jobs.engine)
+        self._following: asyncio.Task[None] | None = None
+        self._server = grpc.aio.server(
+            interceptors=[
+                TokenInterceptor(token, str(config.data_dir / TOKEN_FILE)),
+                self._calls,
+            ],
+            options=_options(config),
+            maximum_concurrent_rpcs=MAX_CONCURRENT_CALLS,
+        )
+        _add_services(self._server, config, jobs, self._health)
+        self.address = listen(self._server, config)
+
+    async def start(self) -> None:
+        """Accepts calls from now on."""
+        self._following = asyncio.create_task(self._health.follow(), name="health")
+        await self._server.start()
+
+    async def stop(self, grace_seconds: float = STOP_GRACE_SECONDS) -> None:
+        """Accepts no more calls, ends streams so that their readers reconnect, lets short calls finish."""
+        if self._following is not None:
+            self._following.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._following
+            await self._health.end()
+        stopping = asyncio.create_task(self._server.stop(grace_seconds))
+        await asyncio.sleep(
+            0
+        )  # refuse new calls first, so that no stream begins after the others ended
+        self._calls.end_streams()
+        await stopping
+
+
+def _options(config: ServerConfig) -> list[tuple[str, int]]:
+    most = config.limits.max_message_bytes
+    return [
+        ("grpc.max_receive_message_length", most),
+        ("grpc.max_send_message_length", most),
+        # Linux would let two servers share a port and give each half of the calls.
+        ("grpc.so_reuseport", 0),
+        # Hosts that sleep or change networks leave dead connections behind: find out, and let clients find out.
+        ("grpc.keepalive_time_ms", _KEEPALIVE_SECONDS * 1000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", _MIN_PING_SECONDS * 1000),
+    ]
+
+
+def _add_services(
+    server: grpc.aio.Server, config: ServerConfig, jobs: JobService, health: Health
+) -> None:
+    generation_service_pb2_grpc.add_GenerationServiceServicer_to_server(
+        GenerationServicer(jobs, config.limits), server
+    )
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(jobs.engine), server)
+    server_service_pb2_grpc.add_ServerServiceServicer_to_server(
+        ServerServicer(jobs, config.limits), server
+    )
+    live_service_pb2_grpc.add_LiveServiceServicer_to_server(LiveServicer(), server)
+    training_service_pb2_grpc.add_TrainingServiceServicer_to_server(TrainingServicer(), server)
+    health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
+    reflection.enable_server_reflection(SERVICES, server)

@@ -1,0 +1,47 @@
+"""ServerService: who answers."""
+
+from __future__ import annotations
+
+from scumble.v1 import server_service_pb2 as messages
+from scumble.v1.server_service_pb2_grpc import ServerServiceServicer
+
+from core_server import __version__
+from core_server.config import Limits
+from core_server.jobs.service import JobService
+from core_server.rpc.calls import Context
+from core_server.rpc.convert.canvas import to_proto_extent
+from core_server.rpc.convert.generation import TASKS
+from core_server.rpc.convert.model import WORKER_STATES, to_proto_limits
+from core_server.rpc.known import profile_of
+
+
+class ServerServicer(ServerServiceServicer):
+    """What the call means is said in server_service.proto."""
+
+    def __init__(self, jobs: JobService, limits: Limits) -> None:
+        self._jobs = jobs
+        self._limits = limits
+
+    async def GetServerInfo(
+        self, request: messages.GetServerInfoRequest, context: Context
+    ) -> messages.GetServerInfoResponse:
+        """Never waits: what the worker has not told yet stays empty."""
+        status = self._jobs.engine.status
+        message = messages.GetServerInfoResponse(
+            version=__version__,
+            worker_state=WORKER_STATES.to_proto(status.state),
+            worker_message=status.message,
+            limits=to_proto_limits(self._limits),
+            features=TASKS,
+            active_jobs=self._jobs.active_jobs(),
+        )
+        info = status.info
+        if info is not None:
+            message.device = info.device
+            message.device_memory_bytes = info.memory_bytes
+            message.device_free_bytes = info.free_bytes
+            message.default_model = info.default_model
+            profile = profile_of(info, "")
+            if profile is not None:
+                message.recommended_extent.CopyFrom(to_proto_extent(profile.max_extent))
+        return message
