@@ -1,0 +1,136 @@
+"""Pixels between the wire and Blender: the only place that turns rows over.
+
+The wire's row 0 is the top; Blender's `Image.pixels` starts at the bottom, has 4 float channels, and holds stored
+value / 255 for byte images and scene-linear light for float images.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .png import encode_png
+
+if TYPE_CHECKING:
+    from scumble.client import Patch
+
+FloatArray = NDArray[np.float32]
+PREVIEW_SIDE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A result, ready to become a Blender image: either `png` or `floats` is set.
+
+    png: an encoded file. floats: height x width x 4, float32, bottom row first, scene-linear (or data).
+    """
+
+    width: int
+    height: int
+    channels: int
+    is_data: bool
+    seed: int
+    recipe: str
+    """JSON: what was really done."""
+    map_name: str
+    png: bytes | None = None
+    floats: FloatArray | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Thumbnail:
+    """rgba: flat float32 of width x height x 4, bottom row first, display values 0..1."""
+
+    width: int
+    height: int
+    rgba: FloatArray
+
+
+def picture_from_patch(patch: Patch) -> Picture:
+    """Encodes a result. 8 and 16 bit become a PNG that carries the recipe; half and full float stay floats."""
+    pixels = patch.pixels
+    array = pixels.numpy()
+    is_data = pixels.color_space == "non_color"
+    recipe = json.dumps(patch.recipe, ensure_ascii=False, sort_keys=True)
+    encoded = array.dtype in (np.uint8, np.uint16)
+    return Picture(
+        width=pixels.width,
+        height=pixels.height,
+        channels=pixels.channels,
+        is_data=is_data,
+        seed=patch.seed,
+        recipe=recipe,
+        map_name=patch.map_name,
+        png=encode_png(array, srgb=not is_data, text={"scumble": recipe}) if encoded else None,
+        floats=None if encoded else to_blender(array, pixels.color_space),
+    )
+
+
+def thumbnail_from_wire(array: NDArray[Any], side: int = PREVIEW_SIDE) -> Thumbnail:
+    """Every k-th of height x width x channels pixels in display values, so that no side is above `side` px."""
+    step = -(-max(array.shape[0], array.shape[1]) // side)
+    small = to_unit_floats(array[::step, ::step])
+    rgba = _four_channels(small)[::-1]
+    return Thumbnail(rgba.shape[1], rgba.shape[0], np.ascontiguousarray(rgba).ravel())
+
+
+def to_blender(array: NDArray[Any], color_space: str) -> FloatArray:
+    """Wire pixels (height x width x channels, row 0 top) as a Blender float image: bottom row first, 4 channels,
+    scene-linear unless color_space is "linear_rec709" already or "non_color"."""
+    floats = _four_channels(to_unit_floats(array))[::-1]
+    if color_space == "srgb":
+        floats[..., :3] = srgb_to_linear(floats[..., :3])
+    return np.ascontiguousarray(floats)
+
+
+def to_wire(
+    flat: FloatArray, width: int, height: int, *, is_float: bool, is_data: bool
+) -> NDArray[Any]:
+    """Blender's `Image.pixels` (flat, 4 channels, bottom row first) as height x width x 4 with row 0 at the top.
+
+    Byte images come back as the very uint8 they hold. Float images become float32: sRGB-encoded light, or data as it
+    is; values outside 0..1 survive.
+    """
+    rows = flat.reshape(height, width, 4)[::-1]
+    if not is_float:
+        stored: NDArray[np.uint8] = np.rint(np.clip(rows, 0, 1) * 255).astype(np.uint8)
+        return stored
+    floats = np.array(rows, dtype=np.float32, order="C")
+    if not is_data:
+        floats[..., :3] = linear_to_srgb(floats[..., :3])
+    return floats
+
+
+def to_unit_floats(array: NDArray[Any]) -> FloatArray:
+    """Integer samples divided by their full scale; floats as they are. A new float32 array."""
+    if array.dtype.kind == "u":
+        return array.astype(np.float32) * np.float32(1 / np.iinfo(array.dtype).max)
+    return array.astype(np.float32)
+
+
+def srgb_to_linear(values: FloatArray) -> FloatArray:
+    """IEC 61966-2-1 decoding; negative values are mirrored."""
+    size = np.abs(values)
+    linear = np.where(size <= 0.04045, size / 12.92, ((size + 0.055) / 1.055) ** 2.4)
+    return np.copysign(linear, values).astype(np.float32)
+
+
+def linear_to_srgb(values: FloatArray) -> FloatArray:
+    """IEC 61966-2-1 encoding; negative values are mirrored."""
+    size = np.abs(values)
+    encoded = np.where(size <= 0.0031308, size * 12.92, 1.055 * size ** (1 / 2.4) - 0.055)
+    return np.copysign(encoded, values).astype(np.float32)
+
+
+def _four_channels(floats: FloatArray) -> FloatArray:
+    """Grey and RGB with opaque alpha added; RGBA as it is."""
+    height, width, channels = floats.shape
+    if channels == 4:
+        return floats
+    rgba = np.ones((height, width, 4), np.float32)
+    rgba[..., :3] = floats
+    return rgba

@@ -1,0 +1,204 @@
+"""At most one generation at a time, on daemon threads; the main thread only queues wishes and takes events."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from . import events
+from .errors import BridgeError, Busy
+from .pictures import picture_from_patch, thumbnail_from_wire
+from .request import Server, TextureRequest
+
+if TYPE_CHECKING:
+    from scumble.client import Client, Job
+    from scumble.client import Event as JobEvent
+
+log = logging.getLogger(__name__)
+
+Connector = Callable[[Server], "Client"]
+"""Connects, or raises a `ScumbleError`. Called on a bridge thread."""
+
+
+class Session:
+    """The bridge's front. Every method returns at once; results arrive through `pump`.
+
+    Cancelling takes effect for the artist immediately: the ticket is retired here, and a thread tells the server.
+    """
+
+    def __init__(self, connect: Connector) -> None:
+        self._connect = connect
+        self._events: queue.SimpleQueue[events.Event] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._tickets = 0
+        self._current: _Generation | None = None
+        self._checking = False
+        self._threads: set[threading.Thread] = set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a generation is under way, its final event not yet pumped included."""
+        return self._current is not None
+
+    @property
+    def checking(self) -> bool:
+        """Whether the server was asked who it is and its answer has not been pumped yet."""
+        return self._checking
+
+    def generate(self, server: Server, request: TextureRequest) -> int:
+        """Starts a generation and returns its ticket. Raises Busy."""
+        if self._current is not None:
+            raise Busy("Scumble is already painting: wait for it or cancel it first.")
+        self._tickets += 1
+        generation = self._current = _Generation(self._tickets, server, request)
+        self._spawn("scumble-generate", lambda: generation.run(self._connect, self._events.put))
+        return generation.ticket
+
+    def cancel(self) -> None:
+        """Ends the running generation, if there is one; its last event is `Cancelled`."""
+        generation = self._current
+        if generation is None or generation.retired:
+            return
+        generation.retired = True
+        self._events.put(events.Cancelled(generation.ticket))
+        self._spawn("scumble-cancel", generation.cancel)
+
+    def check(self, server: Server) -> None:
+        """Asks the server who it is; answers with `ServerChecked`. A second wish while one is open is dropped."""
+        if not self._checking:
+            self._checking = True
+            self._spawn("scumble-check", lambda: self._check(server))
+
+    def pump(self) -> list[events.Event]:
+        """The events since the last call, without those of retired tickets. Main thread; never waits."""
+        taken: list[events.Event] = []
+        while True:
+            try:
+                event = self._events.get_nowait()
+            except queue.Empty:
+                return taken
+            if isinstance(event, events.ServerChecked):
+                self._checking = False
+                taken.append(event)
+                continue
+            generation = self._current
+            if generation is None or event.ticket != generation.ticket:
+                continue
+            if generation.retired and not isinstance(event, events.Cancelled):
+                continue
+            taken.append(event)
+            if isinstance(event, events.FINAL):
+                self._current = None
+
+    def close(self, seconds: float = 2.0) -> None:
+        """Cancels what runs and waits so long, at most, for the server to hear of it. The session is over."""
+        self.cancel()
+        self._current = None
+        deadline = time.monotonic() + seconds
+        for thread in list(self._threads):
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _spawn(self, name: str, target: Callable[[], None]) -> None:
+        def run() -> None:
+            try:
+                target()
+            finally:
+                with self._lock:
+                    self._threads.discard(thread)
+
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        with self._lock:
+            self._threads.add(thread)
+        thread.start()
+
+    def _check(self, server: Server) -> None:
+        try:
+            with self._connect(server) as client:
+                info = client.server_info()
+            where = info.device or info.worker_state
+            text = f"Scumble {info.version} on {where}, model {info.default_model}"
+            if info.worker_state != "ready" and info.worker_message:
+                text = f"{text}: {info.worker_message}"
+            event = events.ServerChecked(True, text)
+        except Exception as error:  # noqa: BLE001 - the panel shows every reason
+            event = events.ServerChecked(False, explain(error))
+        self._events.put(event)
+
+
+class _Generation:
+    """One ticket's life on its thread."""
+
+    def __init__(self, ticket: int, server: Server, request: TextureRequest) -> None:
+        self.ticket = ticket
+        self.retired = False
+        """The artist cancelled it; set by the main thread."""
+        self._server = server
+        self._request = request
+        self._lock = threading.Lock()
+        self._client: Client | None = None
+        self._job: Job | None = None
+
+    def run(self, connect: Connector, put: Callable[[events.Event], None]) -> None:
+        """From connecting to the encoded picture. Always puts one final event, unless it was cancelled."""
+        try:
+            put(events.Progressed(self.ticket, 0.0, "Connecting", None))
+            with connect(self._server) as client:
+                job = client.submit(self._request.to_client())
+                with self._lock:
+                    self._client, self._job = client, job
+                if self.retired:
+                    return job.cancel()
+                for event in job.watch():
+                    if self.retired:
+                        # Also told by `cancel`, but leaving closes the connection, perhaps under its feet.
+                        return job.cancel()
+                    self._tell(event, put)
+                patches = job.result()
+                with self._lock:
+                    self._client = self._job = None
+            put(events.Progressed(self.ticket, 1.0, "Encoding", None))
+            pictures = tuple(picture_from_patch(patch) for patch in patches)
+            thumbnail = thumbnail_from_wire(patches[0].pixels.numpy())
+            put(events.Painted(self.ticket, pictures, thumbnail))
+        except Exception as error:  # noqa: BLE001 - every reason reaches the artist
+            if not self.retired:
+                cancelled = getattr(error, "reason", "") == "CANCELLED"
+                put(
+                    events.Cancelled(self.ticket)
+                    if cancelled
+                    else events.Failed(self.ticket, explain(error))
+                )
+
+    def cancel(self) -> None:
+        """Tells the server, then lets go of the connection, which ends a waiting `watch`. Its own thread."""
+        with self._lock:
+            client, job = self._client, self._job
+        if client is None or job is None:
+            return
+        try:
+            job.cancel()
+        except Exception as error:  # noqa: BLE001 - the artist is free already; the server may be gone
+            log.info("The server was not told of the cancellation: %s", explain(error))
+        client.close()
+
+    def _tell(self, event: JobEvent, put: Callable[[events.Event], None]) -> None:
+        if event.preview is not None:
+            thumbnail = thumbnail_from_wire(event.preview.numpy())
+            put(events.Previewed(self.ticket, thumbnail))
+        elif event.progress is not None:
+            now = event.progress
+            put(events.Progressed(self.ticket, now.fraction, now.stage, now.remaining_seconds))
+        elif event.state == "queued":
+            put(events.Queued(self.ticket, event.queue_position or 0))
+
+
+def explain(error: BaseException) -> str:
+    """One sentence for people. Errors of the client's tree and of the bridge say it themselves."""
+    if getattr(error, "reason", "") or isinstance(error, BridgeError):
+        return str(error)
+    log.error("Unexpected error in the bridge", exc_info=error)
+    return f"Something unexpected happened ({type(error).__name__}: {error}); the console has more."

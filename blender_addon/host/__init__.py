@@ -1,0 +1,1 @@
+"""The edge to Blender: the only room that reads or writes its data. Main thread only."""

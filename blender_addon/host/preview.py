@@ -1,0 +1,41 @@
+"""The thumbnail in the panel."""
+
+import bpy
+import bpy.utils.previews
+
+from ..bridge.pictures import Thumbnail
+
+_NAME = "generation"
+
+
+class Preview:
+    """One icon that follows the unfinished picture. Without a window there is nothing to show."""
+
+    def __init__(self) -> None:
+        self._collection = bpy.utils.previews.new()
+        self._shown = False
+
+    @property
+    def icon_id(self) -> int:
+        """For `layout.template_icon`; 0 when there is nothing to show."""
+        return self._collection[_NAME].icon_id if self._shown else 0
+
+    def show(self, thumbnail: Thumbnail) -> None:
+        """Takes a new look."""
+        if bpy.app.background:
+            return
+        # Blender keeps the texture of an icon it has drawn; a new entry is drawn anew.
+        self._collection.clear()
+        entry = self._collection.new(_NAME)
+        entry.image_size = (thumbnail.width, thumbnail.height)
+        entry.image_pixels_float.foreach_set(thumbnail.rgba)
+        self._shown = True
+
+    def clear(self) -> None:
+        """Shows nothing."""
+        self._shown = False
+
+    def close(self) -> None:
+        """Gives the icons back."""
+        self._shown = False
+        bpy.utils.previews.remove(self._collection)

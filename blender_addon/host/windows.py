@@ -1,0 +1,37 @@
+"""Windows, editors and undo. Headless there are no windows, and all of it does nothing or works without."""
+
+from collections.abc import Iterator
+
+import bpy
+
+_EDITORS_WITH_PANEL = {"VIEW_3D", "IMAGE_EDITOR"}
+
+
+def redraw() -> None:
+    """Draws the editors that have the panel anew."""
+    for area in _areas():
+        if area.type in _EDITORS_WITH_PANEL:
+            area.tag_redraw()
+
+
+def show_image(image: bpy.types.Image, editor: int) -> None:
+    """Opens the image in the editor with this pointer, if it is still an Image Editor."""
+    for area in _areas():
+        if area.as_pointer() == editor and area.type == "IMAGE_EDITOR":
+            area.spaces.active.image = image
+
+
+def push_undo(message: str) -> None:
+    """One undo step for what was done since the last one. A timer has no window of its own, so one is lent to it."""
+    manager = bpy.context.window_manager
+    if bpy.context.window is not None or not manager.windows:
+        if bpy.ops.ed.undo_push.poll():
+            bpy.ops.ed.undo_push(message=message)
+        return
+    with bpy.context.temp_override(window=manager.windows[0]):
+        bpy.ops.ed.undo_push(message=message)
+
+
+def _areas() -> Iterator[bpy.types.Area]:
+    for window in bpy.context.window_manager.windows:
+        yield from window.screen.areas

@@ -1,0 +1,87 @@
+"""How to reach the server. Kept in Blender's preferences, shared by all files."""
+
+import os
+from pathlib import Path
+
+import bpy
+
+from .bridge.addresses import configured_address, refusal
+from .bridge.request import Server
+
+PACKAGE: str = __package__ or ""
+"""Name of the add-on as Blender knows it, such as "bl_ext.user_default.scumble"."""
+
+
+class ScumblePreferences(bpy.types.AddonPreferences):
+    """Preferences > Add-ons > Scumble."""
+
+    bl_idname = PACKAGE
+
+    address: bpy.props.StringProperty(
+        name="Server", description="host:port; empty finds the server that runs on this computer",
+    )  # fmt: skip
+    token: bpy.props.StringProperty(
+        name="Token", subtype="PASSWORD",
+        description="Empty takes SCUMBLE_TOKEN, else the token of the server that runs on this computer. "
+        "Saved readable in Blender's preferences",
+    )  # fmt: skip
+    root_certificates: bpy.props.StringProperty(
+        name="Certificate", subtype="FILE_PATH",
+        description="PEM file to trust for a server that uses TLS; empty trusts what the system trusts",
+    )  # fmt: skip
+    data_dir: bpy.props.StringProperty(
+        name="Data Folder", subtype="DIR_PATH",
+        description="The server's data folder; empty takes its usual place",
+    )  # fmt: skip
+    server_command: bpy.props.StringProperty(
+        name="Command", subtype="FILE_PATH",
+        description="The `scumble` command that Start Server runs; empty looks for it on the PATH",
+    )  # fmt: skip
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Called by Blender."""
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        layout.prop(self, "server_command", placeholder="scumble")
+        layout.prop(self, "data_dir")
+        layout.separator()
+        layout.prop(self, "address", placeholder="the server on this computer")
+        layout.prop(self, "token")
+        layout.prop(self, "root_certificates")
+        if sentence := online_refusal(context):
+            layout.label(text=sentence, icon="ERROR")
+        layout.operator("scumble.check_server")
+
+    def to_server(self) -> Server:
+        """The preferences as the bridge wants them."""
+        return Server(
+            address=self.address.strip(),
+            token=self.token.strip(),
+            data_dir=_path(self.data_dir),
+            root_certificates=_path(self.root_certificates),
+        )
+
+
+def get(context: bpy.types.Context) -> ScumblePreferences:
+    """The add-on's preferences."""
+    preferences: ScumblePreferences = context.preferences.addons[PACKAGE].preferences
+    return preferences
+
+
+def online_refusal(context: bpy.types.Context) -> str:
+    """Why Blender does not allow the configured server now, or ""."""
+    address = configured_address(get(context).address, os.environ)
+    return refusal(address, online_access=bpy.app.online_access)
+
+
+def _path(text: str) -> Path | None:
+    return Path(bpy.path.abspath(text)) if text.strip() else None
+
+
+def register() -> None:
+    bpy.utils.register_class(ScumblePreferences)
+
+
+def unregister() -> None:
+    bpy.utils.unregister_class(ScumblePreferences)
