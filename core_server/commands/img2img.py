@@ -1,0 +1,6 @@
+from core_server.commands.later import not_yet
+from core_server.commands.options import Subparsers, add_command
+
+
+def register(subparsers: Subparsers) -> None:
+    add_command(subparsers, "img2img", not_yet("img2img"), "img2img")

@@ -1,0 +1,135 @@
+"""Arguments that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+else:
+    Subparsers = argparse._SubParsersAction
+
+SEAMLESS = ("none", "x", "y", "xy")
+
+
+def add_command(
+    subparsers: Subparsers,
+    name: str,
+    run: Any,
+    summary: str,
+    examples: str = "",
+    description: str = "",
+) -> argparse.ArgumentParser:
+    """A parser for one command with `--debug`, its summary and its examples."""
+    parser = subparsers.add_parser(
+        name,
+        help=summary,
+        description=description or f"{summary[0].upper()}{summary[1:]}.",
+        epilog=f"examples:\n{examples}" if examples else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--debug", action="store_true", help="show where an error comes from")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_server_options(parser: argparse.ArgumentParser) -> None:
+    """Where the server is, or which one to start."""
+    group = parser.add_argument_group(
+        "server",
+        "Without these: the running server of the data folder, or one started for this command.",
+    )
+    group.add_argument(
+        "--server", metavar="HOST:PORT", help="use the server there (SCUMBLE_SERVER)"
+    )
+    group.add_argument(
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        help="the data folder with the token, jobs and models (SCUMBLE_DATA_DIR)",
+    )
+    group.add_argument(
+        "--device",
+        default="auto",
+        metavar="NAME",
+        help="auto, cpu, cuda, cuda:N or mps; only for a server that is started here",
+    )
+    group.add_argument("--json", action="store_true", help="print one JSON object, for programs")
+
+
+def add_generation_options(parser: argparse.ArgumentParser) -> None:
+    """The settings all diffusion tasks share."""
+    group = parser.add_argument_group(
+        "painting",
+        "What is left out takes the model's own default; the picture's recipe tells which.",
+    )
+    group.add_argument("--negative-prompt", default="", metavar="TEXT", help="what to avoid")
+    group.add_argument(
+        "--num-inference-steps", type=int, metavar="N", help="denoising steps, 1..1000"
+    )
+    group.add_argument(
+        "--guidance-scale",
+        type=float,
+        metavar="X",
+        help="classifier-free guidance weight, 0..50; 1 turns it off",
+    )
+    group.add_argument(
+        "--scheduler", default="", metavar="NAME", help="such as euler or dpmpp_2m_karras"
+    )
+    group.add_argument(
+        "--seed", type=int, metavar="N", help="start of the noise; drawn if left out"
+    )
+    group.add_argument(
+        "--count",
+        type=int,
+        default=1,
+        metavar="N",
+        help="variations, with seeds N, N+1 ...; OUT-1, OUT-2 ...",
+    )
+    group.add_argument(
+        "--seamless", choices=SEAMLESS, default="none", help="axes along which the result tiles"
+    )
+    group.add_argument(
+        "--model",
+        default="",
+        metavar="ID|DIR",
+        help="an installed model, a diffusers folder or a .safetensors file",
+    )
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """`-o`."""
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="OUT",
+        help="where the picture goes: .png .tif .webp .jpg .exr; a file that is there is replaced",
+    )
+
+
+def common_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The shared settings as keyword arguments of the client's requests."""
+    return {
+        "negative_prompt": options.negative_prompt,
+        "model": model_name(options.model),
+        "num_inference_steps": options.num_inference_steps,
+        "guidance_scale": options.guidance_scale,
+        "scheduler": options.scheduler,
+        "seed": options.seed,
+        "count": options.count,
+        "seamless": options.seamless,
+    }
+
+
+def model_name(model: str) -> str:
+    """A model that is a path here is named by its whole path: the server may run in another folder."""
+    looks_like_path = (
+        model.endswith(".safetensors") or model.startswith((".", "~", "/")) or "\\" in model
+    )
+    if model and (looks_like_path or Path(model).is_dir()):
+        return str(Path(model).expanduser().resolve())
+    return model
