@@ -37,6 +37,9 @@ class Status:
         match event:
             case events.ServerChecked():
                 self.server, self.server_reachable = event.text, event.reachable
+                if self.busy and not event.reachable:
+                    # The client looks for the server for a minute and then goes on where it was.
+                    self.stage, self.remaining_seconds = "Waiting for the server", None
             case events.Queued():
                 self.stage = f"Waiting behind {event.ahead}" if event.ahead else "Waiting"
             case events.Progressed():
@@ -54,9 +57,7 @@ class Status:
     @property
     def progress_text(self) -> str:
         """For the progress bar: "Painting 40 %, 12 s left"."""
-        text = (
-            f"{self.stage} {self.fraction:.0%}".replace("%", " %") if self.fraction else self.stage
-        )
+        text = f"{self.stage} {self.fraction * 100:.0f} %" if self.fraction else self.stage
         if self.remaining_seconds is None:
             return text
         return f"{text}, {format_seconds(self.remaining_seconds)} left"

@@ -14,6 +14,7 @@ from . import images, materials, windows
 from .preview import Preview
 
 _CHECK_SECONDS = 5.0
+_QUIET_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Controller:
         self._order: _Order | None = None
         self._panel_drawn = False
         self._checked_at = float("-inf")
+        self._heard_at = float("-inf")
 
     @property
     def busy(self) -> bool:
@@ -75,9 +77,11 @@ class Controller:
 
     @property
     def wants_check(self) -> bool:
-        """Whether the panel was looked at since a check some seconds ago."""
-        due = time.monotonic() - self._checked_at > _CHECK_SECONDS
-        return due and self._panel_drawn and not self.busy
+        """Whether a check is due: the panel was looked at since the last one, or a running job has become quiet."""
+        now = time.monotonic()
+        if now - self._checked_at < _CHECK_SECONDS:
+            return False
+        return now - self._heard_at > _QUIET_SECONDS if self.busy else self._panel_drawn
 
     def pump(self) -> bool:
         """Takes the bridge's events in; whether there was anything to show."""
@@ -100,6 +104,7 @@ class Controller:
                 case events.Failed() | events.Cancelled():
                     self.preview.clear()
             changed = True
+            self._heard_at = time.monotonic()
         return changed
 
     def file_closes(self) -> None:
