@@ -1,0 +1,124 @@
+"""Masks: from the artist's soft selection to what is denoised and what is pasted. float32, 0..1, (height, width).
+
+Soft edges are ramps over the true distance from the selection, not blurs: a ramp ends, so beyond it a mask is exactly 0,
+and it begins outside, so inside the selection a mask is exactly 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from core_server.canvas.geometry import Bounds, Extent
+from core_server.canvas.plan import CanvasPlan, SeamlessAxes
+from core_server.canvas.resample import extent_of, wraps
+from core_server.errors import InvalidRequest
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Masks:
+    """Two masks of one selection, over the context. denoise: where the model paints; composite: what is pasted."""
+
+    denoise: FloatArray
+    composite: FloatArray
+
+
+def make_masks(selection: FloatArray, plan: CanvasPlan) -> Masks:
+    """selection: the artist's soft selection over `plan.context`, 0..1."""
+    if plan.exact_selection:
+        # Whatever shows even a little of the patch has to be painted wholly.
+        return Masks((selection > 0).astype(np.float32), selection)
+    distance = _distance_outside(is_inside(selection), plan)
+    start = max(plan.grow - plan.feather / 2, 0)
+    denoise = _ramp(distance, start, start + plan.feather)
+    start = max(plan.grow - plan.blend, 0)
+    composite = _ramp(distance, start, start + plan.blend)
+    # A selection's own soft edge may reach further than the ramps; what the artist selected is kept.
+    denoise, composite = np.maximum(denoise, selection), np.maximum(composite, selection)
+    return Masks(np.maximum(denoise, composite), composite)
+
+
+def is_inside(selection: FloatArray) -> npt.NDArray[np.bool_]:
+    """The selected pixels: at least half of the strongest one. A faint selection counts as much as a full one."""
+    return np.asarray((selection > 0) & (selection >= 0.5 * selection.max()))
+
+
+def selection_bounds(selection: FloatArray, seamless: SeamlessAxes = SeamlessAxes.NONE) -> Bounds:
+    """Bounds of all pixels above 0. On a seamless axis the shorter way around counts, which may end beyond the border.
+
+    Errors: InvalidRequest for an empty selection.
+    """
+    selected = selection > 0
+    if not selected.any():
+        raise InvalidRequest(
+            "inpaint.selection", "The selection is empty; select at least one pixel and try again."
+        )
+    x, width = _run(selected.any(axis=0), wraps(seamless, 1))
+    y, height = _run(selected.any(axis=1), wraps(seamless, 0))
+    return Bounds(x, y, width, height)
+
+
+def read_wrapped(array: npt.NDArray[np.generic], bounds: Bounds) -> npt.NDArray[np.generic]:
+    """The rectangle `bounds` of a document's array, reading on at the other side where it lies beyond a border."""
+    extent = extent_of(array)
+    if Bounds(0, 0, *extent).contains(bounds):
+        return np.ascontiguousarray(array[bounds.slices])
+    rows = np.arange(bounds.y, bounds.bottom) % extent.height
+    columns = np.arange(bounds.x, bounds.right) % extent.width
+    return np.ascontiguousarray(array[rows[:, None], columns])
+
+
+def context_wraps(plan: CanvasPlan) -> SeamlessAxes:
+    """The seamless axes that the context covers wholly: along these it is a tile itself."""
+    x = wraps(plan.seamless, 1) and plan.context.width == plan.document.width
+    y = wraps(plan.seamless, 0) and plan.context.height == plan.document.height
+    return (SeamlessAxes.NONE, SeamlessAxes.X, SeamlessAxes.Y, SeamlessAxes.XY)[x + 2 * y]
+
+
+def _run(occupied: npt.NDArray[np.bool_], wraps_around: bool) -> tuple[int, int]:
+    """Start and length of the shortest run that holds all occupied places."""
+    places = np.flatnonzero(occupied)
+    first, last, side = int(places[0]), int(places[-1]), len(occupied)
+    if not wraps_around or len(places) == 1:
+        return first, last - first + 1
+    gaps = np.diff(np.append(places, first + side))
+    widest = int(gaps.argmax())
+    start = int(places[(widest + 1) % len(places)])
+    return start, side - int(gaps[widest]) + 1
+
+
+def _distance_outside(inside: npt.NDArray[np.bool_], plan: CanvasPlan) -> FloatArray:
+    """Distance in px from each pixel to the nearest one inside; 0 there."""
+    axes = context_wraps(plan)
+    reach = plan.grow + plan.feather + plan.blend + 1
+    margin = [
+        min(reach, side) if wraps(axes, axis) else 0 for axis, side in enumerate(inside.shape)
+    ]
+    padded = np.pad(inside, [(size, size) for size in margin], mode="wrap")
+    distance = cv2.distanceTransform((~padded).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    height, width = inside.shape
+    rows, columns = margin
+    return np.asarray(distance[rows : rows + height, columns : columns + width], np.float32)
+
+
+def _ramp(distance: FloatArray, start: float, end: float) -> FloatArray:
+    """1 up to `start`, 0 from `end` on, smooth in between (3t^2 - 2t^3); a step for equal ends."""
+    if end <= start:
+        return (distance <= start).astype(np.float32)
+    t = np.clip((np.float32(end) - distance) / np.float32(end - start), 0, 1)
+    return (t * t * (3 - 2 * t)).astype(np.float32)
+
+
+def mask_extent_error(image: Extent, selection: Extent) -> InvalidRequest:
+    """The sentence for a selection of another size than its image."""
+    return InvalidRequest(
+        "inpaint.selection",
+        f"The selection is {selection.width} x {selection.height} px but the image is {image.width} x {image.height} "
+        "px; send both in the same size.",
+        allowed=f"{image.width} x {image.height}",
+    )

@@ -1,0 +1,195 @@
+"""From a selection to the rectangles of an inpaint. Pure integers and floats; runs in the gateway.
+
+Symbols: d = diagonal of the selection's bounds, s = denoising strength; all lengths in document px. The numbers start
+from what artists are used to; `docs/canvas.md` explains them with pictures.
+"""
+
+from __future__ import annotations
+
+import math
+
+from core_server.canvas.geometry import Bounds, Extent
+from core_server.canvas.plan import CanvasIntent, CanvasOptions, CanvasPlan, FillMode, SeamlessAxes
+from core_server.canvas.sizes import ModelSizes, model_extent, round_up
+from core_server.errors import InvalidRequest
+
+FEATHER_SHARE, FEATHER_LEAST = 0.10, 32
+"""Feather: this share of d, but at least so many px; times s."""
+GROW_BASE = 4
+"""Grow: this many px and half the feather, so that the soft edge starts this far outside the selection."""
+BLEND_MOST = 25
+"""Widest soft edge of the composite mask."""
+MASK_SHARE = 0.06
+"""The mask's bounds lie this share of d further out than the mask itself."""
+MASK_LEAST, CONTEXT_LEAST = 256, 512
+"""Smallest side of the mask's bounds; smallest side of the context at full strength."""
+SQUARENESS = 0.75
+"""At full strength the context's shorter side is at least this share of the longer one, where the document allows."""
+
+_FILL_BY_INTENT = {
+    CanvasIntent.FILL: FillMode.BLUR,
+    CanvasIntent.ADD_OBJECT: FillMode.NEUTRAL,
+    CanvasIntent.REMOVE_OBJECT: FillMode.STRUCTURE,
+    CanvasIntent.EXPAND: FillMode.BORDER,
+    CanvasIntent.REFINE: FillMode.NONE,
+}
+
+
+def plan_canvas(
+    document: Extent,
+    selection: Bounds,
+    options: CanvasOptions,
+    strength: float,
+    profile: ModelSizes,
+) -> CanvasPlan:
+    """Plans one inpaint.
+
+    document: size of the whole document. selection: bounds of the selected pixels; inside the document, or on a
+    seamless axis beginning inside it and no longer than it. strength: (0, 1]. profile: what the model can do.
+    At strength below 1 an AUTO intent means REFINE; at full strength AUTO stays until the prompt is known (`resolve`).
+    Errors: InvalidRequest.
+    """
+    _check(document, selection, options, strength)
+    grow, feather, blend = _edges(selection.extent, options, strength)
+    reach = grow + math.ceil(feather / 2)
+    diagonal = math.hypot(*selection.extent)
+    mask_padding = max(reach, math.ceil(feather + GROW_BASE + MASK_SHARE * diagonal))
+    if options.exact_selection:
+        mask_padding = math.ceil(MASK_SHARE * diagonal)
+    multiple = profile.multiple
+    mask = _grown(selection, mask_padding, MASK_LEAST, multiple, document, options.seamless)
+    context = mask
+    if strength == 1.0 or options.padding is not None:
+        padding = options.padding
+        if padding is None:
+            padding = max(max(document) // 16, (mask.width + mask.height) // 4)
+        context = _grown(mask, padding, CONTEXT_LEAST, multiple, document, options.seamless)
+        if options.padding is None:
+            context = _squarer(context, multiple, document, options.seamless)
+    intent = options.intent
+    if intent is CanvasIntent.AUTO and strength < 1.0:
+        intent = CanvasIntent.REFINE
+    fill = options.fill
+    if fill is FillMode.AUTO:
+        fill = _FILL_BY_INTENT.get(intent, FillMode.AUTO)
+    return CanvasPlan(
+        document=document,
+        selection=selection,
+        mask=mask,
+        context=context,
+        model=model_extent(context.extent, profile),
+        grow=grow,
+        feather=feather,
+        blend=blend,
+        exact_selection=options.exact_selection,
+        fill=fill,
+        intent=intent,
+        passes=1,
+        seamless=options.seamless,
+    )
+
+
+def resolve(intent: CanvasIntent, fill: FillMode, prompt: str) -> tuple[CanvasIntent, FillMode]:
+    """Intent and fill once the prompt is known: with one FILL, without REMOVE_OBJECT; neither result is AUTO."""
+    if intent is CanvasIntent.AUTO:
+        intent = CanvasIntent.FILL if prompt.strip() else CanvasIntent.REMOVE_OBJECT
+    return intent, _FILL_BY_INTENT[intent] if fill is FillMode.AUTO else fill
+
+
+def _check(document: Extent, selection: Bounds, options: CanvasOptions, strength: float) -> None:
+    if min(document) < 1:
+        raise InvalidRequest(
+            "document",
+            f"The document is {document.width} x {document.height} px; each side must be at least 1 px.",
+        )
+    if min(selection.extent) < 1:
+        raise InvalidRequest(
+            "selection", "The selection is empty; select at least one pixel and try again."
+        )
+    for start, length, side, wraps in (
+        (selection.x, selection.width, document.width, _wraps_x(options.seamless)),
+        (selection.y, selection.height, document.height, _wraps_y(options.seamless)),
+    ):
+        end = side + length - 1 if wraps else side
+        if start < 0 or start >= side or start + length > end or length > side:
+            raise InvalidRequest(
+                "selection",
+                f"The selection at ({selection.x}, {selection.y}), {selection.width} x {selection.height} px, reaches "
+                f"outside the document of {document.width} x {document.height} px; clip it to the document.",
+                allowed=f"inside 0, 0, {document.width}, {document.height}",
+            )
+    if not 0.0 < strength <= 1.0:
+        raise InvalidRequest(
+            "strength",
+            f"The strength is {strength:g}; it must be above 0 and at most 1.",
+            allowed="above 0, at most 1",
+        )
+    for name, value, most in (
+        ("grow", options.grow, 512),
+        ("feather", options.feather, 512),
+        ("padding", options.padding, 4096),
+    ):
+        if value is not None and not 0 <= value <= most:
+            raise InvalidRequest(
+                f"options.{name}",
+                f"{name} is {value} px; it must be 0 to {most} px.",
+                allowed=f"0..{most}",
+            )
+
+
+def _edges(selection: Extent, options: CanvasOptions, strength: float) -> tuple[int, int, int]:
+    """grow, feather and blend."""
+    if options.exact_selection:
+        return 0, 0, 0
+    feather = options.feather
+    if feather is None:
+        feather = round(max(FEATHER_SHARE * math.hypot(*selection), FEATHER_LEAST) * strength)
+    grow = options.grow
+    if grow is None:
+        grow = round(GROW_BASE + feather / 2)
+    return grow, feather, min(BLEND_MOST, grow + feather // 2)
+
+
+def _wraps_x(seamless: SeamlessAxes) -> bool:
+    return seamless in (SeamlessAxes.X, SeamlessAxes.XY)
+
+
+def _wraps_y(seamless: SeamlessAxes) -> bool:
+    return seamless in (SeamlessAxes.Y, SeamlessAxes.XY)
+
+
+def _grown(
+    inner: Bounds,
+    padding: int,
+    least: int,
+    multiple: int,
+    document: Extent,
+    seamless: SeamlessAxes,
+) -> Bounds:
+    """`inner` padded on all sides, at least `least` px a side, rounded up to `multiple`, kept in the document."""
+    width = round_up(max(inner.width + 2 * padding, least), multiple)
+    height = round_up(max(inner.height + 2 * padding, least), multiple)
+    return _placed(inner, width, height, document, seamless)
+
+
+def _squarer(context: Bounds, multiple: int, document: Extent, seamless: SeamlessAxes) -> Bounds:
+    least = round_up(math.ceil(max(context.extent) * SQUARENESS), multiple)
+    return _placed(
+        context, max(context.width, least), max(context.height, least), document, seamless
+    )
+
+
+def _placed(
+    inner: Bounds, width: int, height: int, document: Extent, seamless: SeamlessAxes
+) -> Bounds:
+    """A rectangle of that size centred on `inner` and containing it, shifted into the document; it is cut only where
+    the document is smaller. On a seamless axis it may reach across the border but never covers a pixel twice."""
+    x, width = _placed_axis(inner.x, inner.width, width, document.width, _wraps_x(seamless))
+    y, height = _placed_axis(inner.y, inner.height, height, document.height, _wraps_y(seamless))
+    return Bounds(x, y, width, height)
+
+
+def _placed_axis(start: int, inner: int, length: int, side: int, wraps: bool) -> tuple[int, int]:
+    length = min(length, side)
+    start -= (length - inner) // 2
+    return (start if wraps else min(max(start, 0), side - length)), length

@@ -1,0 +1,224 @@
+"""Which models there are and what they are, read from small JSON files alone: no torch, no weights, no network.
+
+A model is named by
+- "default": the embedded model in `core_server/models/default_model`; the tiny one while that folder has no weights,
+- "tiny": the untrained test model,
+- the name of a diffusers folder or .safetensors file in `<data folder>/models`,
+- "owner/name" of a Hub model that is in the local cache,
+- a path to a diffusers folder or .safetensors file; only the one that the server was started with.
+
+A diffusers folder may carry a `profile.json`: an object with any fields of `pipelines.task.ModelProfile` except
+model_id and size_bytes; what it says replaces what is derived from the folder's other files. Extents are
+[width, height]. Example:
+{"title": "Scumble materials", "license": "MIT", "commercial_use": true, "min_extent": [128, 128],
+ "max_extent": [768, 768], "multiple": 32, "num_inference_steps": 20, "guidance_scale": 4.0,
+ "scheduler": "dpmpp_2m", "description": "Seamless materials from words."}
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from core_server.canvas.geometry import Extent
+from core_server.errors import ModelLoadFailed, ModelNotFound
+from core_server.pipelines import families
+from core_server.pipelines.families import STABLE_DIFFUSION, Family
+from core_server.pipelines.schedulers import SCHEDULER_NAMES, scheduler_name
+from core_server.pipelines.task import ModelProfile
+
+DEFAULT_MODEL_FOLDER = Path(__file__).parents[1] / "models" / "default_model"
+DEFAULT, TINY = "default", "tiny"
+MODEL_INDEX, PROFILE = "model_index.json", "profile.json"
+ALL_TASKS = ("text_to_image", "image_to_image", "inpaint", "texture")
+
+_TINY_PROFILE = ModelProfile(
+    model_id=TINY,
+    title="Tiny test model (untrained)",
+    family=STABLE_DIFFUSION.name,
+    license="MIT",
+    commercial_use=True,
+    size_bytes=0,
+    min_extent=Extent(16, 16),
+    max_extent=Extent(1024, 1024),
+    multiple=16,
+    num_inference_steps=8,
+    guidance_scale=5.0,
+    scheduler="euler",
+    schedulers=SCHEDULER_NAMES,
+    tasks=ALL_TASKS,
+    description="Random weights: every path of the server runs, the pictures are coloured noise.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """Where a model is. path: a diffusers folder or a .safetensors file; None for the tiny model."""
+
+    model_id: str
+    path: Path | None
+
+
+class Catalogue:
+    """Finds models by name. configured: the model that the server was started with, the only path that is served."""
+
+    def __init__(
+        self, configured: str, data_dir: Path, embedded: Path = DEFAULT_MODEL_FOLDER
+    ) -> None:
+        self.configured = configured or DEFAULT
+        self._models_dir = data_dir / "models"
+        self._embedded = embedded
+
+    def find(self, model: str) -> ModelFiles:
+        """Where `model` is ("" = the configured one). Errors: ModelNotFound."""
+        name = model or self.configured
+        if name == TINY:
+            return ModelFiles(TINY, None)
+        if name == DEFAULT:
+            has_weights = (self._embedded / MODEL_INDEX).is_file()
+            return ModelFiles(DEFAULT, self._embedded if has_weights else None)
+        if name in self._installed():
+            return ModelFiles(name, self._models_dir / name)
+        if name == self.configured and _is_model(path := Path(name).expanduser()):
+            return ModelFiles(name, path)
+        cached = _cached_snapshot(name)
+        if cached is not None:
+            return ModelFiles(name, cached)
+        raise ModelNotFound(name, self.names())
+
+    def names(self) -> tuple[str, ...]:
+        """Every model that can be listed: the configured one first, then the built-in and the installed ones."""
+        return tuple(dict.fromkeys((self.configured, DEFAULT, TINY, *self._installed())))
+
+    def profiles(self) -> tuple[ModelProfile, ...]:
+        """Profiles of all listed models that can be read."""
+        found = []
+        for name in self.names():
+            try:
+                found.append(profile_of(self.find(name)))
+            except (ModelNotFound, ModelLoadFailed):
+                continue
+        return tuple(found)
+
+    def _installed(self) -> tuple[str, ...]:
+        if not self._models_dir.is_dir():
+            return ()
+        return tuple(sorted(path.name for path in self._models_dir.iterdir() if _is_model(path)))
+
+
+def profile_of(files: ModelFiles) -> ModelProfile:
+    """What the model is, from its JSON files. Errors: ModelLoadFailed for broken ones or an unknown pipeline class."""
+    if files.path is None:
+        if files.model_id == DEFAULT:
+            return msgspec.structs.replace(
+                _TINY_PROFILE,
+                model_id=DEFAULT,
+                title="Default model (not trained yet: the tiny test model)",
+            )
+        return _TINY_PROFILE
+    if files.path.is_file():
+        return _profile(files, STABLE_DIFFUSION, {}, in_channels=4, multiple=8)
+    index = _read_json(files.path / MODEL_INDEX)
+    pipeline_class = str(index.get("_class_name", ""))
+    family = families.family_of(pipeline_class)
+    if family is None:
+        known = ", ".join(sorted(name for f in families.FAMILIES.values() for name in f.classes()))
+        raise ModelLoadFailed(
+            f"The model {files.model_id!r} is a {pipeline_class or 'nameless pipeline'}, which this version cannot "
+            f"run; it runs {known}.",
+            model=files.model_id,
+        )
+    unet = _read_json(files.path / "unet" / "config.json")
+    vae = _read_json(files.path / "vae" / "config.json")
+    multiple = 2 ** (len(vae.get("block_out_channels", (0,) * 4)) - 1)
+    return _profile(
+        files,
+        family,
+        _read_json(files.path / "scheduler" / "scheduler_config.json"),
+        in_channels=int(unet.get("in_channels", 4)),
+        multiple=multiple,
+    )
+
+
+def _profile(
+    files: ModelFiles,
+    family: Family,
+    scheduler_config: dict[str, Any],
+    in_channels: int,
+    multiple: int,
+) -> ModelProfile:
+    path = files.path
+    assert path is not None
+    inpaint_only = in_channels == 9  # latents, mask and masked picture side by side
+    derived = ModelProfile(
+        model_id=files.model_id,
+        title=path.stem if path.is_file() else path.name,
+        family=family.name,
+        license="unknown",
+        commercial_use=False,
+        size_bytes=sum(file.stat().st_size for file in weight_files(path)),
+        min_extent=Extent(family.min_side, family.min_side),
+        max_extent=Extent(family.max_side, family.max_side),
+        multiple=multiple,
+        num_inference_steps=25,
+        guidance_scale=7.0,
+        scheduler=scheduler_name(scheduler_config),
+        schedulers=SCHEDULER_NAMES,
+        tasks=("inpaint",) if inpaint_only else ALL_TASKS,
+        description="",
+    )
+    own = path / PROFILE
+    if not path.is_dir() or not own.is_file():
+        return derived
+    fields = msgspec.to_builtins(derived) | {
+        key: value
+        for key, value in _read_json(own).items()
+        if key not in ("model_id", "size_bytes")
+    }
+    try:
+        return msgspec.convert(fields, ModelProfile)
+    except msgspec.ValidationError as error:
+        raise ModelLoadFailed(
+            f"The {PROFILE} of model {files.model_id!r} is broken: {error}.", model=files.model_id
+        ) from error
+
+
+def weight_files(path: Path) -> tuple[Path, ...]:
+    """The .safetensors files of a model folder, or the file itself; sorted."""
+    return (path,) if path.is_file() else tuple(sorted(path.rglob("*.safetensors")))
+
+
+def _is_model(path: Path) -> bool:
+    if path.is_dir():
+        return (path / MODEL_INDEX).is_file()
+    return path.is_file() and path.suffix == ".safetensors"
+
+
+def _cached_snapshot(name: str) -> Path | None:
+    if name.count("/") != 1 or Path(name).is_absolute() or ".." in name:
+        return None
+    from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415  not needed for local models
+
+    try:
+        index = try_to_load_from_cache(name, MODEL_INDEX)
+    except ValueError:  # not a name the Hub could have
+        return None
+    return Path(index).parent if isinstance(index, str) else None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise ModelLoadFailed(
+            f"{path.name} in {path.parent.name} cannot be read: {error}."
+        ) from error
+    if not isinstance(content, dict):
+        raise ModelLoadFailed(f"{path.name} in {path.parent.name} is not a JSON object.")
+    return content

@@ -1,0 +1,107 @@
+"""Repaint a whole picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from core_server.canvas.colour import from_model_rgb, to_model_rgb
+from core_server.canvas.pixels import Pixels
+from core_server.canvas.plan import SeamlessAxes
+from core_server.canvas.resample import document_to_model, model_to_document
+from core_server.canvas.sizes import model_extent
+from core_server.pipelines.model import FloatArray, LoadedModel
+from core_server.pipelines.progress import LatentsHook, StepReporter
+from core_server.pipelines.prompt import prompt_notes
+from core_server.pipelines.recipe import make_recipe
+from core_server.pipelines.request import ImageToImage
+from core_server.pipelines.seamless import seam_ratios, seamless
+from core_server.pipelines.settings import Settings
+from core_server.pipelines.sizes import TiledSizes, size_note
+from core_server.pipelines.strength import require_steps
+from core_server.pipelines.task import StepCallback, TaskOutput
+
+
+def image_to_image(
+    model: LoadedModel,
+    request: ImageToImage,
+    settings: Settings,
+    images: Mapping[str, Pixels],
+    on_step: StepCallback,
+) -> list[TaskOutput]:
+    """One picture for each seed, in the size, sample type, channels, colour space and alpha of the input.
+
+    Errors: InvalidRequest when strength leaves less than one step.
+    """
+    steps = require_steps(settings.num_inference_steps, request.strength, "image_to_image.strength")
+    document = images[request.image]
+    axes = request.parameters.seamless
+    sizes = TiledSizes.of(model, axes)
+    painted = model_extent(document.extent, sizes)
+    source = document_to_model(to_model_rgb(document), painted, sizes.multiple, axes)
+    reporter = StepReporter(model, on_step, steps, len(settings.seeds))
+    notes = prompt_notes(model, settings) + size_note(document.extent, painted, sizes.multiple)
+    outputs = []
+    for seed in settings.seeds:
+        image = repaint(model, settings, seed, source, request.strength, axes, reporter)
+        image = model_to_document(image, document.extent, sizes.multiple, axes)
+        pixels = from_model_rgb(image, document)
+        more = {} if axes is SeamlessAxes.NONE else {"seam_ratio": seam_ratios(pixels.array)}
+        recipe = make_recipe(
+            model,
+            request,
+            settings,
+            seed,
+            steps_run=steps,
+            notes=notes,
+            image=request.image,
+            strength=request.strength,
+            extent=list(document.extent),
+            model_extent=list(painted),
+            **more,
+        )
+        outputs.append(TaskOutput(pixels, seed, recipe))
+    return outputs
+
+
+def repaint(
+    model: LoadedModel,
+    settings: Settings,
+    seed: int,
+    image: FloatArray,
+    strength: float,
+    axes: SeamlessAxes,
+    reporter: StepReporter,
+    change: LatentsHook | None = None,
+) -> FloatArray:
+    """What the stock image-to-image pipeline gives for a generator on the CPU, bit for bit, if nothing is changed.
+
+    image: (height, width, 3) float32 sRGB 0..1 at a size the model can do; so is the result. change: sees, and may
+    replace, the latents after each step.
+    """
+    generator = torch.Generator("cpu").manual_seed(seed)
+    pipeline = model.pipeline("image_to_image", settings.scheduler)
+    reporter.stage("Painting")
+    with seamless(axes, model.unet, model.vae):
+        latents = pipeline(
+            settings.prompt,
+            image=as_tensor(image),
+            strength=strength,
+            negative_prompt=settings.negative_prompt or None,
+            num_inference_steps=settings.num_inference_steps,
+            guidance_scale=settings.guidance_scale,
+            generator=generator,
+            output_type="latent",
+            callback_on_step_end=reporter.step_hook(change),
+        ).images
+        reporter.picture_done()
+        reporter.stage("Decoding")
+        return model.decode(latents, generator)
+
+
+def as_tensor(image: FloatArray) -> torch.Tensor:
+    """(height, width, channels) to (1, channels, height, width)."""
+    channels_first = image.reshape(*image.shape[:2], -1).transpose(2, 0, 1)
+    return torch.from_numpy(np.ascontiguousarray(channels_first))[None]

@@ -1,0 +1,191 @@
+"""Loads a model's files onto the device. Safetensors only, from disk only, and never code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from core_server.errors import ModelLoadFailed
+from core_server.pipelines import families
+from core_server.pipelines.catalogue import (
+    MODEL_INDEX,
+    ModelFiles,
+    profile_of,
+    weight_files,
+)
+from core_server.pipelines.model import LoadedModel
+from core_server.pipelines.tiny import make_tiny_pipeline
+
+MAX_HEADER_BYTES = 100 * 1024 * 1024
+"""Longest JSON header of a .safetensors file that is read; the format's own limit."""
+
+
+def choose_device(wanted: str) -> torch.device:
+    """ "auto" takes CUDA, then Apple's GPU, then the CPU. Errors: ModelLoadFailed for a device that is not there."""
+    if wanted == "auto":
+        wanted = (
+            "cuda"
+            if torch.cuda.is_available()
+            else "mps"
+            if torch.backends.mps.is_available()
+            else "cpu"
+        )
+    try:
+        device = torch.device("cuda:0" if wanted == "cuda" else wanted)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelLoadFailed(
+            f"There is no device {wanted!r} here; choose auto, cpu, cuda, cuda:N or mps."
+        ) from error
+    return device
+
+
+def dtype_for(device: torch.device) -> torch.dtype:
+    """float32 on the CPU, which has no fast half precision; float16 elsewhere."""
+    return torch.float32 if device.type == "cpu" else torch.float16
+
+
+def load_model(files: ModelFiles, device: torch.device) -> LoadedModel:
+    """Loads a model. Errors: ModelLoadFailed in one sentence; torch.OutOfMemoryError."""
+    profile = profile_of(files)
+    dtype = dtype_for(device)
+    if files.path is None:
+        pipeline = make_tiny_pipeline()
+        weights_hash = _resolved(_hash_modules(pipeline.components))
+    else:
+        for file in weight_files(files.path):
+            check_safetensors(file)
+        weights_hash = _hash_files(files.path)
+        try:
+            pipeline = _read(files.path, profile.family, dtype)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001  diffusers and transformers raise whatever they like
+            raise ModelLoadFailed(
+                f"The model {files.model_id!r} could not be loaded: {_one_line(error)}",
+                model=files.model_id,
+            ) from error
+    pipeline.to(device=device, dtype=dtype)
+    components = {
+        name: component
+        for name, component in pipeline.components.items()
+        if name not in ("safety_checker", "feature_extractor", "image_encoder")
+    }
+    if profile.family == families.STABLE_DIFFUSION.name:
+        components |= {"safety_checker": None, "feature_extractor": None}
+    for component in components.values():
+        if isinstance(component, torch.nn.Module):
+            component.eval().requires_grad_(False)
+    if profile.size_bytes == 0:
+        profile = _sized(profile, components)
+    return LoadedModel(profile, components, device, dtype, weights_hash)
+
+
+def check_safetensors(path: Path) -> None:
+    """Looks at the bytes, not at the name. Errors: ModelLoadFailed for pickles, zip archives and broken headers."""
+    with path.open("rb") as stream:
+        start = stream.read(8)
+        if start[:2] == b"PK" or start[:1] == b"\x80":
+            raise ModelLoadFailed(
+                f"{path.name} is a pickle, which can run code when it is loaded, whatever its name says; convert it to "
+                "safetensors with a tool you trust."
+            )
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+        if not 2 <= length <= MAX_HEADER_BYTES or stream.read(1) != b"{":
+            raise ModelLoadFailed(f"{path.name} is not a .safetensors file; download it again.")
+        stream.seek(8)
+        try:
+            header = json.loads(stream.read(length))
+            end = max(
+                (
+                    entry["data_offsets"][1]
+                    for key, entry in header.items()
+                    if key != "__metadata__"
+                ),
+                default=0,
+            )
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+            raise ModelLoadFailed(
+                f"The header of {path.name} is broken; download it again."
+            ) from error
+        if path.stat().st_size < 8 + length + end:
+            raise ModelLoadFailed(f"{path.name} is cut off; download it again.")
+
+
+def _read(path: Path, family: str, dtype: torch.dtype) -> Any:
+    if path.is_file():
+        return _read_single_file(path, dtype)
+    name = families.FAMILIES[family].text_to_image
+    no_checker: dict[str, Any] = {}
+    if family == families.STABLE_DIFFUSION.name:
+        no_checker = {"safety_checker": None, "feature_extractor": None}
+        no_checker["requires_safety_checker"] = False
+    return families.pipeline_class(name).from_pretrained(
+        path, dtype=dtype, local_files_only=True, use_safetensors=True, **no_checker
+    )
+
+
+def _read_single_file(path: Path, dtype: torch.dtype) -> Any:
+    config = Path(__file__).parents[1] / "models" / "configs" / "stable_diffusion_1"
+    if not (config / MODEL_INDEX).is_file():
+        raise ModelLoadFailed(
+            "single .safetensors files cannot be loaded by this version; give a diffusers folder."
+        )
+    return families.pipeline_class(families.STABLE_DIFFUSION.text_to_image).from_single_file(
+        str(path), config=str(config), dtype=dtype, local_files_only=True, safety_checker=None
+    )
+
+
+def _sized(profile: Any, components: dict[str, Any]) -> Any:
+    import msgspec  # noqa: PLC0415
+
+    size = sum(
+        parameter.numel() * parameter.element_size()
+        for component in components.values()
+        if isinstance(component, torch.nn.Module)
+        for parameter in component.parameters()
+    )
+    return msgspec.structs.replace(profile, size_bytes=size)
+
+
+def _hash_files(path: Path) -> Future[str]:
+    """Over names and contents; in a thread, since the disk is read anyway and the first picture takes a while."""
+
+    def work() -> str:
+        total = hashlib.sha256()
+        for file in weight_files(path):
+            with file.open("rb") as stream:
+                content = hashlib.file_digest(stream, "sha256")
+            name = file.name if path.is_file() else file.relative_to(path).as_posix()
+            total.update(f"{name}\0{content.hexdigest()}\n".encode())
+        return total.hexdigest()
+
+    executor = ThreadPoolExecutor(1, thread_name_prefix="hash")
+    future = executor.submit(work)
+    executor.shutdown(wait=False)
+    return future
+
+
+def _hash_modules(components: dict[str, Any]) -> str:
+    total = hashlib.sha256()
+    for name in ("text_encoder", "unet", "vae"):
+        for key, tensor in components[name].state_dict().items():
+            total.update(f"{name}.{key}\0".encode())
+            total.update(tensor.numpy().tobytes())
+    return total.hexdigest()
+
+
+def _resolved(value: str) -> Future[str]:
+    future: Future[str] = Future()
+    future.set_result(value)
+    return future
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:400] or type(error).__name__

@@ -1,0 +1,59 @@
+"""The recipe of a picture: everything that was really done, in JSON. Repeating it repeats the picture."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import metadata
+from typing import Any
+
+import msgspec
+
+from core_server.canvas.plan import CanvasPlan
+from core_server.pipelines.model import LoadedModel
+from core_server.pipelines.request import Request, task_name
+from core_server.pipelines.settings import Settings
+
+RECIPE_VERSION = 1
+
+
+def make_recipe(
+    model: LoadedModel,
+    request: Request,
+    settings: Settings,
+    seed: int,
+    *,
+    steps_run: int,
+    notes: tuple[str, ...] = (),
+    plan: CanvasPlan | None = None,
+    **more: Any,
+) -> dict[str, Any]:
+    """more: what only this task has, such as strength, extent, model_extent and seam_ratio."""
+    recipe: dict[str, Any] = {
+        "recipe_version": RECIPE_VERSION,
+        "task": task_name(request),
+        "model": model.profile.model_id,
+        "model_family": model.profile.family,
+        "model_sha256": model.weights_hash.result(),
+        "prompt": settings.prompt,
+        "negative_prompt": settings.negative_prompt,
+        "num_inference_steps": settings.num_inference_steps,
+        "steps_run": steps_run,
+        "guidance_scale": settings.guidance_scale,
+        "scheduler": settings.scheduler,
+        "seed": seed,
+        "seamless": request.parameters.seamless.value,
+        "device": str(model.device),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "versions": dict(_versions()),
+        "notes": list(notes),
+        **more,
+    }
+    if plan is not None:
+        recipe["plan"] = msgspec.to_builtins(plan)
+    return recipe
+
+
+@cache
+def _versions() -> tuple[tuple[str, str], ...]:
+    names = ("scumble", "torch", "diffusers", "transformers")
+    return tuple((name, metadata.version(name)) for name in names)

@@ -1,0 +1,112 @@
+"""Schedulers by the names the field uses: one table from a name to a diffusers class and its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from core_server.errors import InvalidRequest
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerChoice:
+    """A diffusers scheduler class by name, the settings that make it this one, and a title for people."""
+
+    class_name: str
+    title: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+_PLAIN = {"use_karras_sigmas": False}
+_KARRAS = {"use_karras_sigmas": True}
+_TRAILING = {"timestep_spacing": "trailing"}
+
+SCHEDULERS: Mapping[str, SchedulerChoice] = {
+    "euler": SchedulerChoice("EulerDiscreteScheduler", "Euler", _PLAIN),
+    "euler_karras": SchedulerChoice("EulerDiscreteScheduler", "Euler Karras", _KARRAS),
+    "euler_trailing": SchedulerChoice(
+        "EulerDiscreteScheduler", "Euler, trailing steps", _PLAIN | _TRAILING
+    ),
+    "euler_a": SchedulerChoice("EulerAncestralDiscreteScheduler", "Euler ancestral"),
+    "heun": SchedulerChoice("HeunDiscreteScheduler", "Heun", _PLAIN),
+    "dpm2": SchedulerChoice("KDPM2DiscreteScheduler", "DPM2", _PLAIN),
+    "dpm2_a": SchedulerChoice("KDPM2AncestralDiscreteScheduler", "DPM2 ancestral", _PLAIN),
+    "dpmpp_2m": SchedulerChoice(
+        "DPMSolverMultistepScheduler", "DPM++ 2M", _PLAIN | {"algorithm_type": "dpmsolver++"}
+    ),
+    "dpmpp_2m_karras": SchedulerChoice(
+        "DPMSolverMultistepScheduler",
+        "DPM++ 2M Karras",
+        _KARRAS | {"algorithm_type": "dpmsolver++"},
+    ),
+    "dpmpp_2m_sde": SchedulerChoice(
+        "DPMSolverMultistepScheduler",
+        "DPM++ 2M SDE",
+        _PLAIN | {"algorithm_type": "sde-dpmsolver++"},
+    ),
+    "dpmpp_2m_sde_karras": SchedulerChoice(
+        "DPMSolverMultistepScheduler",
+        "DPM++ 2M SDE Karras",
+        _KARRAS | {"algorithm_type": "sde-dpmsolver++"},
+    ),
+    "dpmpp_2s": SchedulerChoice(
+        "DPMSolverSinglestepScheduler",
+        "DPM++ 2S",
+        _PLAIN | {"algorithm_type": "dpmsolver++", "lower_order_final": True},
+    ),
+    "dpmpp_sde": SchedulerChoice(
+        "DPMSolverSinglestepScheduler",
+        "DPM++ SDE",
+        _PLAIN | {"algorithm_type": "sde-dpmsolver++", "lower_order_final": True},
+    ),
+    "dpmpp_sde_karras": SchedulerChoice(
+        "DPMSolverSinglestepScheduler",
+        "DPM++ SDE Karras",
+        _KARRAS | {"algorithm_type": "sde-dpmsolver++", "lower_order_final": True},
+    ),
+    "unipc": SchedulerChoice("UniPCMultistepScheduler", "UniPC", _PLAIN),
+    "deis": SchedulerChoice("DEISMultistepScheduler", "DEIS", _PLAIN),
+    "ddim": SchedulerChoice("DDIMScheduler", "DDIM", {"clip_sample": False}),
+    "ddim_trailing": SchedulerChoice(
+        "DDIMScheduler", "DDIM, trailing steps", {"clip_sample": False} | _TRAILING
+    ),
+    "ddpm": SchedulerChoice("DDPMScheduler", "DDPM", {"clip_sample": False}),
+    "pndm": SchedulerChoice("PNDMScheduler", "PNDM", {"skip_prk_steps": True}),
+    "lcm": SchedulerChoice("LCMScheduler", "LCM"),
+    "tcd": SchedulerChoice("TCDScheduler", "TCD"),
+}
+"""Every scheduler a request may name. Sources: the papers cited in each diffusers class."""
+
+SCHEDULER_NAMES: tuple[str, ...] = tuple(SCHEDULERS)
+
+
+def scheduler_choice(name: str) -> SchedulerChoice:
+    """The entry of that name. Errors: InvalidRequest with all allowed names."""
+    choice = SCHEDULERS.get(name)
+    if choice is None:
+        allowed = ", ".join(SCHEDULERS)
+        raise InvalidRequest(
+            "parameters.scheduler",
+            f"There is no scheduler {name!r}; choose one of {allowed}, or leave it empty for the model's own.",
+            allowed=allowed,
+        )
+    return choice
+
+
+def scheduler_name(config: Mapping[str, Any]) -> str:
+    """The name that fits a `scheduler_config.json` best: same class, most settings equal; "euler" for unknown ones."""
+    same_class = {
+        name: sum(config.get(key, False) == value for key, value in choice.settings.items())
+        for name, choice in SCHEDULERS.items()
+        if choice.class_name == config.get("_class_name")
+    }
+    return max(same_class, key=lambda name: same_class[name], default="euler")
+
+
+def make_scheduler(name: str, config: Mapping[str, Any]) -> Any:
+    """A fresh diffusers scheduler for one job (they hold state). config: the model's own scheduler configuration."""
+    import diffusers  # noqa: PLC0415  names and titles are wanted without torch
+
+    choice = scheduler_choice(name)
+    return getattr(diffusers, choice.class_name).from_config(config, **choice.settings)

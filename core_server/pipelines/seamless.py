@@ -1,0 +1,98 @@
+"""Seamless tiles: convolutions that read across the border, for the time of one call.
+
+Source: the circular-padding trick for convolutional denoisers and autoencoders; both need it, the decoder most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.nn import functional
+
+from core_server.canvas.plan import SeamlessAxes
+from core_server.canvas.resample import wraps
+
+
+@contextmanager
+def seamless(axes: SeamlessAxes, *modules: nn.Module) -> Iterator[None]:
+    """Within the context every Conv2d of `modules` pads circularly along `axes`; afterwards nothing is left of it."""
+    if axes is SeamlessAxes.NONE:
+        yield
+        return
+    rows, columns = wraps(axes, 0), wraps(axes, 1)
+    changed: list[tuple[nn.Module, str]] = []
+
+    def override(module: nn.Module, name: str, function: Callable[..., torch.Tensor]) -> None:
+        # An instance attribute hides the class's method; deleting it is a complete undo.
+        if name not in vars(module):
+            object.__setattr__(module, name, function)
+            changed.append((module, name))
+
+    try:
+        for root in modules:
+            for module in root.modules():
+                if isinstance(module, nn.Conv2d):
+                    override(module, "_conv_forward", _circular_conv(module, rows, columns))
+                elif _pads_itself(module):
+                    override(module, "forward", _circular_downsample(module, rows, columns))
+        yield
+    finally:
+        for module, name in changed:
+            object.__delattr__(module, name)
+
+
+def seam_ratios(image: npt.NDArray[Any]) -> dict[str, float]:
+    """How visible a tile's seams are: mean difference across the wrap / mean difference between neighbours.
+
+    image: (height, width, channels). Keys "x" and "y"; about 1 is invisible. 0 where both differences are 0.
+    """
+    values = image.astype(np.float32)
+    ratios = {}
+    for name, axis in (("x", 1), ("y", 0)):
+        seam = np.abs(np.take(values, 0, axis) - np.take(values, -1, axis)).mean()
+        inner = np.abs(np.diff(values, axis=axis)).mean() if values.shape[axis] > 1 else 0.0
+        ratios[name] = round(float(seam / inner), 4) if inner > 0 else float(seam > 0)
+    return ratios
+
+
+def _circular_conv(
+    module: nn.Conv2d, rows: bool, columns: bool
+) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]:
+    def forward(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        height, width = (int(side) for side in module.padding)
+        x = _pad(x, (width, width, 0, 0), columns)
+        x = _pad(x, (0, 0, height, height), rows)
+        return functional.conv2d(x, weight, bias, module.stride, 0, module.dilation, module.groups)
+
+    return forward
+
+
+def _pads_itself(module: nn.Module) -> bool:
+    # The autoencoder's Downsample2D adds one row and column of zeros before a convolution without padding.
+    return (
+        type(module).__name__ == "Downsample2D"
+        and bool(getattr(module, "use_conv", False))
+        and getattr(module, "padding", None) == 0
+        and getattr(module, "norm", None) is None
+    )
+
+
+def _circular_downsample(module: Any, rows: bool, columns: bool) -> Callable[..., torch.Tensor]:
+    def forward(hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        x = _pad(hidden_states, (0, 1, 0, 0), columns)
+        result: torch.Tensor = module.conv(_pad(x, (0, 0, 0, 1), rows))
+        return result
+
+    return forward
+
+
+def _pad(x: torch.Tensor, widths: tuple[int, int, int, int], circular: bool) -> torch.Tensor:
+    if not any(widths):
+        return x
+    return functional.pad(x, widths, mode="circular" if circular else "constant")

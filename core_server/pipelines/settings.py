@@ -1,0 +1,92 @@
+"""Requests made complete: the model's defaults filled in, everything checked before the device is touched."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from core_server.errors import InvalidRequest, NotImplementedHere
+from core_server.pipelines.request import Parameters, Request, task_name
+from core_server.pipelines.schedulers import scheduler_choice
+from core_server.pipelines.task import ModelProfile
+
+MAX_STEPS, MAX_GUIDANCE, MAX_COUNT = 1000, 50.0, 64
+SEED_MODULUS = 2**64
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The shared parameters without anything left open. Ranges as in `scumble.v1.GenerationParameters`."""
+
+    prompt: str
+    negative_prompt: str
+    num_inference_steps: int
+    guidance_scale: float
+    scheduler: str
+    seeds: tuple[int, ...]
+
+
+def settle(request: Request, profile: ModelProfile) -> Settings:
+    """Fills in `profile`'s defaults. Errors: InvalidRequest, NotImplementedHere."""
+    parameters = request.parameters
+    _refuse_unbuilt(parameters)
+    task = task_name(request)
+    if task not in profile.tasks:
+        raise InvalidRequest(
+            "parameters.model",
+            f"The model {profile.model_id!r} cannot do {task}; it does {', '.join(profile.tasks)}.",
+            allowed=", ".join(profile.tasks),
+        )
+    if task in ("text_to_image", "texture") and not parameters.prompt.strip():
+        raise InvalidRequest(
+            "parameters.prompt", "The prompt is empty; say what to paint.", allowed="some text"
+        )
+    steps = parameters.num_inference_steps
+    steps = profile.num_inference_steps if steps is None else steps
+    if not 1 <= steps <= MAX_STEPS:
+        raise InvalidRequest(
+            "parameters.num_inference_steps",
+            f"num_inference_steps is {steps}; it must be 1 to {MAX_STEPS}.",
+            allowed=f"1..{MAX_STEPS}",
+        )
+    guidance = parameters.guidance_scale
+    guidance = profile.guidance_scale if guidance is None else guidance
+    if not math.isfinite(guidance) or not 0 <= guidance <= MAX_GUIDANCE:
+        raise InvalidRequest(
+            "parameters.guidance_scale",
+            f"guidance_scale is {guidance:g}; it must be 0 to {MAX_GUIDANCE:g}.",
+            allowed=f"0..{MAX_GUIDANCE:g}",
+        )
+    scheduler = parameters.scheduler or profile.scheduler
+    scheduler_choice(scheduler)
+    if not 1 <= parameters.count <= MAX_COUNT:
+        raise InvalidRequest(
+            "parameters.count",
+            f"count is {parameters.count}; it must be 1 to {MAX_COUNT}.",
+            allowed=f"1..{MAX_COUNT}",
+        )
+    if not 0 <= parameters.seed < SEED_MODULUS:
+        raise InvalidRequest(
+            "parameters.seed",
+            f"The seed is {parameters.seed}; it must be 0 to 2**64 - 1.",
+            allowed="0..18446744073709551615",
+        )
+    return Settings(
+        prompt=parameters.prompt,
+        negative_prompt=parameters.negative_prompt,
+        num_inference_steps=steps,
+        guidance_scale=float(guidance),
+        scheduler=scheduler,
+        seeds=tuple((parameters.seed + k) % SEED_MODULUS for k in range(parameters.count)),
+    )
+
+
+def _refuse_unbuilt(parameters: Parameters) -> None:
+    if parameters.adapters:
+        raise NotImplementedHere(
+            "LoRA and textual inversion are not part of this version; send the request without adapters."
+        )
+    if parameters.style:
+        raise NotImplementedHere(
+            "Styles are not part of this version; write the style into the prompt."
+        )

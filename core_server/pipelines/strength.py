@@ -1,0 +1,39 @@
+"""How many denoising steps really run: one function of (num_inference_steps, strength), as diffusers counts them."""
+
+from __future__ import annotations
+
+import math
+
+from core_server.errors import InvalidRequest
+
+
+def steps_run(num_inference_steps: int, strength: float) -> int:
+    """Steps that a diffusers image-to-image or inpaint pipeline runs, 0..num_inference_steps.
+
+    The same arithmetic, in the same precision, as `get_timesteps` of the stock pipelines: it truncates.
+    """
+    return min(int(num_inference_steps * strength), num_inference_steps)
+
+
+def require_steps(num_inference_steps: int, strength: float, field: str) -> int:
+    """`steps_run`, refusing requests of less than one step instead of quietly doing more than was asked for.
+
+    Errors: InvalidRequest for a strength outside (0, 1] and for less than one step.
+    """
+    if not 0.0 < strength <= 1.0:  # also catches NaN
+        raise InvalidRequest(
+            field,
+            f"The strength is {strength:g}; it must be above 0 and at most 1.",
+            allowed="above 0, at most 1",
+        )
+    steps = steps_run(num_inference_steps, strength)
+    if steps < 1:
+        least_steps = math.ceil(1 / strength)
+        least_strength = math.ceil(100 / num_inference_steps) / 100
+        raise InvalidRequest(
+            field,
+            f"A strength of {strength:g} of {num_inference_steps} steps is less than one step; raise strength to "
+            f"{least_strength:g} or num_inference_steps to {least_steps}.",
+            allowed="strength x num_inference_steps of at least 1",
+        )
+    return steps

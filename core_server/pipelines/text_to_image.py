@@ -1,0 +1,95 @@
+"""Paint from the prompt alone; also the base colour of a seamless texture."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from core_server.canvas.colour import to_uint8
+from core_server.canvas.pixels import Pixels
+from core_server.canvas.plan import SeamlessAxes
+from core_server.canvas.resample import model_to_document
+from core_server.canvas.sizes import model_extent
+from core_server.errors import NotImplementedHere
+from core_server.pipelines.model import FloatArray, LoadedModel
+from core_server.pipelines.progress import StepReporter
+from core_server.pipelines.prompt import prompt_notes
+from core_server.pipelines.recipe import make_recipe
+from core_server.pipelines.request import TextToImage, Texture
+from core_server.pipelines.seamless import seam_ratios, seamless
+from core_server.pipelines.settings import Settings
+from core_server.pipelines.sizes import TiledSizes, size_note
+from core_server.pipelines.task import StepCallback, TaskOutput
+
+
+def text_to_image(
+    model: LoadedModel,
+    request: TextToImage | Texture,
+    settings: Settings,
+    on_step: StepCallback,
+) -> list[TaskOutput]:
+    """One picture for each seed, uint8 sRGB, of exactly the size asked for.
+
+    The model paints at the nearest size it can: rounding up to its multiples is cropped away at right and bottom, and
+    what is outside its range is resampled; a picture that tiles is always resampled, since a crop would cut its seam.
+    """
+    if isinstance(request, Texture) and set(request.maps) - {"base_color"}:
+        raise NotImplementedHere(
+            "Material maps are not part of this version; ask for base_color alone."
+        )
+    axes = request.parameters.seamless
+    sizes = TiledSizes.of(model, axes)
+    painted = model_extent(request.extent, sizes)
+    reporter = StepReporter(model, on_step, settings.num_inference_steps, len(settings.seeds))
+    notes = prompt_notes(model, settings) + size_note(request.extent, painted, sizes.multiple)
+    outputs = []
+    for seed in settings.seeds:
+        image = paint(model, settings, seed, painted.width, painted.height, axes, reporter)
+        image = model_to_document(image, request.extent, sizes.multiple, axes)
+        array = to_uint8(image)
+        more = {} if axes is SeamlessAxes.NONE else {"seam_ratio": seam_ratios(array)}
+        recipe = make_recipe(
+            model,
+            request,
+            settings,
+            seed,
+            steps_run=settings.num_inference_steps,
+            notes=notes,
+            extent=list(request.extent),
+            model_extent=list(painted),
+            **more,
+        )
+        map_name = "base_color" if isinstance(request, Texture) else ""
+        outputs.append(TaskOutput(Pixels(array), seed, recipe, map_name=map_name))
+    return outputs
+
+
+def paint(
+    model: LoadedModel,
+    settings: Settings,
+    seed: int,
+    width: int,
+    height: int,
+    axes: SeamlessAxes,
+    reporter: StepReporter,
+) -> FloatArray:
+    """What the stock text-to-image pipeline gives for a generator on the CPU, bit for bit: (height, width, 3), 0..1."""
+    generator = torch.Generator("cpu").manual_seed(seed)
+    pipeline = model.pipeline("text_to_image", settings.scheduler)
+    reporter.stage("Painting")
+    with seamless(axes, model.unet, model.vae):
+        latents = pipeline(
+            settings.prompt,
+            negative_prompt=settings.negative_prompt or None,
+            width=width,
+            height=height,
+            num_inference_steps=settings.num_inference_steps,
+            guidance_scale=settings.guidance_scale,
+            generator=generator,
+            output_type="latent",
+            callback_on_step_end=reporter.step_hook(),
+        ).images
+        reporter.picture_done()
+        reporter.stage("Decoding")
+        image = model.decode(latents, generator)
+    return np.ascontiguousarray(image)
