@@ -1,1 +1,1 @@
-"""Durable jobs: the store, the queue, and the supervision of the worker process. Knows tasks, not diffusers, not grpc."""
+"""Durable jobs: store, queue and supervision of the worker process. Knows tasks, not diffusers, not grpc."""

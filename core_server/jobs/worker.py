@@ -32,7 +32,7 @@ RuntimeFactory = Callable[[str, str, Path], Runtime]
 log = logging.getLogger(__name__)
 
 
-def main(
+def main(  # noqa: PLR0917
     commands: Connection, events: Connection, factory: str, model: str, device: str, data_dir: str
 ) -> None:
     """Entry of the process. factory: "module:function" called with (model, device, data_dir)."""
@@ -107,7 +107,7 @@ class _Worker:
         failure = None
         try:
             runtime.load(model)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             failure = _told(error)
         self.send(messages.Loaded(info=_info(runtime), failure=failure))
 
@@ -123,7 +123,7 @@ class _Worker:
             images = _images(task)
             outputs = runtime.run(task.request, images, on_step)
             placed = self._deliver(task.job_id, outputs)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             failure = _told(error)
             self.send(messages.Failed(job_id=task.job_id, failure=failure, info=_info(runtime)))
             return

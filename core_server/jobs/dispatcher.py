@@ -1,0 +1,172 @@
+"""Takes one job after the other from the queue to the engine and writes down how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from core_server.canvas.geometry import Extent
+from core_server.canvas.pixels import ColorSpace, Pixels
+from core_server.config import Limits
+from core_server.errors import ScumbleServerError, TaskCancelled, Unavailable, WorkerCrashed
+from core_server.jobs import codec, retention
+from core_server.jobs.blobs import BlobStore
+from core_server.jobs.engine import Engine
+from core_server.jobs.job import (
+    ImageHeader,
+    JobEvent,
+    JobProgress,
+    JobResult,
+    JobState,
+    StoredImage,
+)
+from core_server.jobs.ledger import MAX_CRASHES, Ledger, LiveJob
+from core_server.jobs.messages import failure_of
+from core_server.pipelines.request import image_ids
+from core_server.pipelines.task import StepProgress, TaskOutput
+
+log = logging.getLogger(__name__)
+
+_PREVIEW_SECONDS = 0.25
+
+
+class Dispatcher:
+    """First in, first out; one job at a time. `settling` is held while results are stored but not yet committed."""
+
+    def __init__(self, ledger: Ledger, blobs: BlobStore, engine: Engine, limits: Limits) -> None:
+        self._ledger = ledger
+        self._blobs = blobs
+        self._engine = engine
+        self._limits = limits
+        self._stopping = False
+        self.settling = asyncio.Lock()
+
+    def stop(self) -> None:
+        """Lets `run` return; the engine has been stopped or is about to be."""
+        self._stopping = True
+        self._ledger.wake()
+
+    async def run(self) -> None:
+        """Until `stop`."""
+        while not self._stopping:
+            if self._ledger.first is None:
+                await self._ledger.wait_for_work()
+                continue
+            try:
+                await self._engine.wait_ready()
+            except Unavailable:
+                return
+            except ScumbleServerError as error:
+                await self._refuse_first(error)
+                continue
+            live = await self._ledger.claim()
+            if live is not None:
+                await self._do(live)
+
+    async def _refuse_first(self, error: ScumbleServerError) -> None:
+        """The engine cannot be started: say so to whoever waits, instead of letting them wait for ever."""
+        live = self._ledger.first
+        if live is not None:
+            await self._ledger.enter(live, JobState.FAILED, failure=failure_of(error))
+
+    async def _do(self, live: LiveJob) -> None:
+        enter = self._ledger.enter
+        live.restart_clock()
+        try:
+            images = await asyncio.to_thread(self._images, live)
+            if live.cancel_requested:
+                raise TaskCancelled
+            outputs = await self._engine.run(
+                live.job.job_id, live.job.request, images, lambda step: self._on_step(live, step)
+            )
+            async with self.settling:
+                results = await asyncio.to_thread(self._keep, outputs)
+                await enter(live, JobState.SUCCEEDED, results=results)
+                await self._make_room()
+        except TaskCancelled:
+            await enter(live, JobState.CANCELLED)
+        except WorkerCrashed as error:
+            await self._after_crash(live, error)
+        except Exception as error:
+            if not isinstance(error, ScumbleServerError):
+                log.exception("job %s failed", live.job.job_id)
+            await enter(live, JobState.FAILED, failure=failure_of(error))
+
+    async def _after_crash(self, live: LiveJob, error: WorkerCrashed) -> None:
+        enter = self._ledger.enter
+        if self._stopping:
+            # Our own doing, so it does not count against the job.
+            state = JobState.CANCELLED if live.cancel_requested else JobState.QUEUED
+            await enter(live, state)
+        elif live.cancel_requested:
+            await enter(live, JobState.CANCELLED, crashed=True)
+        elif live.crashes + 1 < MAX_CRASHES:
+            log.warning("job %s is tried again: %s", live.job.job_id, error)
+            await enter(live, JobState.QUEUED, crashed=True)
+        else:
+            await enter(live, JobState.FAILED, failure=failure_of(error), crashed=True)
+
+    async def _make_room(self) -> None:
+        if self._blobs.total_bytes > self._limits.max_store_bytes:
+            await self._ledger.db(retention.collect, self._blobs, self._limits, time.time())
+
+    def _on_step(self, live: LiveJob, step: StepProgress) -> None:
+        now = time.monotonic()
+        self._ledger.progressed(
+            live,
+            JobProgress(
+                step=step.step,
+                steps=step.steps,
+                stage=step.stage,
+                remaining_seconds=live.clock.remaining(step.step, step.steps, now),
+            ),
+        )
+        if step.preview is None or now - live.last_preview_time < _PREVIEW_SECONDS:
+            return
+        live.last_preview_time = now
+        height, width, channels = step.preview.shape
+        live.feed.publish(
+            JobEvent(
+                number=live.feed.next_number(),
+                time=time.time(),
+                preview=step.preview.tobytes(),
+                preview_header=ImageHeader(
+                    extent=Extent(width, height),
+                    channels=channels,
+                    dtype="uint8",
+                    color_space=ColorSpace.SRGB,
+                ),
+            )
+        )
+
+    # --- in a thread
+
+    def _images(self, live: LiveJob) -> dict[str, Pixels]:
+        return {
+            image_id: codec.decode(*self._blobs.get(image_id), self._limits)
+            for image_id in set(image_ids(live.job.request))
+        }
+
+    def _keep(self, outputs: Sequence[TaskOutput]) -> list[JobResult]:
+        return [
+            JobResult(
+                index=index,
+                image=self._store(output.pixels),
+                seed=output.seed,
+                recipe=msgspec.json.encode(output.recipe).decode(),
+                bounds=output.bounds,
+                composite_mask=None if mask is None else self._store(mask),
+                plan=output.plan,
+                map_name=output.map_name,
+            )
+            for index, output in enumerate(outputs)
+            for mask in (output.composite_mask,)
+        ]
+
+    def _store(self, pixels: Pixels) -> StoredImage:
+        header = codec.header_of(pixels)
+        return StoredImage(image_id=self._blobs.put(header, codec.raw_bytes(pixels)), header=header)

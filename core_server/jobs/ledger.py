@@ -1,0 +1,221 @@
+"""The unfinished jobs in memory, in step with the store: a state is on disk before anybody hears of it."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Concatenate, ParamSpec, TypeVar
+
+import msgspec
+
+from core_server.jobs.eta import StepClock
+from core_server.jobs.feed import Feed
+from core_server.jobs.job import Job, JobEvent, JobFailure, JobProgress, JobResult, JobState
+from core_server.jobs.store import Store
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+MAX_CRASHES = 2
+"""A job under which a process died so often is not tried again."""
+
+
+class LiveJob:
+    """An unfinished job and those who watch it."""
+
+    def __init__(self, job: Job, feed: Feed, crashes: int = 0) -> None:
+        self.job = job
+        self.feed = feed
+        self.crashes = crashes
+        self.cancel_requested = False
+        self.clock = StepClock()
+        self.last_preview_time = 0.0
+
+    def restart_clock(self) -> None:
+        """A new attempt takes its own time."""
+        self.clock = StepClock()
+
+    @property
+    def snapshot(self) -> Job:
+        """The job as of now, with its newest event's number."""
+        return msgspec.structs.replace(self.job, last_event_number=self.feed.last_number)
+
+
+class Ledger:
+    """All changes of state go through here, one at a time. The store is used on one thread of its own."""
+
+    def __init__(self) -> None:
+        self.live: dict[str, LiveJob] = {}
+        self._queue: deque[LiveJob] = deque()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="job-store")
+        self._one_at_a_time = asyncio.Lock()
+        self._work = asyncio.Event()
+        self._store: Store | None = None
+
+    async def open(self, make_store: Callable[[], Store]) -> None:
+        """Opens the store and takes up what an earlier run of the server left unfinished.
+
+        What was running is queued again unless a process has died under it before, or it was to be cancelled.
+        """
+        self._store = await asyncio.get_running_loop().run_in_executor(self._thread, make_store)
+        for left in await self.db(Store.unfinished):
+            live = LiveJob(left.job, Feed.resumed(left.events), left.crashes)
+            self.live[left.job.job_id] = live
+            if left.job.state is JobState.QUEUED:
+                self._queue.append(live)
+            elif left.cancel_requested:
+                await self.enter(live, JobState.CANCELLED, crashed=True)
+            elif left.crashes + 1 < MAX_CRASHES:
+                await self.enter(live, JobState.QUEUED, crashed=True)
+            else:
+                failure = JobFailure(
+                    reason="WORKER_CRASHED",
+                    message=f"The server ended {MAX_CRASHES} times while it worked on this job, so it is not tried "
+                    "again. Its log may say why; a smaller picture needs less memory.",
+                )
+                await self.enter(live, JobState.FAILED, failure=failure, crashed=True)
+
+    async def close(self) -> None:
+        """Closes the store."""
+        if self._store is not None:
+            await self.db(Store.close)
+        self._thread.shutdown()
+
+    async def db(
+        self, function: Callable[Concatenate[Store, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Calls `function(store, ...)` on the store's thread."""
+        assert self._store is not None
+        bound = functools.partial(function, self._store, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, bound)
+
+    # --- the queue
+
+    async def wait_for_work(self) -> None:
+        """Returns when a job waits, or `wake` was called."""
+        await self._work.wait()
+        self._work.clear()
+
+    def wake(self) -> None:
+        """Ends `wait_for_work`."""
+        self._work.set()
+
+    @property
+    def first(self) -> LiveJob | None:
+        """The job whose turn it is."""
+        return self._queue[0] if self._queue else None
+
+    async def accept(
+        self, job: Job, insert: Callable[[Store, Job, JobEvent], None]
+    ) -> LiveJob | None:
+        """Queues a new job after `insert` has put it into the store; None if its request_id is there already."""
+        live = LiveJob(job, Feed())
+        event = JobEvent(
+            number=live.feed.next_number(),
+            time=job.create_time,
+            state=JobState.QUEUED,
+            queue_position=len(self.live),
+        )
+        try:
+            await self.db(insert, job, event)
+        except sqlite3.IntegrityError:
+            return None
+        self.live[job.job_id] = live
+        self._queue.append(live)
+        live.feed.publish(event)
+        self.wake()
+        return live
+
+    async def claim(self) -> LiveJob | None:
+        """Starts the first job of the queue; None if there is none any more."""
+        async with self._one_at_a_time:
+            live = self.first
+            if live is not None:
+                await self._enter(live, JobState.RUNNING)
+            return live
+
+    # --- changes
+
+    async def enter(
+        self,
+        live: LiveJob,
+        state: JobState,
+        *,
+        failure: JobFailure | None = None,
+        results: Sequence[JobResult] = (),
+        crashed: bool = False,
+    ) -> None:
+        """The job is in this state now; does nothing if it has ended."""
+        async with self._one_at_a_time:
+            if not live.job.state.is_final:
+                await self._enter(live, state, failure, results, crashed)
+
+    async def cancel(self, live: LiveJob) -> bool:
+        """Ends a queued job; notes the wish for a running one and returns True."""
+        async with self._one_at_a_time:
+            if live.job.state is JobState.QUEUED:
+                await self._enter(live, JobState.CANCELLED)
+            elif live.job.state is JobState.RUNNING:
+                live.cancel_requested = True
+                await self.db(Store.request_cancel, live.job.job_id)
+                return True
+            return False
+
+    def progressed(self, live: LiveJob, progress: JobProgress) -> None:
+        """Tells the watchers; not on disk."""
+        live.job = msgspec.structs.replace(live.job, progress=progress)
+        live.feed.publish(
+            JobEvent(number=live.feed.next_number(), time=time.time(), progress=progress)
+        )
+
+    async def _enter(
+        self,
+        live: LiveJob,
+        state: JobState,
+        failure: JobFailure | None = None,
+        results: Sequence[JobResult] = (),
+        crashed: bool = False,
+    ) -> None:
+        now = time.time()
+        before = live.job
+        running = state is JobState.RUNNING
+        job = msgspec.structs.replace(
+            before,
+            state=state,
+            start_time=now if running else before.start_time,
+            end_time=now if state.is_final else None,
+            attempts=before.attempts + running,
+            progress=before.progress if state.is_final else None,
+            failure=failure,
+            results=tuple(results),
+        )
+        event = JobEvent(number=live.feed.next_number(), time=now, state=state, failure=failure)
+        await self.db(Store.update, job, event, crashed=crashed)
+        live.job = job
+        live.crashes += crashed
+        if before.state is JobState.QUEUED:
+            self._queue.remove(live)
+        if state is JobState.QUEUED:
+            self._queue.appendleft(live)  # it keeps its turn
+            self.wake()
+        if state.is_final:
+            del self.live[job.job_id]
+            self._tell_positions()
+        live.feed.publish(event)
+
+    def _tell_positions(self) -> None:
+        running = len(self.live) - len(self._queue)
+        for position, live in enumerate(self._queue, running):
+            live.feed.publish_position(
+                JobEvent(
+                    number=live.feed.next_number(),
+                    time=time.time(),
+                    state=JobState.QUEUED,
+                    queue_position=position,
+                )
+            )
