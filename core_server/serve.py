@@ -43,8 +43,8 @@ async def serve(config: ServerConfig, ready: Callable[[str], None]) -> None:
         server = GatewayServer(config, jobs, read_or_create_token(config.data_dir))
         stop = asyncio.Event()
         with _signals_to(stop):
+            await jobs.start()
             try:
-                await jobs.start()
                 await server.start()
                 with _announced(config, server.address):
                     _log_start(config, server.address)

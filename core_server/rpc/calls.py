@@ -67,8 +67,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 make, inner = grpc.stream_stream_rpc_method_handler, handler.stream_stream
         assert inner is not None
         wrap = self._streaming if handler.response_streaming else self._single
+        decoded = _decoded_stream if handler.request_streaming else _decoded
         return make(
-            wrap(method, inner), _lenient(handler.request_deserializer), handler.response_serializer
+            wrap(method, inner, decoded),
+            _lenient(handler.request_deserializer),
+            handler.response_serializer,
         )
 
     def _single(

@@ -14,13 +14,12 @@ from scumble.v1.generation_service_pb2_grpc import GenerationServiceServicer
 from core_server.canvas.planner import plan_canvas
 from core_server.config import Limits
 from core_server.errors import InvalidRequest
-from core_server.jobs.job import StoredImage
 from core_server.jobs.service import JobService
 from core_server.rpc.auth import current_owner
 from core_server.rpc.calls import Context, patience
 from core_server.rpc.convert import canvas, fields
 from core_server.rpc.convert.generation import from_proto_generation
-from core_server.rpc.convert.image import from_proto_header
+from core_server.rpc.convert.image import ENCODINGS, from_proto_header
 from core_server.rpc.convert.job import JOB_STATES, to_proto_event, to_proto_job, to_proto_time
 from core_server.rpc.images import Uploads, pieces
 from core_server.rpc.known import WAIT_SECONDS, profile_for, require_names
@@ -58,7 +57,8 @@ class GenerationServicer(GenerationServiceServicer):
         self, request_iterator: AsyncIterator[messages.UploadImageRequest], context: Context
     ) -> messages.UploadImageResponse:
         header, payload = await self._uploads.receive(request_iterator)
-        image = await self._jobs.put_image(header, payload)
+        with fields.renamed_fields({"image": "chunk"}):
+            image = await self._jobs.put_image(header, payload)
         return messages.UploadImageResponse(image_id=image.image_id)
 
     async def CreateJob(
@@ -70,7 +70,8 @@ class GenerationServicer(GenerationServiceServicer):
             generation, "generation", self._limits, self._resolve_image
         )
         require_names(self._jobs.engine.status.info, wanted, "generation")
-        job = await self._jobs.create(current_owner(), request.request_id, wanted)
+        with fields.renamed_fields({"": "generation."}):
+            job = await self._jobs.create(current_owner(), request.request_id, wanted)
         return messages.CreateJobResponse(job=to_proto_job(job))
 
     async def WatchJob(
@@ -123,21 +124,24 @@ class GenerationServicer(GenerationServiceServicer):
         self, request: messages.DownloadImageRequest, context: Context
     ) -> AsyncIterator[messages.DownloadImageResponse]:
         image_id = fields.identifier(request.image_id, "image_id", "The image id")
-        header, payload = await self._jobs.get_image(image_id)
+        encoding = ENCODINGS.from_proto(request.encoding, "encoding") if request.encoding else None
+        with fields.renamed_fields({"image": "encoding"}):
+            header, payload = await self._jobs.get_image(image_id, encoding)
         for piece in pieces(header, payload):
             yield piece
 
-    async def _resolve_image(self, source: image_pb2.ImageSource, field: str) -> StoredImage:
+    async def _resolve_image(self, source: image_pb2.ImageSource, field: str) -> str:
         match source.WhichOneof("source"):
             case "image_id":
-                image_id = fields.identifier(source.image_id, f"{field}.image_id", "The image id")
-                header, _ = await self._jobs.get_image(image_id)
-                return StoredImage(image_id=image_id, header=header)
+                return fields.identifier(source.image_id, f"{field}.image_id", "The image id")
             case "data":
-                message = fields.needed(source.data, "header", f"{field}.data.", "The header")
-                header = from_proto_header(message, f"{field}.data.header", self._limits)
-                image: StoredImage = await self._jobs.put_image(header, source.data.payload)
-                return image
+                at = f"{field}.data"
+                message = fields.needed(source.data, "header", f"{at}.", "The header")
+                header = from_proto_header(message, f"{at}.header", self._limits)
+                names = {"header": f"{at}.header", "image": f"{at}.payload"}
+                with fields.renamed_fields(names):
+                    image = await self._jobs.put_image(header, source.data.payload)
+                return image.image_id
             case _:
                 raise InvalidRequest(
                     field, "The image has neither data nor an image_id; give one of them."

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -147,6 +149,21 @@ def needed(message: Any, name: str, field: str, what: str) -> Any:
     if not message.HasField(name):
         raise InvalidRequest(f"{field}{name}", f"{what} is missing.", allowed="set")
     return getattr(message, name)
+
+
+@contextmanager
+def renamed_fields(names: Mapping[str, str]) -> Iterator[None]:
+    """Gives the fields in refusals from further inside their paths in the message.
+
+    names: path in the message by the first part of the inner path; "" stands for all others.
+    """
+    try:
+        yield
+    except InvalidRequest as error:
+        first, dot, rest = error.field.partition(".")
+        known, other = f"{names.get(first)}{dot}{rest}", f"{names.get('', '')}{error.field}"
+        field = known if first in names else other
+        raise InvalidRequest(field, error.message, allowed=error.allowed) from error
 
 
 def shown(value: str) -> str:

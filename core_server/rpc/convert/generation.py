@@ -9,10 +9,9 @@ from typing import Never
 import msgspec
 from scumble.v1 import canvas_pb2, generation_pb2, image_pb2
 
-from core_server.canvas.plan import CanvasPlan, SeamlessAxes
+from core_server.canvas.plan import SeamlessAxes
 from core_server.config import Limits
 from core_server.errors import InvalidRequest, NotImplementedHere
-from core_server.jobs.job import StoredImage
 from core_server.pipelines.request import (
     ImageToImage,
     Inpaint,
@@ -40,8 +39,8 @@ from core_server.rpc.convert.fields import (
     whole,
 )
 
-ImageResolver = Callable[[image_pb2.ImageSource, str], Awaitable[StoredImage]]
-"""Called with an image source and its field path: finds or stores the image."""
+ImageResolver = Callable[[image_pb2.ImageSource, str], Awaitable[str]]
+"""Called with an image source and its field path: stores the image if need be and returns its id."""
 
 MAX_GUIDANCE = 50.0
 IMAGE_TO_IMAGE_STRENGTH = 0.6
@@ -63,7 +62,7 @@ _LATER_TASKS = {
 async def from_proto_generation(
     message: generation_pb2.Generation, field: str, limits: Limits, resolve: ImageResolver
 ) -> Request:
-    """A request with everything but the pixels checked; a seed is drawn if there is none.
+    """A request with everything but its images checked; a seed is drawn if there is none.
 
     Everything that costs nothing is checked before an image is resolved.
     Errors: InvalidRequest, ImageNotFound, NotImplementedHere.
@@ -156,7 +155,7 @@ async def _image_to_image(
     value = strength(message, at, IMAGE_TO_IMAGE_STRENGTH)
     source = needed(message, "image", at, "The picture to repaint")
     image = await resolve(source, f"{at}image")
-    return ImageToImage(parameters=parameters, image=image.image_id, strength=value)
+    return ImageToImage(parameters=parameters, image=image, strength=value)
 
 
 async def _inpaint(
@@ -173,42 +172,14 @@ async def _inpaint(
     selection_source = needed(message, "selection", at, "The selection")
     image = await resolve(image_source, f"{at}image")
     selection = await resolve(selection_source, f"{at}selection")
-    _require_one_size(image, selection, plan, at)
     return Inpaint(
         parameters=parameters,
-        image=image.image_id,
-        selection=selection.image_id,
+        image=image,
+        selection=selection,
         strength=value,
         plan=plan,
         options=options,
     )
-
-
-def _require_one_size(
-    image: StoredImage, selection: StoredImage, plan: CanvasPlan | None, at: str
-) -> None:
-    if selection.header.channels != 1:
-        raise InvalidRequest(
-            f"{at}selection",
-            f"The selection has {selection.header.channels} channels; a selection has one.",
-            allowed="1 channel",
-        )
-    picture, mask = image.header.extent, selection.header.extent
-    if plan is not None and picture != plan.context.extent:
-        context = plan.context.extent
-        raise InvalidRequest(
-            f"{at}image",
-            f"The picture has {picture.width} x {picture.height} px but the plan's context {context.width} x "
-            f"{context.height} px; send exactly the context, or the whole document without a plan.",
-            allowed=f"{context.width} x {context.height} px",
-        )
-    if picture != mask:
-        raise InvalidRequest(
-            f"{at}selection",
-            f"The selection has {mask.width} x {mask.height} px but the picture {picture.width} x {picture.height} px; "
-            "they must be equally large.",
-            allowed=f"{picture.width} x {picture.height} px",
-        )
 
 
 def _texture(

@@ -1,0 +1,20 @@
+"""One gateway for all tests that only talk to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from core_server.config import Limits
+from tests.core_server.rpc.gateway import Gateway, running_gateway
+
+LIMITS = Limits(max_pixels=4096 * 1024, max_side=4096, max_upload_bytes=32 << 20)
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway with a scripted runtime and small limits."""
+    with running_gateway(tmp_path_factory.mktemp("gateway"), limits=LIMITS) as running:
+        running.run(running.jobs.engine.wait_ready())
+        yield running

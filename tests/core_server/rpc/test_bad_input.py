@@ -1,0 +1,527 @@
+"""Bad input: one clear sentence, the right code, the field by its path, and nothing queued."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Iterator
+
+import grpc
+import numpy as np
+import pytest
+from scumble.v1 import generation_pb2, image_pb2
+from scumble.v1 import generation_service_pb2 as messages
+from scumble.v1 import model_service_pb2 as models
+
+from tests.core_server.rpc.gateway import Gateway, Refusal, refusal_of
+from tests.core_server.rpc.test_round_trip import header_of, upload
+
+INVALID = grpc.StatusCode.INVALID_ARGUMENT
+NOT_FOUND = grpc.StatusCode.NOT_FOUND
+UNIMPLEMENTED = grpc.StatusCode.UNIMPLEMENTED
+
+Change = Callable[[messages.CreateJobRequest], object]
+
+
+def good_request() -> messages.CreateJobRequest:
+    request = messages.CreateJobRequest(request_id="bad-input")
+    request.generation.parameters.prompt = "slate"
+    request.generation.text_to_image.extent.width = 64
+    request.generation.text_to_image.extent.height = 48
+    return request
+
+
+def parameters(**values: object) -> Change:
+    fields = generation_pb2.GenerationParameters(**values)
+    return lambda it: it.generation.parameters.MergeFrom(fields)
+
+
+def extent(width: int, height: int) -> Change:
+    task = generation_pb2.TextToImageTask(extent=image_pb2.Extent(width=width, height=height))
+    return lambda it: it.generation.text_to_image.CopyFrom(task)
+
+
+def task(**values: object) -> Change:
+    generation = generation_pb2.Generation(**values)
+    return lambda it: it.generation.MergeFrom(generation)
+
+
+def image_to_image(**values: object) -> Change:
+    source = image_pb2.ImageSource(image_id="0" * 64)
+    return task(image_to_image=generation_pb2.ImageToImageTask(image=source, **values))
+
+
+def inline(payload: bytes, **fields: object) -> image_pb2.ImageSource:
+    header = header_of(np.zeros((4, 4, 3), np.uint8), **fields)
+    return image_pb2.ImageSource(data=image_pb2.ImageData(header=header, payload=payload))
+
+
+def inpaint(**values: object) -> Change:
+    sources = {"image": inline(bytes(48)), "selection": inline(bytes(16), channels=1)}
+    return task(inpaint=generation_pb2.InpaintTask(**(sources | values)))
+
+
+def floats(value: float) -> bytes:
+    return np.full((4, 4, 3), value, np.float32).tobytes()
+
+
+P = "generation.parameters"
+T = "generation.text_to_image"
+I2I = "generation.image_to_image"
+INP = "generation.inpaint"
+
+CREATE = [
+    (
+        "request_id_missing",
+        lambda it: it.ClearField("request_id"),
+        INVALID,
+        "request_id",
+        "is missing",
+    ),
+    (
+        "request_id_spaces",
+        lambda it: setattr(it, "request_id", "a b"),
+        INVALID,
+        "request_id",
+        "'a b'",
+    ),
+    (
+        "request_id_long",
+        lambda it: setattr(it, "request_id", "x" * 129),
+        INVALID,
+        "request_id",
+        "128",
+    ),
+    ("no_generation", lambda it: it.ClearField("generation"), INVALID, "generation", "is missing"),
+    (
+        "no_task",
+        lambda it: it.generation.ClearField("text_to_image"),
+        INVALID,
+        "generation",
+        "inpaint",
+    ),
+    (
+        "prompt_empty",
+        lambda it: it.generation.parameters.ClearField("prompt"),
+        INVALID,
+        f"{P}.prompt",
+        "empty",
+    ),
+    ("prompt_blank", parameters(prompt=" \n\t"), INVALID, f"{P}.prompt", "empty"),
+    ("prompt_long", parameters(prompt="x" * 8193), INVALID, f"{P}.prompt", "8192"),
+    (
+        "negative_prompt_long",
+        parameters(negative_prompt="x" * 8193),
+        INVALID,
+        f"{P}.negative_prompt",
+        "8192",
+    ),
+    (
+        "steps_zero",
+        parameters(num_inference_steps=0),
+        INVALID,
+        f"{P}.num_inference_steps",
+        "1 to 1000",
+    ),
+    (
+        "steps_negative",
+        parameters(num_inference_steps=-1),
+        INVALID,
+        f"{P}.num_inference_steps",
+        "-1",
+    ),
+    (
+        "steps_huge",
+        parameters(num_inference_steps=1001),
+        INVALID,
+        f"{P}.num_inference_steps",
+        "1001",
+    ),
+    (
+        "guidance_nan",
+        parameters(guidance_scale=float("nan")),
+        INVALID,
+        f"{P}.guidance_scale",
+        "nan",
+    ),
+    (
+        "guidance_inf",
+        parameters(guidance_scale=float("inf")),
+        INVALID,
+        f"{P}.guidance_scale",
+        "inf",
+    ),
+    (
+        "guidance_negative",
+        parameters(guidance_scale=-0.5),
+        INVALID,
+        f"{P}.guidance_scale",
+        "0 to 50",
+    ),
+    ("guidance_huge", parameters(guidance_scale=50.5), INVALID, f"{P}.guidance_scale", "50.5"),
+    ("count_zero", parameters(count=0), INVALID, f"{P}.count", "1 to 16"),
+    ("count_huge", parameters(count=17), INVALID, f"{P}.count", "1 to 16"),
+    ("seamless_unknown", parameters(seamless=99), INVALID, f"{P}.seamless", "SEAMLESS_AXES_XY"),
+    ("scheduler_unknown", parameters(scheduler="magic"), INVALID, f"{P}.scheduler", "euler, ddim"),
+    (
+        "scheduler_of_other_model",
+        parameters(scheduler="unipc"),
+        INVALID,
+        f"{P}.scheduler",
+        "euler, ddim",
+    ),
+    ("model_unknown", parameters(model="nonesuch"), NOT_FOUND, None, "Installed: tiny"),
+    ("model_name_long", parameters(model="m" * 5000), INVALID, f"{P}.model", "1024"),
+    ("width_zero", extent(0, 48), INVALID, f"{T}.extent.width", "is 0"),
+    ("height_negative", extent(64, -48), INVALID, f"{T}.extent.height", "-48"),
+    (
+        "extent_missing",
+        lambda it: it.generation.text_to_image.ClearField("extent"),
+        INVALID,
+        f"{T}.extent",
+        "missing",
+    ),
+    ("side_huge", extent(4097, 1), INVALID, f"{T}.extent.width", "4096"),
+    ("side_largest_int", extent(2**31 - 1, 2**31 - 1), INVALID, f"{T}.extent.width", "4096"),
+    ("area_huge", extent(4096, 4096), INVALID, f"{T}.extent", "4194304"),
+    ("strength_zero", image_to_image(strength=0), INVALID, f"{I2I}.strength", "above 0"),
+    ("strength_above_one", image_to_image(strength=1.01), INVALID, f"{I2I}.strength", "at most 1"),
+    ("strength_negative", image_to_image(strength=-1), INVALID, f"{I2I}.strength", "-1"),
+    ("strength_nan", image_to_image(strength=float("nan")), INVALID, f"{I2I}.strength", "nan"),
+    (
+        "image_missing",
+        task(image_to_image=generation_pb2.ImageToImageTask()),
+        INVALID,
+        f"{I2I}.image",
+        "missing",
+    ),
+    ("image_unknown", image_to_image(), NOT_FOUND, None, "Upload it again"),
+    (
+        "image_empty_source",
+        task(image_to_image=generation_pb2.ImageToImageTask(image=image_pb2.ImageSource())),
+        INVALID,
+        f"{I2I}.image",
+        "neither",
+    ),
+    ("selection_missing", inpaint(selection=None), INVALID, f"{INP}.selection", "missing"),
+    (
+        "selection_of_three_channels",
+        inpaint(selection=inline(bytes(48))),
+        INVALID,
+        f"{INP}.selection",
+        "one",
+    ),
+    (
+        "selection_of_other_size",
+        inpaint(
+            selection=inline(bytes(15), channels=1, extent=image_pb2.Extent(width=5, height=3))
+        ),
+        INVALID,
+        f"{INP}.selection",
+        "5 x 3",
+    ),
+    (
+        "inline_cut_short",
+        inpaint(image=inline(bytes(47))),
+        INVALID,
+        f"{INP}.image.data.payload",
+        "48",
+    ),
+    (
+        "inline_nan",
+        inpaint(image=inline(floats(float("nan")), sample_type="SAMPLE_TYPE_F32")),
+        INVALID,
+        f"{INP}.image.data.payload",
+        "NaN",
+    ),
+    (
+        "inline_truncated_png",
+        inpaint(image=inline(b"\x89PNG\r\n\x1a\n\0\0", encoding="IMAGE_ENCODING_PNG")),
+        INVALID,
+        f"{INP}.image.data.payload",
+        "PNG",
+    ),
+    (
+        "channels_two",
+        inpaint(image=inline(bytes(32), channels=2)),
+        INVALID,
+        f"{INP}.image.data.header.channels",
+        "2",
+    ),
+    (
+        "sample_type_missing",
+        inpaint(image=inline(bytes(48), sample_type=0)),
+        INVALID,
+        f"{INP}.image.data.header.sample_type",
+        "SAMPLE_TYPE_U8",
+    ),
+    (
+        "color_space_unknown",
+        inpaint(image=inline(bytes(48), color_space=77)),
+        INVALID,
+        f"{INP}.image.data.header.color_space",
+        "77",
+    ),
+    (
+        "icc_without_profile",
+        inpaint(image=inline(bytes(48), color_space="COLOR_SPACE_ICC")),
+        INVALID,
+        f"{INP}.image.data.header.icc_profile",
+        "ICC",
+    ),
+    (
+        "plan_out_of_order",
+        inpaint(
+            plan={
+                "document": {"width": 9, "height": 9},
+                "selection": {"x": 1, "y": 1, "width": 2, "height": 2},
+                "mask": {"x": 2, "y": 2, "width": 4, "height": 4},
+                "context": {"x": 0, "y": 0, "width": 9, "height": 9},
+                "model": {"width": 8, "height": 8},
+                "passes": 1,
+            }
+        ),
+        INVALID,
+        f"{INP}.plan.mask",
+        "PlanCanvas",
+    ),
+    ("plan_empty", inpaint(plan={}), INVALID, f"{INP}.plan.document", "missing"),
+    ("options_huge", inpaint(options={"grow": 513}), INVALID, f"{INP}.options.grow", "512"),
+    (
+        "map_unspecified",
+        task(texture={"extent": {"width": 8, "height": 8}, "maps": [0]}),
+        INVALID,
+        "generation.texture.maps[0]",
+        "BASE_COLOR",
+    ),
+    (
+        "map_later",
+        task(texture={"extent": {"width": 8, "height": 8}, "maps": [1, 2]}),
+        UNIMPLEMENTED,
+        None,
+        "texture.maps",
+    ),
+    ("outpaint", task(outpaint={"left": 1}), UNIMPLEMENTED, None, "outpaint"),
+    ("material_maps", task(material_maps={}), UNIMPLEMENTED, None, "material_maps"),
+    ("upscale", task(upscale={"factor": 2}), UNIMPLEMENTED, None, "upscale"),
+    ("project", task(project={}), UNIMPLEMENTED, None, "project"),
+    ("adapters", parameters(adapters=[{"name": "x"}]), UNIMPLEMENTED, None, "LoRA"),
+    ("control_images", parameters(control_images=[{}]), UNIMPLEMENTED, None, "control images"),
+    (
+        "reference_images",
+        parameters(reference_images=[{}]),
+        UNIMPLEMENTED,
+        None,
+        "reference images",
+    ),
+    ("style", parameters(style="comic"), UNIMPLEMENTED, None, "styles"),
+]
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "field", "words"), [it[1:] for it in CREATE], ids=[it[0] for it in CREATE]
+)
+def test_create_job_refuses(
+    gateway: Gateway, change: Change, code: grpc.StatusCode, field: str | None, words: str
+) -> None:
+    request = good_request()
+    change(request)
+    before = gateway.jobs.active_jobs()
+    refusal = refusal_of(lambda: gateway.generation.CreateJob(request))
+    assert refusal.code is code, refusal
+    assert refusal.fields == ((field,) if field else ()), refusal
+    assert words in refusal.message
+    assert refusal.message.endswith(".")
+    assert refusal.reason in (
+        "INVALID_REQUEST",
+        "MODEL_NOT_FOUND",
+        "IMAGE_NOT_FOUND",
+        "UNIMPLEMENTED",
+    )
+    assert gateway.jobs.active_jobs() == before, "nothing was queued"
+
+
+RGB = np.zeros((4, 4, 3), np.uint8)
+
+
+def parts(*values: object) -> Iterator[messages.UploadImageRequest]:
+    for value in values:
+        name = "chunk" if isinstance(value, bytes) else "header"
+        yield messages.UploadImageRequest(**{name: value})
+
+
+UPLOADS = [
+    ("nothing", [], "header", "begin"),
+    ("no_header", [bytes(48)], "header", "begin"),
+    ("two_headers", [header_of(RGB), header_of(RGB)], "chunk", "first message"),
+    ("too_short", [header_of(RGB), bytes(47)], "chunk", "47 of 48"),
+    ("too_long", [header_of(RGB), bytes(48), b"x"], "chunk", "48"),
+    (
+        "chunk_huge",
+        [header_of(np.zeros((1024, 1024, 3), np.uint8)), bytes((2 << 20) + 1)],
+        "chunk",
+        "2097152",
+    ),
+    ("raw_too_large", [header_of(np.zeros((2048, 2048, 4), np.float32))], "header", "33554432"),
+    ("png_empty", [header_of(RGB, encoding="IMAGE_ENCODING_PNG")], "chunk", "no bytes"),
+    (
+        "png_broken",
+        [header_of(RGB, encoding="IMAGE_ENCODING_PNG"), b"not a picture"],
+        "chunk",
+        "PNG",
+    ),
+    ("no_extent", [image_pb2.ImageHeader(channels=3)], "header.extent", "missing"),
+    ("encoding_missing", [header_of(RGB, encoding=0)], "header.encoding", "RAW"),
+    ("extent_huge", [header_of(RGB, extent={"width": 5000, "height": 1})], "header.extent", "4096"),
+]
+
+
+@pytest.mark.parametrize(
+    ("sent", "field", "words"), [it[1:] for it in UPLOADS], ids=[it[0] for it in UPLOADS]
+)
+def test_upload_refuses(gateway: Gateway, sent: list[object], field: str, words: str) -> None:
+    refusal = refusal_of(lambda: gateway.generation.UploadImage(parts(*sent)))
+    assert (refusal.code, refusal.fields) == (INVALID, (field,)), refusal
+    assert words in refusal.message
+
+
+def test_unfinished_uploads_share_one_budget(gateway: Gateway) -> None:
+    """32 MiB in all here: a second image that does not fit beside a held one is refused, and fits afterwards."""
+    held: queue.SimpleQueue[messages.UploadImageRequest | None] = queue.SimpleQueue()
+    held.put(messages.UploadImageRequest(header=header_of(np.zeros((1024, 1024, 4), np.uint8))))
+    held.put(messages.UploadImageRequest(chunk=bytes(1 << 20)))
+    slow = gateway.generation.UploadImage.future(iter(held.get, None))
+    whole_budget = np.zeros((1024, 2048, 4), np.float32)
+    try:
+        # Until the first upload's bytes have arrived the second one still fits.
+        refusals = (refusal_or_none(gateway, whole_budget) for _ in range(200))
+        refusal = next(filter(None, refusals))
+        assert refusal.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert refusal.metadata["limit"] == "max_upload_bytes"
+        assert "at once" in refusal.message
+    finally:
+        slow.cancel()
+        held.put(None)
+    assert any(refusal_or_none(gateway, whole_budget) is None for _ in range(200))
+
+
+def refusal_or_none(gateway: Gateway, array: np.ndarray) -> Refusal | None:
+    try:
+        return refusal_of(lambda: upload(gateway, array))
+    except AssertionError:
+        return None
+
+
+OTHERS = [
+    ("watch_unknown_job", "WatchJob", messages.WatchJobRequest(job_id="nope"), NOT_FOUND, None),
+    (
+        "watch_negative",
+        "WatchJob",
+        messages.WatchJobRequest(job_id="x", after_event_number=-1),
+        INVALID,
+        "after_event_number",
+    ),
+    ("get_unknown_job", "GetJob", messages.GetJobRequest(job_id="nope"), NOT_FOUND, None),
+    ("get_no_job", "GetJob", messages.GetJobRequest(), INVALID, "job_id"),
+    ("cancel_unknown_job", "CancelJob", messages.CancelJobRequest(job_id="nope"), NOT_FOUND, None),
+    ("delete_unknown_job", "DeleteJob", messages.DeleteJobRequest(job_id="nope"), NOT_FOUND, None),
+    (
+        "list_page_negative",
+        "ListJobs",
+        messages.ListJobsRequest(page_size=-1),
+        INVALID,
+        "page_size",
+    ),
+    ("list_page_huge", "ListJobs", messages.ListJobsRequest(page_size=1001), INVALID, "page_size"),
+    (
+        "list_state_unknown",
+        "ListJobs",
+        messages.ListJobsRequest(states=[2, 9]),
+        INVALID,
+        "states[1]",
+    ),
+    (
+        "list_token_wrong",
+        "ListJobs",
+        messages.ListJobsRequest(page_token="?"),
+        INVALID,
+        "page_token",
+    ),
+    (
+        "download_unknown",
+        "DownloadImage",
+        messages.DownloadImageRequest(image_id="0" * 64),
+        NOT_FOUND,
+        None,
+    ),
+    (
+        "download_path",
+        "DownloadImage",
+        messages.DownloadImageRequest(image_id="../token"),
+        NOT_FOUND,
+        None,
+    ),
+    ("download_nothing", "DownloadImage", messages.DownloadImageRequest(), INVALID, "image_id"),
+    (
+        "download_encoding_unknown",
+        "DownloadImage",
+        messages.DownloadImageRequest(image_id="0" * 64, encoding=99),
+        INVALID,
+        "encoding",
+    ),
+    ("plan_nothing", "PlanCanvas", messages.PlanCanvasRequest(), INVALID, "document"),
+    (
+        "plan_selection_outside",
+        "PlanCanvas",
+        messages.PlanCanvasRequest(
+            document={"width": 100, "height": 100},
+            selection={"x": 90, "y": 0, "width": 20, "height": 10},
+        ),
+        INVALID,
+        "selection",
+    ),
+    (
+        "plan_unknown_model",
+        "PlanCanvas",
+        messages.PlanCanvasRequest(
+            document={"width": 9, "height": 9},
+            selection={"width": 1, "height": 1},
+            model="nonesuch",
+        ),
+        NOT_FOUND,
+        None,
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "request_", "code", "field"), [it[1:] for it in OTHERS], ids=[it[0] for it in OTHERS]
+)
+def test_other_calls_refuse(
+    gateway: Gateway, method: str, request_: object, code: grpc.StatusCode, field: str | None
+) -> None:
+    refusal = refusal_of(lambda: getattr(gateway.generation, method)(request_))
+    assert refusal.code is code, refusal
+    assert refusal.fields == ((field,) if field else ()), refusal
+
+
+@pytest.mark.parametrize(
+    ("method", "request_"),
+    [
+        ("InstallModel", models.InstallModelRequest(source="x")),
+        ("UnloadModel", models.UnloadModelRequest(model_id="tiny")),
+        ("RemoveModel", models.RemoveModelRequest(model_id="tiny")),
+        ("ListAdapters", models.ListAdaptersRequest()),
+    ],
+)
+def test_later_calls_say_so(gateway: Gateway, method: str, request_: object) -> None:
+    refusal = refusal_of(lambda: getattr(gateway.models, method)(request_))
+    assert (refusal.code, refusal.reason) == (UNIMPLEMENTED, "UNIMPLEMENTED")
+    assert refusal.message.startswith("This version of the server cannot")
+
+
+def test_image_that_a_format_cannot_hold(gateway: Gateway) -> None:
+    image_id = upload(gateway, np.zeros((4, 4, 3), np.float32))
+    request = messages.DownloadImageRequest(image_id=image_id, encoding="IMAGE_ENCODING_JPEG")
+    refusal = refusal_of(lambda: gateway.generation.DownloadImage(request))
+    assert (refusal.code, refusal.fields) == (INVALID, ("encoding",))
+    assert "float32" in refusal.message
