@@ -1,0 +1,1 @@
+"""The parts of the embedded default model's training."""

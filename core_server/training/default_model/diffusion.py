@@ -1,0 +1,267 @@
+"""Training of the UNet and the text encoder on cached latents, and sampling from their average."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DPMSolverMultistepScheduler, UNet2DConditionModel
+from torch import nn
+from transformers import CLIPTextModel
+
+from core_server.training.default_model.networks import (
+    LATENT_CHANNELS,
+    LATENT_SCALE,
+    TEXT_WIDTH,
+    TOKENS,
+    TRAIN_TIMESTEPS,
+    Padding,
+    alpha_bars,
+    make_text_encoder,
+    make_unet,
+    scheduler_config,
+    use_padding,
+)
+from core_server.training.default_model.pool import Pool
+from core_server.training.default_model.vocabulary import FastTokenizer
+
+Tensor = torch.Tensor
+Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class DiffusionSettings:
+    """How one command trains; times in seconds, shares in [0, 1]."""
+
+    seconds: float
+    batch: int = 256
+    peak_lr: float = 6e-4
+    final_lr_share: float = 1.0  # of peak_lr, reached linearly over the last `decay_share`
+    decay_share: float = 0.3
+    warmup_steps: int = 300
+    photo_share: float = 0.1
+    caption_drop: float = 0.1
+    zero_padding_share: float = 0.3
+    ema_decay: float = 0.9995
+
+
+class Diffusion:
+    """UNet and text encoder, their running average, and the optimiser."""
+
+    def __init__(self, tokenizer: FastTokenizer, device: str) -> None:
+        self.device, self.tokenizer = device, tokenizer
+        unet = make_unet().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.unet: UNet2DConditionModel = unet
+        self.text: CLIPTextModel = make_text_encoder(
+            tokenizer.size, tokenizer.bos, tokenizer.eos
+        ).to(device)
+        self.padding = Padding("masked")
+        self.samples, self.steps = 0, 0
+        self._compiled: Predict | None = None
+        self._wrap()
+
+    def _wrap(self) -> None:
+        self.unet_ema = copy.deepcopy(self.unet).requires_grad_(False)
+        self.text_ema = copy.deepcopy(self.text).requires_grad_(False)
+        use_padding(self.unet, self.padding)
+        self.sampling_padding = use_padding(self.unet_ema, Padding("wrapped"))
+        self.parameters = [
+            p for p in (*self.unet.parameters(), *self.text.parameters()) if p.requires_grad
+        ]
+        self.averages = [*self.unet_ema.parameters(), *self.text_ema.parameters()]
+        self.optimizer = torch.optim.AdamW(
+            self.parameters,
+            lr=1e-4,
+            betas=(0.9, 0.99),
+            weight_decay=0.01,
+            fused=self.device != "cpu",
+        )
+
+    def load(self, folder: Path) -> None:
+        """Start from the fp16 weights of a saved pipeline folder."""
+        self.unet.load_state_dict(
+            UNet2DConditionModel.from_pretrained(folder / "unet").state_dict()
+        )
+        text = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
+        self.text.load_state_dict(text.state_dict())
+        self.unet_ema.load_state_dict(self.unet.state_dict())
+        self.text_ema.load_state_dict(self.text.state_dict())
+
+    def state(self) -> dict[str, Any]:
+        """Everything needed to go on exactly; kept on the training machine only."""
+        return {
+            "unet": self.unet.state_dict(),
+            "text": self.text.state_dict(),
+            "unet_ema": self.unet_ema.state_dict(),
+            "text_ema": self.text_ema.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "samples": self.samples,
+            "steps": self.steps,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from `state()`."""
+        for name in ("unet", "text", "unet_ema", "text_ema", "optimizer"):
+            getattr(self, name).load_state_dict(state[name])
+        self.samples, self.steps = state["samples"], state["steps"]
+
+    def predictor(self, compiled: bool) -> Predict:
+        """The UNet as (latents, timesteps, text) -> v, compiled on a GPU."""
+        unet = self.unet
+
+        def predict(x: Tensor, t: Tensor, c: Tensor) -> Tensor:
+            return unet(x, t, c, return_dict=False)[0]  # type: ignore[no-any-return]
+
+        if not compiled:
+            return predict
+        if self._compiled is None:
+            self._compiled = torch.compile(predict)
+        return self._compiled
+
+    def warm_up(self, batch: int, predict: Predict) -> None:
+        """One forward and backward pass at the training shape: compiles, changes no weight."""
+        side = 256 // LATENT_SCALE
+        x = torch.randn(batch, LATENT_CHANNELS, side, side, device=self.device)
+        x = x.to(memory_format=torch.channels_last)
+        self.padding.mask = torch.ones(batch, 1, 1, 1, device=self.device)
+        text = torch.randn(batch, TOKENS, TEXT_WIDTH, device=self.device, requires_grad=True)
+        t = torch.randint(0, TRAIN_TIMESTEPS, (batch,), device=self.device)
+        with torch.autocast(self.device.split(":")[0], torch.bfloat16):
+            out = predict(x, t, text)
+        out.float().pow(2).mean().backward()
+        for p in self.parameters:
+            p.grad = None
+
+    def train(
+        self,
+        latents: Tensor,
+        pool: Pool,
+        settings: DiffusionSettings,
+        *,
+        compiled: bool,
+        log: Callable[..., None],
+        at_mark: Callable[[float], None],
+        marks: Sequence[float] = (0.5,),
+        max_steps: int | None = None,
+    ) -> None:
+        """Minimise the squared error of v (Salimans & Ho 2022) for `settings.seconds`.
+
+        latents: (n, 8, h, w) float16, normalised, aligned with `pool`. `at_mark(share)` is called
+        when each share of the time has passed; its time is not counted.
+        """
+        device, kind, n = self.device, self.device.split(":")[0], settings.batch
+        bars = alpha_bars().float().to(device)
+        signal, noise_level = bars.sqrt(), (1 - bars).sqrt()
+        empty = torch.from_numpy(self.tokenizer([""])).long().to(device)
+        predict = self.predictor(compiled)
+        self.padding.mask = torch.ones(n, 1, 1, 1, device=device)
+        spent, step, skipped = 0.0, 0, torch.zeros((), device=device)
+        total = torch.zeros((), device=device)
+        left = list(marks)
+        last = time.monotonic()
+        lag = 50
+        while spent < settings.seconds and (max_steps is None or step < max_steps):
+            done = spent / settings.seconds
+            decay = max(0.0, (done - 1 + settings.decay_share) / settings.decay_share)
+            rate = settings.peak_lr * min(1.0, (step + 1) / settings.warmup_steps)
+            rate *= 1 - (1 - settings.final_lr_share) * decay
+            self.optimizer.param_groups[0]["lr"] = rate
+
+            index = pool.draw(n, settings.photo_share)
+            clean = latents[index].float()
+            shift = torch.randint(clean.shape[-1], (2,)).tolist()
+            clean = torch.roll(clean, shift, (2, 3)).contiguous(memory_format=torch.channels_last)
+            which = torch.randint(pool.ids.shape[1], (n,), device=device)
+            ids = pool.ids[index, which]
+            drop = torch.rand(n, 1, device=device) < settings.caption_drop
+            ids = torch.where(drop, empty, ids)
+            ramp = (torch.randperm(n, device=device) + torch.rand(n, device=device)) / n
+            t = (ramp * TRAIN_TIMESTEPS).long().clamp(max=TRAIN_TIMESTEPS - 1)
+            eps = torch.randn_like(clean)
+            a, s = signal[t].view(-1, 1, 1, 1), noise_level[t].view(-1, 1, 1, 1)
+            zero_padded = torch.rand(n, 1, 1, 1, device=device) < settings.zero_padding_share
+            self.padding.mask.copy_((~zero_padded).float())
+            with torch.autocast(kind, torch.bfloat16):
+                words = self.text(ids).last_hidden_state
+                out = predict(a * clean + s * eps, t, words)
+            loss = (out.float() - (a * eps - s * clean)).pow(2).mean()
+            loss.backward()
+            skipped += self._step(loss)
+            self._average(settings.ema_decay)
+            step += 1
+            self.samples, self.steps = self.samples + n, self.steps + 1
+            total += loss.detach()
+            if step % lag == 0:
+                mean = float(total) / lag  # waits for the device, so the clock below is true
+                total.zero_()
+                now = time.monotonic()
+                rate_now = lag * n / (now - last)
+                spent, last = spent + now - last, now
+                if step % 250 == 0 or step <= 100:
+                    log("unet", step=step, loss=round(mean, 4), lr=round(rate, 6),
+                        samples_per_s=round(rate_now), samples=self.samples,
+                        skipped=int(skipped))  # fmt: skip
+                if left and spent / settings.seconds >= left[0]:
+                    at_mark(left.pop(0))
+                    last = time.monotonic()
+        log("unet end", step=step, samples=self.samples, skipped=int(skipped))
+
+    def _step(self, loss: Tensor) -> Tensor:
+        """Clip and step unless loss or gradient is not finite; returns 1 where it was skipped."""
+        norm = nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        bad = (~(torch.isfinite(norm) & torch.isfinite(loss.detach()))).float()
+        if self.device == "cpu":
+            if not bool(bad):
+                self.optimizer.step()
+        else:
+            self.optimizer.grad_scale = None  # type: ignore[attr-defined]
+            self.optimizer.found_inf = bad  # type: ignore[attr-defined]  fused AdamW then does nothing
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return bad
+
+    @torch.no_grad()
+    def _average(self, decay: float) -> None:
+        keep = min(decay, (1 + self.steps) / (10 + self.steps))
+        torch._foreach_lerp_(self.averages, self.parameters, 1 - keep)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        prompts: Sequence[str],
+        *,
+        size: int = 256,
+        steps: int = 20,
+        guidance_scale: float = 3.5,
+        seed: int = 0,
+        padding: str = "wrapped",
+        batch: int = 96,
+    ) -> Tensor:
+        """Latents (n, 8, size/8, size/8) for `prompts` from the averaged weights."""
+        self.sampling_padding.mode = padding
+        generator = torch.Generator(self.device).manual_seed(seed)
+        out = []
+        side = size // LATENT_SCALE
+        kind = self.device.split(":")[0]
+        for start in range(0, len(prompts), batch):
+            part = list(prompts[start : start + batch])
+            ids = torch.from_numpy(self.tokenizer([*([""] * len(part)), *part])).long()
+            with torch.autocast(kind, torch.bfloat16):
+                words = self.text_ema(ids.to(self.device)).last_hidden_state
+            scheduler = DPMSolverMultistepScheduler(**scheduler_config())
+            scheduler.set_timesteps(steps, device=self.device)
+            x = torch.randn(
+                len(part), LATENT_CHANNELS, side, side, generator=generator, device=self.device
+            )
+            for t in scheduler.timesteps:
+                with torch.autocast(kind, torch.bfloat16):
+                    v = self.unet_ema(torch.cat([x, x]), t, words, return_dict=False)[0].float()
+                free, led = v.chunk(2)
+                x = scheduler.step(free + guidance_scale * (led - free), t, x, return_dict=False)[0]
+            out.append(x)
+        return torch.cat(out)

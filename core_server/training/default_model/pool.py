@@ -1,0 +1,110 @@
+"""The training pool: rendered materials and photographs on the device, with caption ids."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import time
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from core_server.training.default_model.networks import TOKENS
+from core_server.training.default_model.photos import load_photos
+from core_server.training.default_model.vocabulary import FastTokenizer, caption_ids
+from core_server.training.materials import FAMILY_NAMES, render_materials, sample_batch
+from core_server.training.materials.colors import COLOR_NAMES
+
+CAPTIONS_EACH = 4
+
+
+@dataclass
+class Pool:
+    """`pixels` (n, 3, S, S) uint8 sRGB; `ids` (n, 4, 32) int64; `labels` (n, 2) family, colour.
+
+    The last `photos` entries are photographs, labelled -1.
+    """
+
+    pixels: torch.Tensor
+    ids: torch.Tensor
+    labels: torch.Tensor
+    photos: int
+
+    @property
+    def rendered(self) -> int:
+        """How many entries come first that we rendered ourselves."""
+        return len(self.pixels) - self.photos
+
+    def draw(self, count: int, photo_share: float) -> torch.Tensor:
+        """`count` random indices, about `photo_share` of them photographs."""
+        device = self.ids.device
+        index = torch.randint(self.rendered, (count,), device=device)
+        if self.photos:
+            photo = self.rendered + torch.randint(self.photos, (count,), device=device)
+            index = torch.where(torch.rand(count, device=device) < photo_share, photo, index)
+        return index
+
+
+def make_pool(
+    count: int,
+    *,
+    tokenizer: Path,
+    photos: Path | None,
+    seed: int,
+    device: str,
+    size: int = 256,
+    batch: int = 128,
+    workers: int = 10,
+    max_seconds: float = 120.0,
+) -> Pool:
+    """Render `count` materials, all families in turn; captions are written by worker processes."""
+    began = time.monotonic()
+    rng = random.Random(seed)
+    photographs = load_photos(photos) if photos else []
+    total = count + len(photographs)
+    pixels = torch.empty(total, 3, size, size, dtype=torch.uint8, device=device)
+    labels = torch.full((total, 2), -1, dtype=torch.long)
+    futures: list[Future[np.ndarray]] = []
+    ids: list[np.ndarray] = []
+    order: list[str] = []
+    filled, turn = 0, 0
+    executor = (
+        ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) if workers else None
+    )
+    try:
+        while filled < count and (time.monotonic() - began < max_seconds or turn < 80):
+            if not order:
+                order = rng.sample(FAMILY_NAMES, len(FAMILY_NAMES))
+            n = min(batch, count - filled)
+            params = sample_batch(rng, order.pop(), n)
+            image = render_materials(
+                params, seed=seed * 1_000_003 + turn, size=size, device=device
+            ).image
+            pixels[filled : filled + n] = (image * 255 + 0.5).to(torch.uint8)
+            task = (str(tokenizer), params, seed * 7919 + turn, CAPTIONS_EACH)
+            if executor is None:
+                ids.append(caption_ids(task))
+            else:
+                futures.append(executor.submit(caption_ids, task))
+            labels[filled : filled + n] = torch.tensor(
+                [[FAMILY_NAMES.index(p.family), COLOR_NAMES.index(p.color)] for p in params]
+            )
+            filled, turn = filled + n, turn + 1
+        ids += [future.result() for future in futures]
+    finally:
+        if executor is not None:
+            executor.shutdown(wait=False, cancel_futures=True)
+    fast = FastTokenizer(tokenizer)
+    for k, photo in enumerate(photographs):
+        picture = torch.from_numpy(photo.pixels).permute(2, 0, 1)[None].to(device)
+        if size != 256:
+            picture = picture[..., :size, :size]
+        pixels[filled + k] = picture[0]
+        ids.append(fast(photo.captions(rng, CAPTIONS_EACH)).reshape(1, CAPTIONS_EACH, TOKENS))
+    end = filled + len(photographs)
+    labels = torch.cat([labels[:filled], labels[count : count + len(photographs)]])
+    all_ids = torch.from_numpy(np.concatenate(ids)).long().to(device)
+    return Pool(pixels[:end], all_ids, labels.to(device), len(photographs))
