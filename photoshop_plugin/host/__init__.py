@@ -1,0 +1,1 @@
+"""The edge to Photoshop. `interface` is what the rest sees; all COM is in `com` and `application`."""

@@ -1,0 +1,54 @@
+"""What only Windows has: comtypes, photoshop-python-api, the process list. Imported nowhere at module level."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from photoshop_plugin.errors import CannotConnect, NotInstalled, NotWindows
+from photoshop_plugin.host.application import ScriptRunner
+
+
+def require_com() -> None:
+    """Raises NotWindows or NotInstalled where the COM interface cannot work."""
+    try:
+        import photoshop.api  # noqa: F401, PLC0415
+    except ImportError as error:
+        raise (NotInstalled() if sys.platform == "win32" else NotWindows()) from error
+
+
+@contextmanager
+def apartment() -> Iterator[None]:
+    """A COM apartment for the calling thread."""
+    import comtypes  # noqa: PLC0415
+
+    comtypes.CoInitialize()
+    try:
+        yield
+    finally:
+        comtypes.CoUninitialize()
+
+
+def connect() -> ScriptRunner:
+    """The Application object of the running Photoshop. Raises CannotConnect."""
+    from photoshop.api import Application  # noqa: PLC0415
+    from photoshop.api.errors import PhotoshopPythonAPIError  # noqa: PLC0415
+
+    try:
+        application: ScriptRunner = Application()
+    except PhotoshopPythonAPIError as error:
+        raise CannotConnect from error
+    return application
+
+
+def is_running() -> bool:
+    """Whether a Photoshop.exe is there."""
+    listed = subprocess.run(
+        ["tasklist", "/FI", "IMAGENAME eq Photoshop.exe", "/FO", "CSV", "/NH"],
+        capture_output=True,
+        check=False,
+        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+    )
+    return b"photoshop.exe" in listed.stdout.lower()

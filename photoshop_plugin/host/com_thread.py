@@ -1,0 +1,56 @@
+"""The one thread that may touch COM: Photoshop's objects belong to the apartment that made them."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotYet
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_INTERRUPT_POLL_SECONDS = 0.1
+"""Windows delivers Ctrl-C to a waiting main thread only between waits."""
+
+
+class ComThread:
+    """Runs calls one after the other on a thread of its own, inside `apartment` (CoInitialize ... CoUninitialize).
+
+    A daemon: a call that hangs in Photoshop never keeps the program from ending.
+    """
+
+    def __init__(self, apartment: Callable[[], AbstractContextManager[object]]) -> None:
+        self._apartment = apartment
+        self._calls: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = (
+            queue.SimpleQueue()
+        )
+        self._thread = threading.Thread(target=self._run, name="photoshop-com", daemon=True)
+        self._thread.start()
+
+    def call(self, function: Callable[[], T]) -> T:
+        """The function's result, or its exception, from the COM thread. May be interrupted with Ctrl-C."""
+        future: Future[T] = Future()
+        self._calls.put((function, future))
+        while True:
+            try:
+                return future.result(timeout=_INTERRUPT_POLL_SECONDS)
+            except NotYet:
+                if future.done():  # the function itself raised a TimeoutError
+                    raise
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Ends the thread after the calls that wait, or leaves it behind after `timeout` seconds."""
+        self._calls.put(None)
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        with self._apartment():
+            while (item := self._calls.get()) is not None:
+                function, future = item
+                try:
+                    future.set_result(function())
+                except BaseException as error:  # noqa: BLE001 - it is raised again where the call was made
+                    future.set_exception(error)

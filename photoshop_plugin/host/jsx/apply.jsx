@@ -1,0 +1,102 @@
+// Lays patches back as layers with layer masks, in one history step.
+// Request: {document, width, height, x, y, title, channel, patches: [{file, name, width, height}]}.
+// A patch file is a TIFF whose last channel is the composite mask. It becomes a masked layer in a document of its own and
+// is duplicated from there: unlike Place this never resamples, whatever the resolution, and gives pixels that can be
+// painted on. The first patch ends on top and is the only one shown.
+
+var scumbleState = { doc: null, sources: [], request: null, placed: [], error: null };
+
+// Opens a patch and gives its layer the mask. Leaves it in front.
+function scumbleOpenPatch(patch) {
+  var source = app.open(scumbleFile(patch.file)), layer, descriptor, reference;
+  scumbleState.sources.push(source);
+  if (scumblePixels(source.width) !== patch.width || scumblePixels(source.height) !== patch.height) {
+    scumbleRefuse("patch_size");
+  }
+  layer = source.artLayers[0];
+  if (layer.isBackgroundLayer) { layer.isBackgroundLayer = false; }
+  layer.name = patch.name;
+  source.activeLayer = layer;
+  source.selection.load(source.channels[source.channels.length - 1], SelectionType.REPLACE, false);
+  descriptor = new ActionDescriptor();
+  reference = new ActionReference();
+  descriptor.putClass(stringIDToTypeID("new"), stringIDToTypeID("channel"));
+  reference.putEnumerated(stringIDToTypeID("channel"), stringIDToTypeID("channel"), stringIDToTypeID("mask"));
+  descriptor.putReference(stringIDToTypeID("at"), reference);
+  descriptor.putEnumerated(
+    stringIDToTypeID("using"), stringIDToTypeID("userMaskEnabled"), stringIDToTypeID("revealSelection")
+  );
+  executeAction(stringIDToTypeID("make"), descriptor, DialogModes.NO);
+}
+
+// Duplicates a patch's layer to the top of the document and moves it to the rectangle. Where a duplicate lands, and
+// whether bounds count the mask, differs between versions, so both are measured against the layer it came from.
+function scumblePlace(source, x, y) {
+  var before, after, layer;
+  app.activeDocument = source;
+  before = scumbleRectangle(source.artLayers[0].bounds);
+  layer = source.artLayers[0].duplicate(scumbleState.doc, ElementPlacement.PLACEATBEGINNING);
+  app.activeDocument = scumbleState.doc;
+  after = scumbleRectangle(layer.bounds);
+  layer.translate(new UnitValue(x + before[0] - after[0], "px"), new UnitValue(y + before[1] - after[1], "px"));
+  after = scumbleRectangle(layer.bounds);
+  if (after[0] !== x + before[0] || after[1] !== y + before[1] ||
+      after[2] !== x + before[2] || after[3] !== y + before[3]) {
+    scumbleRefuse("misplaced");
+  }
+  scumbleState.placed.push({ id: layer.id, bounds: after });
+  return layer;
+}
+
+function scumblePasteAll() {
+  var doc = scumbleState.doc, request = scumbleState.request, i, layer;
+  var active = doc.activeLayer, visible = active.visible, selected = scumbleSelection(doc) !== null, kept;
+  // With a selection, moving a layer would move only the selected pixels.
+  if (selected) {
+    scumbleSaveSelection(request.channel);
+    doc.selection.deselect();
+  }
+  for (i = scumbleState.sources.length - 1; i >= 0; i--) {
+    layer = scumblePlace(scumbleState.sources[i], request.x, request.y);
+    layer.visible = i === 0;
+  }
+  if (selected) {
+    kept = doc.channels.getByName(request.channel);
+    doc.selection.load(kept, SelectionType.REPLACE, false);
+    kept.remove();
+  }
+  doc.activeLayer = active;
+  // Making a hidden layer active shows it.
+  if (active.visible !== visible) { active.visible = visible; }
+}
+
+// What suspendHistory evaluates. It keeps its error to itself: Photoshop replaces errors that cross suspendHistory.
+function scumbleSuspended() {
+  try {
+    scumblePasteAll();
+  } catch (error) {
+    scumbleState.error = error;
+  }
+}
+
+scumbleRun(function (request) {
+  var doc = scumbleDocument(request), saved = doc.saved, i, back;
+  scumbleState = { doc: doc, sources: [], request: request, placed: [], error: null };
+  try {
+    for (i = 0; i < request.patches.length; i++) { scumbleOpenPatch(request.patches[i]); }
+    app.activeDocument = doc;
+    back = doc.activeHistoryState;
+    doc.suspendHistory(request.title, "scumbleSuspended()");
+    if (scumbleState.error !== null) {
+      app.activeDocument = doc;
+      doc.activeHistoryState = back;
+      if (doc.saved !== saved) { doc.saved = saved; }
+      throw scumbleState.error;
+    }
+  } finally {
+    for (i = 0; i < scumbleState.sources.length; i++) {
+      scumbleState.sources[i].close(SaveOptions.DONOTSAVECHANGES);
+    }
+  }
+  return scumbleState.placed.reverse();
+});

@@ -1,0 +1,68 @@
+// Reads one rectangle of what is visible, and the soft selection, into one TIFF: the last extra channel is the selection.
+// Request: {document, width, height, bounds: [left, top, right, bottom], channel, file}.
+// Everything happens in a merged copy, so the artist's document, its history and its undone states stay as they are.
+
+// A merged copy whose alpha channel `channel` holds the selection, in front.
+function scumbleCopy(doc, channel) {
+  var copy = doc.duplicate("Scumble", true), back, saved;
+  if (scumbleSelection(copy) !== null) {
+    scumbleSaveSelection(channel);
+    copy.selection.deselect();
+    return copy;
+  }
+  // The copy came without the selection: let an alpha channel carry it over, then take the channel's history state back.
+  copy.close(SaveOptions.DONOTSAVECHANGES);
+  copy = null;
+  app.activeDocument = doc;
+  back = doc.activeHistoryState;
+  saved = doc.saved;
+  try {
+    scumbleSaveSelection(channel);
+    copy = doc.duplicate("Scumble", true);
+  } finally {
+    app.activeDocument = doc;
+    doc.activeHistoryState = back;
+    if (doc.saved !== saved) { doc.saved = saved; }
+  }
+  app.activeDocument = copy;
+  return copy;
+}
+
+function scumbleRemoveOtherChannels(doc, keep) {
+  var i, channel;
+  for (i = doc.channels.length - 1; i >= 0; i--) {
+    channel = doc.channels[i];
+    if (channel.kind != ChannelType.COMPONENT && channel.name !== keep) { channel.remove(); }
+  }
+}
+
+function scumbleSaveTiff(doc, path) {
+  var options = new TiffSaveOptions();
+  options.alphaChannels = true;
+  options.annotations = false;
+  options.byteOrder = ByteOrder.IBM;
+  options.embedColorProfile = true;
+  options.imageCompression = TIFFEncoding.NONE;
+  options.interleaveChannels = true;
+  options.layers = false;
+  options.spotColors = false;
+  options.transparency = true;
+  doc.saveAs(scumbleFile(path), options, true, Extension.LOWERCASE);
+}
+
+scumbleRun(function (request) {
+  var doc = scumbleDocument(request), copy = null, b = request.bounds;
+  if (scumbleSelection(doc) === null) { scumbleRefuse("no_selection"); }
+  try {
+    copy = scumbleCopy(doc, request.channel);
+    scumbleRemoveOtherChannels(copy, request.channel);
+    copy.crop([new UnitValue(b[0], "px"), new UnitValue(b[1], "px"), new UnitValue(b[2], "px"), new UnitValue(b[3], "px")]);
+    if (scumblePixels(copy.width) !== b[2] - b[0] || scumblePixels(copy.height) !== b[3] - b[1]) {
+      scumbleRefuse("crop_failed");
+    }
+    scumbleSaveTiff(copy, request.file);
+  } finally {
+    if (copy !== null) { copy.close(SaveOptions.DONOTSAVECHANGES); }
+  }
+  return null;
+});

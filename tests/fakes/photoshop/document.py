@@ -1,0 +1,242 @@
+"""Documents and their history."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tests.fakes.photoshop import files
+from tests.fakes.photoshop.channel import COMPONENT, Channel, ChannelState, Selection
+from tests.fakes.photoshop.layer import ArtLayer, LayerState
+from tests.fakes.photoshop.objects import Collection, Enum, Fault, Thing, Unit, method
+from tests.fakes.photoshop.samples import Array, full_scale, on_canvas, over
+
+if TYPE_CHECKING:
+    from tests.fakes.photoshop.application import Application
+
+BITS = {"uint8": Enum("BitsPerChannelType.EIGHT"), "uint16": Enum("BitsPerChannelType.SIXTEEN")}
+
+
+class HistoryState(Thing):
+    """JS: HistoryState. `snapshot` restores the document."""
+
+    typename = "HistoryState"
+
+    def __init__(self, document: Document, name: str, snapshot: dict[str, Any]) -> None:
+        self.document = document
+        self.name = name
+        self._snapshot = snapshot
+
+
+class Document(Thing):
+    """JS: Document. Attributes in lower_case are for tests; programs see the members with Photoshop's spelling.
+
+    background: (height, width, 3) for a flat picture with a Background, (height, width, 4) for a transparent layer.
+    """
+
+    typename = "Document"
+    anywhere = frozenset({"id", "name", "width", "height", "close", "typename"})
+    _own = Thing._own | {
+        "extent", "dtype", "stack", "alphas", "selected", "active", "icc_profile", "history", "position", "suspended",
+        "step", "units", "flatten", "select", "snapshot", "restore",
+    }  # fmt: skip
+
+    def __init__(
+        self,
+        application: Application,
+        background: Array,
+        *,
+        name: str = "photo.psd",
+        resolution: float = 72.0,
+        icc_profile: bytes = b"",
+        profile_name: str = "",
+        alphas: tuple[tuple[str, Array], ...] = (),
+    ) -> None:
+        self.application = application
+        self.document = self
+        self.id = application.next_id()
+        self.name = name
+        self.resolution = resolution
+        self.mode = Enum("DocumentMode.RGB")
+        self.dtype = background.dtype
+        self.bitsPerChannel = BITS[background.dtype.name]
+        self.icc_profile = icc_profile
+        self.colorProfileName = profile_name
+        self.colorProfileType = Enum("ColorProfile.CUSTOM" if icc_profile else "ColorProfile.NONE")
+        self.quickMaskMode = False
+        self.saved = True
+        self.extent = (background.shape[1], background.shape[0])
+        flat = background.shape[2] == 3
+        if flat:
+            opaque = np.full(background.shape[:2], full_scale(background), background.dtype)
+            background = np.dstack([background, opaque])
+        layer = LayerState("Background" if flat else "Layer 1", background, background=flat)
+        self.stack = [ArtLayer(self, layer)]
+        self.active = self.stack[0]
+        self.alphas = [Channel(self, ChannelState(*alpha)) for alpha in alphas]
+        self.selected: Array | None = None
+        self.selection = Selection(self)
+        empty = np.zeros(background.shape[:2], background.dtype)
+        components = [
+            Channel(self, ChannelState(name, empty), COMPONENT) for name in ("Red", "Green", "Blue")
+        ]
+        self.artLayers = Collection(self, lambda: self.stack)
+        self.channels = Collection(self, lambda: components + self.alphas)
+        self.suspended = False
+        self.history = [HistoryState(self, "Open", self.snapshot())]
+        self.position = 0
+        application.open_documents.append(self)
+        application.front = self
+
+    @property
+    def width(self) -> Unit:
+        return self.units(self.extent[0])[0]
+
+    @property
+    def height(self) -> Unit:
+        return self.units(self.extent[1])[0]
+
+    @property
+    def activeLayer(self) -> ArtLayer:  # noqa: N802
+        return self.active
+
+    @activeLayer.setter
+    def activeLayer(self, layer: ArtLayer) -> None:  # noqa: N802
+        """Making a hidden layer active shows it (reported by script writers)."""
+        self.active = layer
+        if not layer.visible:
+            layer.visible = True
+        self.step("Select Layer")
+
+    @property
+    def activeHistoryState(self) -> HistoryState:  # noqa: N802
+        return self.history[self.position]
+
+    @activeHistoryState.setter
+    def activeHistoryState(self, state: HistoryState) -> None:  # noqa: N802
+        """Going back leaves the states after it to be redone until the next change. `saved` stays false (our reading)."""
+        self.position = self.history.index(state)
+        self.restore(state._snapshot)
+
+    @method
+    def duplicate(self, name: str, merge_layers: bool) -> Document:
+        """A copy in front with what is visible in one layer, the alpha channels kept (JS). Whether the selection comes
+        along is not documented: there is a switch."""
+        if not merge_layers:
+            raise Fault("this model only duplicates merged layers")
+        flat = self.stack[-1].isBackgroundLayer and self.stack[-1].visible
+        copy = Document(
+            self.application,
+            self.flatten()[..., : 3 if flat else 4],
+            name=name,
+            resolution=self.resolution,
+            icc_profile=self.icc_profile,
+            profile_name=self.colorProfileName,
+            alphas=tuple((alpha.name, alpha._state.samples) for alpha in self.alphas),
+        )
+        if self.application.duplicates_keep_selection:
+            copy.selected = self.selected
+        return copy
+
+    @method
+    def crop(self, bounds: list[Unit]) -> None:
+        left, top, right, bottom = (edge.px for edge in bounds)
+        height, width = bottom - top, right - left
+        for layer in self.stack:
+            state = layer._state
+            pixels = on_canvas(state.pixels, state.x - left, state.y - top, height, width)
+            layer._state = replace(state, pixels=pixels, x=0, y=0)
+        for channel in self.alphas:
+            samples = on_canvas(channel._state.samples, -left, -top, height, width)
+            channel._state = replace(channel._state, samples=samples)
+        self.selected = None
+        self.extent = (width, height)
+        self.step("Crop")
+
+    @method
+    def saveAs(self, path: str, options: dict[str, Any], as_copy: bool, extension: Enum) -> None:  # noqa: N802
+        if not as_copy:
+            raise Fault("this model only saves copies: saving the document itself would rename it")
+        files.save_tiff(self, path, options)
+
+    @method
+    def suspendHistory(self, title: str, script: str) -> None:  # noqa: N802
+        """Runs a script as one history step (JS). An error in it arrives as a general one (our reading)."""
+        self.suspended = True
+        try:
+            self.application.javascript.evaluate(script)
+        except Exception as error:
+            raise Fault("General Photoshop error occurred.") from error
+        finally:
+            self.suspended = False
+            self.step(title)
+
+    @method
+    def close(self, saving: Enum) -> None:
+        if saving != Enum("SaveOptions.DONOTSAVECHANGES"):
+            raise Fault("a dialog asks whether to save: the program would hang here")
+        self.application.open_documents.remove(self)
+        if self.application.front is self:
+            remaining = self.application.open_documents
+            self.application.front = remaining[-1] if remaining else None
+
+    def units(self, *pixels: float) -> tuple[Unit, ...]:
+        """Pixels in the units of the rulers (JS: bounds come in preferences.rulerUnits)."""
+        unit, per_inch = {
+            "Units.PIXELS": ("px", self.resolution),
+            "Units.CM": ("cm", 2.54),
+            "Units.INCHES": ("in", 1.0),
+        }[self.application.preferences.rulerUnits.name]
+        return tuple(Unit(value * per_inch / self.resolution, unit) for value in pixels)
+
+    def flatten(self) -> Array:
+        """What is visible: (height, width, 4)."""
+        width, height = self.extent
+        result = np.zeros((height, width, 4), self.dtype)
+        for layer in reversed(self.stack):
+            state = layer._state
+            if state.visible:
+                plane = on_canvas(state.pixels, state.x, state.y, height, width)
+                coverage = (
+                    np.full((height, width), full_scale(plane), self.dtype)
+                    if state.mask is None
+                    else on_canvas(state.mask, state.mask_x, state.mask_y, height, width)
+                )
+                result = over(result, plane, coverage)
+        return result
+
+    def select(self, coverage: Array | None) -> None:
+        """The artist selects: (height, width) in the document's depth."""
+        self.selected = coverage
+        self.step("Lasso")
+
+    def step(self, name: str) -> None:
+        """Every change is one history state; states that could have been redone are gone."""
+        if self.suspended or not hasattr(self, "history"):
+            return
+        self.saved = False
+        self.history[self.position + 1 :] = [HistoryState(self, name, self.snapshot())]
+        self.position = len(self.history) - 1
+
+    def snapshot(self) -> dict[str, Any]:
+        """All that history brings back."""
+        return {
+            "extent": self.extent,
+            "active": self.active,
+            "selected": self.selected,
+            "stack": [(layer, layer._state) for layer in self.stack],
+            "alphas": [(channel, channel._state) for channel in self.alphas],
+        }
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Back to a snapshot."""
+        self.extent, self.active, self.selected = (
+            snapshot[name] for name in ("extent", "active", "selected")
+        )
+        for name in ("stack", "alphas"):
+            things = getattr(self, name)
+            things[:] = [thing for thing, _ in snapshot[name]]
+            for thing, state in snapshot[name]:
+                thing._state = state
