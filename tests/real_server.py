@@ -37,11 +37,20 @@ class RealServer:
         return self.process.wait(timeout=30)
 
 
-def start_server(data_dir: Path, *arguments: str, model: str = "tiny") -> RealServer:
-    """Starts a server on a free port and waits until it answers where it listens."""
+def start_server(
+    data_dir: Path,
+    *arguments: str,
+    model: str = "tiny",
+    port: int = 0,
+    python: str = sys.executable,
+) -> RealServer:
+    """Starts a server on a free port (or this one) and waits until it answers where it listens.
+
+    python: an interpreter that has the server installed.
+    """
     announcement = data_dir / "server.json"
     announcement.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "core_server", "serve", "--port", "0", "--model", model]
+    command = [python, "-m", "core_server", "serve", "--port", str(port), "--model", model]
     data_dir.mkdir(parents=True, exist_ok=True)
     log = (data_dir / "server.out").open("ab")
     process = subprocess.Popen(

@@ -1,0 +1,40 @@
+"""The extension as Blender sees it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import addon_utils
+import bpy
+import grpc
+
+from .conftest import MODULE, PROFILE
+
+
+def test_enabled_with_its_own_wheels(scumble: Any) -> None:
+    assert addon_utils.check(MODULE) == (True, True)
+    assert Path(grpc.__file__).is_relative_to(PROFILE.name)
+
+
+def test_panels_stand_in_both_editors(scumble: Any) -> None:
+    panels = (bpy.types.SCUMBLE_PT_view3d, bpy.types.SCUMBLE_PT_image_editor)
+    assert [panel.bl_space_type for panel in panels] == ["VIEW_3D", "IMAGE_EDITOR"]
+    assert {panel.bl_category for panel in panels} == {"Scumble"}
+    operators = ("generate_texture", "cancel_generation", "check_server", "start_server")
+    for name in operators:
+        assert getattr(bpy.ops.scumble, name).get_rna_type().description
+
+
+def test_blenders_own_checker_accepts_the_zip(scumble: Any) -> None:
+    scripts = Path(bpy.utils.system_resource("SCRIPTS"))
+    checker = scripts / "addons_core" / "bl_pkg" / "cli" / "blender_ext.py"
+    archive = os.environ["SCUMBLE_TEST_EXTENSION"]
+    done = subprocess.run(
+        [sys.executable, str(checker), "validate", archive],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,167 @@
+"""Everything that can go wrong says one sentence, and nothing is left behind."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import addon_utils
+import bpy
+import pytest
+import scumble.client
+
+from tests.real_server import RealServer, start_server
+
+from .conftest import MODULE, SERVER_PYTHON, addon, pump_until
+
+
+def refusal() -> str:
+    """Generates and returns the sentence it fails with."""
+    images = set(bpy.data.images.keys())
+    with pytest.raises(RuntimeError) as error:
+        bpy.ops.scumble.generate_texture()
+    assert set(bpy.data.images.keys()) == images
+    assert not addon("host.controller").get().busy
+    return str(error.value).removeprefix("Error: ").strip()
+
+
+def test_no_server(scumble: Any) -> None:
+    assert "Start one with `scumble serve`" in refusal()
+    with pytest.raises(RuntimeError, match="No Scumble server is running"):
+        bpy.ops.scumble.check_server()
+
+
+def test_wrong_token(server: RealServer, preferences: Any) -> None:
+    preferences.token = "wrong"
+    assert "token" in refusal()
+
+
+def test_no_prompt(scumble: Any, server: RealServer) -> None:
+    scumble.prompt = "  "
+    assert refusal() == "Type a prompt first: what should the texture show?"
+
+
+def test_too_large(scumble: Any, server: RealServer) -> None:
+    scumble.width = scumble.height = 16384
+    sentence = refusal()
+    assert "16384" in sentence or "16,384" in sentence
+
+
+def test_unknown_model(scumble: Any, server: RealServer) -> None:
+    scumble.model = "no-such-model"
+    assert "no-such-model" in refusal()
+
+
+def test_another_computer_needs_online_access(preferences: Any, scumble: Any) -> None:
+    preferences.address = "gpu.example.org:47110"
+    assert not bpy.app.online_access
+    assert "Allow Online Access" in refusal()
+
+
+def test_missing_certificate(server: RealServer, preferences: Any) -> None:
+    preferences.root_certificates = "/no/such/file.pem"
+    assert "certificate file in Scumble's preferences" in refusal()
+
+
+def test_check_says_who_answers(server: RealServer) -> None:
+    assert bpy.ops.scumble.check_server() == {"FINISHED"}
+    assert "model tiny" in addon("host.controller").get().status.server
+
+
+def test_cancel_is_immediate_and_reaches_the_server(
+    server: RealServer, start_long: Callable[[], Any]
+) -> None:
+    images = set(bpy.data.images.keys())
+    running = start_long()
+    assert not bpy.ops.scumble.generate_texture.poll()
+    started = time.monotonic()
+    assert bpy.ops.scumble.cancel_generation() == {"FINISHED"}
+    assert not running.busy
+    assert time.monotonic() - started < 1
+    assert running.status.note == "Cancelled"
+    with scumble.client.connect(data_dir=server.data_dir) as client:
+        job = client.jobs(limit=1)[0]
+        with pytest.raises(scumble.client.Cancelled):
+            client.job(job.job_id).result(timeout=30)
+    assert set(bpy.data.images.keys()) == images
+
+
+def test_opening_another_file_cancels(server: RealServer, start_long: Callable[[], Any]) -> None:
+    running = start_long()
+    bpy.ops.wm.read_homefile(use_factory_startup=True, load_ui=False)
+    assert not running.busy
+    assert running.status.note == "Cancelled: the file was closed."
+
+
+def test_a_killed_server_is_noticed_and_a_restarted_one_goes_on(
+    scumble: Any, own_server: RealServer, preferences: Any
+) -> None:
+    scumble.num_inference_steps = 60
+    running = addon("host.controller").get()
+    where = addon("host.materials").destination(bpy.context, "MATERIAL")
+    running.generate(preferences.to_server(), scumble.to_request(), where)
+    pump_until(running, lambda: running.status.fraction > 0)
+    own_server.kill()
+    running.check(preferences.to_server())
+    pump_until(running, lambda: running.status.stage == "Waiting for the server")
+    assert running.busy
+    port = int(own_server.address.rpartition(":")[2])
+    again = start_server(own_server.data_dir, port=port, python=SERVER_PYTHON)
+    try:
+        pump_until(running, lambda: not running.busy)
+        assert running.status.error == ""
+        assert running.last_images == ["weathered red bricks"]
+    finally:
+        again.stop()
+
+
+def test_disabling_leaves_nothing(server: RealServer, start_long: Callable[[], Any]) -> None:
+    start_long()
+    clock = addon("host.main_thread")
+    bpy.ops.preferences.addon_disable(module=MODULE)
+    try:
+        assert not bpy.app.timers.is_registered(clock._tick)
+        assert clock._before_load not in bpy.app.handlers.load_pre
+        assert not hasattr(bpy.types.Scene, "scumble")
+        assert not hasattr(bpy.types, "SCUMBLE_PT_view3d")
+        assert not [t for t in threading.enumerate() if t.name.startswith("scumble-")]
+        with scumble.client.connect(data_dir=server.data_dir) as client:
+            job = client.jobs(limit=1)[0]
+            with pytest.raises(scumble.client.Cancelled):
+                client.job(job.job_id).result(timeout=30)
+    finally:
+        bpy.ops.preferences.addon_enable(module=MODULE)
+    assert addon_utils.check(MODULE) == (True, True)
+    # Disabling forgets an add-on's preferences.
+    bpy.context.preferences.addons[MODULE].preferences.data_dir = str(server.data_dir)
+    assert bpy.ops.scumble.check_server() == {"FINISHED"}
+
+
+def test_the_server_can_be_started_from_blender(
+    scumble: Any, preferences: Any, tmp_path: Path
+) -> None:
+    preferences.server_command = str(tmp_path / "nothing")
+    with pytest.raises(RuntimeError, match="There is no command"):
+        bpy.ops.scumble.start_server()
+    command = tmp_path / "scumble"
+    command.write_text(
+        f'#!/bin/sh\nexec "{SERVER_PYTHON}" -m core_server "$@" --port 0 --model tiny\n'
+    )
+    command.chmod(0o755)
+    preferences.server_command = str(command)
+    preferences.data_dir = str(tmp_path / "data")
+    assert bpy.ops.scumble.start_server() == {"FINISHED"}
+    running = addon("host.controller").get()
+    try:
+        assert not bpy.ops.scumble.start_server.poll()
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "data" / "server.json").is_file() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert bpy.ops.scumble.generate_texture() == {"FINISHED"}
+        assert bpy.ops.scumble.stop_server() == {"FINISHED"}
+        assert not bpy.ops.scumble.stop_server.poll()
+    finally:
+        running.server_process.stop()
