@@ -50,11 +50,13 @@ def listen(server: grpc.aio.Server, config: ServerConfig) -> str:
 
 def _resolved(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     try:
-        found = socket.getaddrinfo(host or None, None, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM) if host else []
     except (OSError, UnicodeError) as error:
         raise StartupError(
             f"The host {host!r} has no address on this computer; use 127.0.0.1."
         ) from error
+    if not found:
+        raise StartupError("The host is empty; use 127.0.0.1, or 0.0.0.0 with TLS.")
     addresses = [ipaddress.ip_address(entry[4][0]) for entry in found]
     # A name that means several addresses is judged by the most open of them; IPv4 is bound if there is one.
     return min(addresses, key=lambda it: (it.is_loopback, it.version))
