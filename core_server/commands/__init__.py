@@ -1,7 +1,7 @@
 """The commands of `scumble`, one file each.
 
-Every module named in COMMANDS has `register(subparsers)`, which adds its arguments and sets `run(options) -> int`. At the
-top they import nothing heavy: `scumble --help` is to be quick.
+Every module named in COMMANDS has `register(subparsers)`, which adds its arguments and sets `run(options) -> int`.
+At the top they import nothing heavy: `scumble --help` is to be quick.
 """
 
 COMMANDS = (

@@ -13,7 +13,7 @@ def register(subparsers: Subparsers) -> None:
         "addon",
         not_yet("Building and installing the add-ons by command"),
         "build or install the Blender and Photoshop add-ons (not in this version yet)",
-        "  scumble addon blender build\n",
+        examples="  scumble addon blender build\n",
     )
     parser.add_argument("host", choices=("blender", "photoshop"))
     parser.add_argument("action", choices=("build", "install"))

@@ -1,6 +1,55 @@
-from core_server.commands.later import not_yet
-from core_server.commands.options import Subparsers, add_command
+"""scumble img2img: repaint a whole picture."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from core_server.commands.options import (
+    Subparsers,
+    add_command,
+    add_generation_options,
+    add_output,
+    add_server_options,
+    common_settings,
+)
+
+_EXAMPLES = """\
+  scumble img2img sketch.png "a castle on a hill, oil painting" -o castle.png --strength 0.7
+  scumble img2img wall.tif "old plaster" -o plaster.tif --strength 0.4     keeps depth, alpha and profile
+"""
 
 
 def register(subparsers: Subparsers) -> None:
-    add_command(subparsers, "img2img", not_yet("img2img"), "img2img")
+    """Adds the command."""
+    parser = add_command(subparsers, "img2img", run, "repaint a whole picture", examples=_EXAMPLES)
+    parser.add_argument("image", type=Path, metavar="IMAGE", help="the picture to start from")
+    parser.add_argument("prompt", metavar="PROMPT", help="what to paint")
+    add_output(parser)
+    parser.add_argument(
+        "--strength",
+        type=float,
+        required=True,
+        metavar="X",
+        help="denoising strength, above 0 (as it is) to 1 (all new)",
+    )
+    add_generation_options(parser)
+    add_server_options(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Repaints."""
+    from scumble.client import ImageToImage  # noqa: PLC0415
+
+    from core_server.commands.files import check_output, read_picture  # noqa: PLC0415
+    from core_server.commands.painting import paint  # noqa: PLC0415
+    from core_server.commands.session import connected  # noqa: PLC0415
+
+    picture = read_picture(options.image)
+    check_output(options.output, picture.pixels)
+    request = ImageToImage(
+        options.prompt, picture.pixels, strength=options.strength, **common_settings(options)
+    )
+    with connected(options) as client:
+        paint(client, request, options, like=picture)
+    return 0

@@ -15,7 +15,7 @@ def register(subparsers: Subparsers) -> None:
         "maps",
         not_yet("Making material maps from a picture"),
         "height, normal, roughness and ambient occlusion from a picture (not in this version yet)",
-        "  scumble maps bricks.png -o bricks/\n",
+        examples="  scumble maps bricks.png -o bricks/\n",
     )
     parser.add_argument("image", type=Path, metavar="IMAGE")
     parser.add_argument(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ def add_command(
     name: str,
     run: Any,
     summary: str,
+    *,
     examples: str = "",
     description: str = "",
 ) -> argparse.ArgumentParser:
@@ -65,7 +67,7 @@ def add_generation_options(parser: argparse.ArgumentParser) -> None:
         "painting",
         "What is left out takes the model's own default; the picture's recipe tells which.",
     )
-    group.add_argument("--negative-prompt", default="", metavar="TEXT", help="what to avoid")
+    group.add_argument("--negative-prompt", metavar="TEXT", help="what to avoid")
     group.add_argument(
         "--num-inference-steps", type=int, metavar="N", help="denoising steps, 1..1000"
     )
@@ -75,9 +77,7 @@ def add_generation_options(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="classifier-free guidance weight, 0..50; 1 turns it off",
     )
-    group.add_argument(
-        "--scheduler", default="", metavar="NAME", help="such as euler or dpmpp_2m_karras"
-    )
+    group.add_argument("--scheduler", metavar="NAME", help="such as euler or dpmpp_2m_karras")
     group.add_argument(
         "--seed", type=int, metavar="N", help="start of the noise; drawn if left out"
     )
@@ -88,12 +88,9 @@ def add_generation_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="variations, with seeds N, N+1 ...; OUT-1, OUT-2 ...",
     )
-    group.add_argument(
-        "--seamless", choices=SEAMLESS, default="none", help="axes along which the result tiles"
-    )
+    group.add_argument("--seamless", choices=SEAMLESS, help="axes along which the result tiles")
     group.add_argument(
         "--model",
-        default="",
         metavar="ID|DIR",
         help="an installed model, a diffusers folder or a .safetensors file",
     )
@@ -111,17 +108,25 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def common_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """The shared settings as keyword arguments of the client's requests."""
+def common_settings(
+    options: argparse.Namespace, recipe: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The shared settings as keyword arguments of the client's requests: as given, else from `recipe`."""
+    earlier = recipe or {}
+
+    def chosen(name: str, otherwise: Any) -> Any:
+        given = getattr(options, name)
+        return earlier.get(name, otherwise) if given is None else given
+
     return {
-        "negative_prompt": options.negative_prompt,
-        "model": model_name(options.model),
-        "num_inference_steps": options.num_inference_steps,
-        "guidance_scale": options.guidance_scale,
-        "scheduler": options.scheduler,
-        "seed": options.seed,
+        "negative_prompt": chosen("negative_prompt", ""),
+        "model": model_name(chosen("model", "")),
+        "num_inference_steps": chosen("num_inference_steps", None),
+        "guidance_scale": chosen("guidance_scale", None),
+        "scheduler": chosen("scheduler", ""),
+        "seed": chosen("seed", None),
         "count": options.count,
-        "seamless": options.seamless,
+        "seamless": chosen("seamless", "none"),
     }
 
 

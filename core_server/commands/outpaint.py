@@ -21,7 +21,7 @@ def register(subparsers: Subparsers) -> None:
         "outpaint",
         not_yet("Continuing a picture beyond its border"),
         "continue a picture beyond its border (not in this version yet)",
-        '  scumble outpaint photo.png "a wide beach" -o wide.png --left 200 --right 200\n',
+        examples='  scumble outpaint photo.png "a wide beach" -o wide.png --left 200 --right 200\n',
     )
     parser.add_argument("image", type=Path, metavar="IMAGE")
     parser.add_argument("prompt", metavar="PROMPT")

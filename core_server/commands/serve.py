@@ -33,7 +33,9 @@ _EXAMPLES = """\
 def register(subparsers: Subparsers) -> None:
     """Adds the command."""
     limits = Limits()
-    parser = add_command(subparsers, "serve", run, "run the server until Ctrl-C", _EXAMPLES)
+    parser = add_command(
+        subparsers, "serve", run, "run the server until Ctrl-C", examples=_EXAMPLES
+    )
     parser.add_argument(
         "--host", default=DEFAULT_HOST, help="address to listen on (default %(default)s)"
     )

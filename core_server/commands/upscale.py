@@ -15,7 +15,7 @@ def register(subparsers: Subparsers) -> None:
         "upscale",
         not_yet("Enlarging a picture"),
         "enlarge a picture (not in this version yet)",
-        "  scumble upscale photo.png -o large.png --factor 2\n",
+        examples="  scumble upscale photo.png -o large.png --factor 2\n",
     )
     parser.add_argument("image", type=Path, metavar="IMAGE")
     add_output(parser)

@@ -1,0 +1,362 @@
+"""Picture files: read as straight-alpha pixels, written with the size, depth, alpha, profile and metadata of the input.
+
+OpenImageIO does the formats. What is ours: the meaning of the numbers (colour space, straight or associated alpha, EXIF
+orientation) and a refusal, before anything is painted, of files that cannot hold what the picture has.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import OpenImageIO as oiio  # noqa: N813 - as its own documentation calls it
+from scumble.client import ColorSpace, Pixels, SampleType
+
+from core_server.commands import png
+from core_server.commands.errors import CommandError
+
+INTEGERS = (SampleType.U8, SampleType.U16)
+FLOATS = (SampleType.F16, SampleType.F32)
+
+HOLDS: dict[str, tuple[tuple[SampleType, ...], tuple[int, ...]]] = {
+    ".png": (INTEGERS, (1, 3, 4)),
+    ".tif": ((*INTEGERS, *FLOATS), (1, 3, 4)),
+    ".tiff": ((*INTEGERS, *FLOATS), (1, 3, 4)),
+    ".webp": ((SampleType.U8,), (3, 4)),
+    ".jpg": ((SampleType.U8,), (1, 3)),
+    ".jpeg": ((SampleType.U8,), (1, 3)),
+    ".exr": (FLOATS, (1, 3, 4)),
+}
+"""Sample types and channels that each kind of file can hold."""
+
+_OIIO_TYPES = {
+    SampleType.U8: "uint8",
+    SampleType.U16: "uint16",
+    SampleType.F16: "half",
+    SampleType.F32: "float",
+}
+_PROFILE_KINDS = {1: b"GRAY", 3: b"RGB ", 4: b"RGB "}
+_LUMA = (0.2126, 0.7152, 0.0722)
+_FORGET = (
+    "scumble",
+    "parameters",
+    "Orientation",
+    "compression",
+    "jpeg:subsampling",
+    "oiio:BitsPerSample",
+    "oiio:UnassociatedAlpha",
+    "tiff:Compression",
+    "tiff:PhotometricInterpretation",
+)
+"""Attributes of the input that do not hold for the output, or are set anew."""
+
+_COMPRESSION = {
+    ".tif": "zip",
+    ".tiff": "zip",
+    ".webp": "lossless:100",
+    ".jpg": "jpeg:95",
+    ".jpeg": "jpeg:95",
+    ".exr": "zip",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """A picture and the file it came from.
+
+    pixels: upright, straight alpha, 1, 3 or 4 channels. stored: the file's own samples, upright, shape (height, width,
+    file's channels). associated: stored colours are multiplied by alpha. spec: the file's OpenImageIO.ImageSpec.
+    """
+
+    path: Path
+    pixels: Pixels
+    stored: npt.NDArray[Any]
+    associated: bool
+    spec: Any
+
+
+def read_picture(path: Path) -> Picture:
+    """Reads a picture.
+
+    Errors: CommandError for files that are missing, damaged or of a kind that cannot be painted on.
+    """
+    spec, stored = _read(path)
+    channels = stored.shape[2]
+    if channels not in (1, 2, 3, 4) or (channels in (2, 4) and spec.alpha_channel != channels - 1):
+        names = ", ".join(spec.channelnames)
+        raise CommandError(
+            f"{path} has the channels {names}; what can be painted on is grey or RGB, with or without alpha. Convert "
+            "it first."
+        )
+    profile = _profile(path, spec, channels)
+    associated = channels in (2, 4) and spec.getattribute("oiio:UnassociatedAlpha") != 1
+    straight = _straight(stored) if associated else stored
+    if channels == 2:
+        straight = np.concatenate([np.repeat(straight[..., :1], 3, axis=2), straight[..., 1:]], 2)
+    if profile:
+        space = ColorSpace.ICC
+    elif straight.dtype.kind == "f" or str(spec.getattribute("oiio:ColorSpace")).startswith("lin"):
+        space = ColorSpace.LINEAR_REC709
+    else:
+        space = ColorSpace.SRGB
+    pixels = Pixels.from_numpy(np.ascontiguousarray(straight), space, profile)
+    return Picture(path, pixels, stored, associated, spec)
+
+
+def read_mask(path: Path, width: int, height: int) -> npt.NDArray[Any]:
+    """A mask file as shape (height, width), its own dtype, full scale = repaint.
+
+    Its alpha where that is not opaque everywhere, else its grey values (Rec. 709 luma of a coloured file).
+    Errors: CommandError for damaged files, another size, and masks that select nothing.
+    """
+    spec, stored = _read(path)
+    found = (stored.shape[1], stored.shape[0])
+    if found != (width, height):
+        raise CommandError(
+            f"The mask {path} is {found[0]} x {found[1]} px and the picture {width} x {height} px. Both must have the "
+            "same size."
+        )
+    full = np.iinfo(stored.dtype).max if stored.dtype.kind == "u" else 1
+    alpha = spec.alpha_channel
+    if alpha >= 0 and stored[..., alpha].min() < full:
+        mask = stored[..., alpha]
+    else:
+        mask = _grey(stored[..., : 3 if stored.shape[2] - (alpha >= 0) >= 3 else 1])
+    if not (mask > 0).any():
+        raise CommandError(
+            f"The mask {path} selects nothing. White means repaint, black means keep."
+        )
+    return np.ascontiguousarray(mask)
+
+
+def check_output(path: Path, like: Pixels | None = None) -> None:
+    """Refuses, before anything is painted, a file that could not be written.
+
+    like: the picture the result will resemble; None for a new one, which has 8-bit RGB.
+    Errors: CommandError.
+    """
+    if path.suffix.lower() not in HOLDS:
+        raise CommandError(
+            f"{path} has no known ending. Pictures are written as {' '.join(sorted(HOLDS))}."
+        )
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise CommandError(
+            f"{path} cannot be written: its folder must exist and it must be no folder."
+        )
+    sample_type = like.sample_type if like else SampleType.U8
+    channels = like.channels if like else 3
+    types, channel_counts = HOLDS[path.suffix.lower()]
+    if sample_type in types and channels in channel_counts:
+        return
+    able = [ending for ending, (t, c) in HOLDS.items() if sample_type in t and channels in c]
+    kind = {1: "grey", 3: "RGB", 4: "RGBA"}[channels]
+    raise CommandError(
+        f"A {path.suffix.lower()} file cannot hold this picture ({kind}, {sample_type}). Choose {' or '.join(able)}."
+    )
+
+
+def write_picture(
+    path: Path,
+    pixels: Pixels,
+    like: Picture | None = None,
+    entries: Mapping[str, str] | None = None,
+) -> None:
+    """Writes a picture; a file that is there is replaced only once the new one is whole.
+
+    like: the picture it was made from: its depth, alpha, ICC profile and metadata are kept, and its own samples
+    wherever the pixels did not change. entries: texts for a PNG, by key; other kinds of files do not carry them.
+    Errors: CommandError.
+    """
+    check_output(path, pixels)
+    ending = path.suffix.lower()
+    samples = pixels.numpy()
+    associated = ending == ".exr" or (
+        ending in (".tif", ".tiff") and like is not None and like.associated
+    )
+    if (
+        like is not None
+        and like.stored.shape[2] == 2
+        and ending in (".png", ".tif", ".tiff", ".exr")
+    ):
+        samples = np.concatenate([_grey(samples[..., :3])[..., None], samples[..., 3:]], axis=2)
+    if associated and samples.shape[2] in (2, 4):
+        samples = _associated(samples)
+        if like is not None and like.associated and like.stored.shape == samples.shape:
+            # Dividing by alpha and multiplying again is not exact; what nobody painted on stays as it was.
+            untouched = (pixels.numpy() == like.pixels.numpy()).all(axis=2)
+            samples[untouched] = like.stored[untouched]
+    spec = _output_spec(ending, samples, pixels, like, associated)
+    handle, name = tempfile.mkstemp(suffix=ending, prefix=".scumble-", dir=path.absolute().parent)
+    os.close(handle)
+    draft = Path(name)
+    try:
+        output: Any = oiio.ImageOutput.create(name)
+        written = output.open(name, spec) and output.write_image(np.ascontiguousarray(samples))
+        if not (output.close() and written):
+            raise CommandError(f"{path} cannot be written: {_clean(output.geterror())}.")
+        if ending == ".png" and entries:
+            draft.write_bytes(png.with_texts(draft.read_bytes(), entries))
+        draft.chmod(0o666 & ~_umask())
+        draft.replace(path)
+    except OSError as error:
+        raise CommandError(f"{path} cannot be written: {error.strerror}.") from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> tuple[Any, npt.NDArray[Any]]:
+    """The file's spec and its samples as they are stored, upright."""
+    if not path.is_file():
+        raise CommandError(f"There is no file {path}.")
+    with path.open("rb") as file:
+        is_png = file.read(len(png.SIGNATURE)) == png.SIGNATURE
+    if is_png:
+        try:  # libpng would complain on stderr, in its own words
+            for _ in png.chunks(path.read_bytes()):
+                pass
+        except png.DamagedPng as error:
+            raise CommandError(f"{path} is damaged: {error}.") from error
+    wishes = oiio.ImageSpec()
+    wishes.attribute("oiio:UnassociatedAlpha", 1)
+    source = oiio.ImageInput.open(str(path), wishes)
+    if source is None:
+        raise CommandError(f"{path} cannot be read as a picture: {_clean(oiio.geterror())}.")
+    try:
+        spec = oiio.ImageSpec(source.spec())
+        if spec.deep or source.seek_subimage(1, 0):
+            raise CommandError(
+                f"{path} holds more than one picture, or a deep one. Export a single flat one."
+            )
+        source.seek_subimage(0, 0)
+        inks = spec.getattribute("jpeg:ColorSpace") or spec.getattribute("tiff:ColorSpace") or ""
+        if inks in ("CMYK", "YCCK"):
+            raise CommandError(
+                f"{path} is {inks}. Convert it to RGB first, with the profile you trust."
+            )
+        stored = source.read_image(oiio.UNKNOWN)
+        problem = source.geterror()
+    finally:
+        source.close()
+    if stored is None or problem:
+        raise CommandError(f"{path} is damaged: {_clean(problem)}.")
+    if stored.dtype.name not in ("uint8", "uint16", "float16", "float32"):
+        raise CommandError(
+            f"{path} has {stored.dtype.name} samples; 8 or 16 bit, or 16 or 32 bit float, can be painted on."
+        )
+    turn = spec.getattribute("Orientation")
+    return spec, np.ascontiguousarray(_upright(stored, turn if isinstance(turn, int) else 1))
+
+
+def _profile(path: Path, spec: Any, channels: int) -> bytes:
+    """The ICC profile's bytes, b"" without one. A profile for other channels than the file has is refused."""
+    found = spec.getattribute("ICCProfile")
+    if found is None:
+        return b""
+    profile = bytes(found)
+    kind = profile[16:20]
+    if kind != _PROFILE_KINDS[1 if channels < 3 else 3]:
+        raise CommandError(
+            f"{path} has {'grey' if channels < 3 else 'RGB'} pixels and an ICC profile for "
+            f"{kind.decode('latin-1').strip()}. Convert it to RGB first."
+        )
+    return profile if channels != 2 else b""
+
+
+def _output_spec(
+    ending: str, samples: npt.NDArray[Any], pixels: Pixels, like: Picture | None, associated: bool
+) -> Any:
+    height, width, channels = samples.shape
+    if (
+        like is not None
+        and like.spec.width == width
+        and like.spec.height == height
+        and ending == ".exr"
+    ):
+        spec = oiio.ImageSpec(like.spec)  # with its display window
+    elif like is not None:
+        spec = oiio.ImageSpec(like.spec)
+        spec.x = spec.y = spec.full_x = spec.full_y = 0
+        spec.width, spec.height, spec.full_width, spec.full_height = width, height, width, height
+    else:
+        spec = oiio.ImageSpec(width, height, channels, _OIIO_TYPES[pixels.sample_type])
+    spec.set_format(_OIIO_TYPES[pixels.sample_type])
+    spec.nchannels = channels
+    spec.channelformats = ()
+    spec.channelnames = {1: ("Y",), 2: ("Y", "A"), 3: ("R", "G", "B"), 4: ("R", "G", "B", "A")}[
+        channels
+    ]
+    spec.alpha_channel = channels - 1 if channels in (2, 4) else -1
+    spec.tile_width = spec.tile_height = spec.tile_depth = 0
+    for name in _FORGET:
+        spec.erase_attribute(name)
+    if not associated:
+        spec.attribute("oiio:UnassociatedAlpha", 1)
+    if ending in _COMPRESSION:
+        spec.attribute("compression", _COMPRESSION[ending])
+    if ending in (".jpg", ".jpeg"):
+        spec.attribute("jpeg:subsampling", "4:4:4")
+    if pixels.color_space is ColorSpace.ICC:
+        profile = np.frombuffer(pixels.icc_profile, np.uint8)
+        spec.attribute("ICCProfile", oiio.TypeDesc(f"uint8[{len(profile)}]"), profile)
+    return spec
+
+
+def _straight(samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Colours divided by alpha, in the samples' own type; colours without alpha (light that covers nothing) stay."""
+    full = np.iinfo(samples.dtype).max if samples.dtype.kind == "u" else 1
+    values = samples.astype(np.float64)
+    alpha = values[..., -1:] / full
+    color = np.divide(values[..., :-1], alpha, out=values[..., :-1].copy(), where=alpha > 0)
+    return _typed(np.concatenate([color, values[..., -1:]], axis=2), samples.dtype)
+
+
+def _associated(samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Colours multiplied by alpha; the inverse of `_straight`, also where alpha is 0."""
+    full = np.iinfo(samples.dtype).max if samples.dtype.kind == "u" else 1
+    values = samples.astype(np.float64)
+    alpha = values[..., -1:] / full
+    color = np.where(alpha > 0, values[..., :-1] * alpha, values[..., :-1])
+    return _typed(np.concatenate([color, values[..., -1:]], axis=2), samples.dtype)
+
+
+def _grey(color: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Rec. 709 luma of the stored values, shape (height, width); exact where the channels agree."""
+    if color.shape[2] == 1:
+        return color[..., 0]
+    luma = _typed(color.astype(np.float64) @ np.array(_LUMA), color.dtype)
+    alike = (color == color[..., :1]).all(axis=2)
+    return np.where(alike, color[..., 0], luma)
+
+
+def _typed(values: npt.NDArray[Any], dtype: Any) -> npt.NDArray[Any]:
+    kind = np.dtype(dtype)
+    whole = np.clip(np.rint(values), 0, np.iinfo(kind).max) if kind.kind == "u" else values
+    return whole.astype(kind)
+
+
+def _upright(samples: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
+    """Undoes an EXIF orientation (Exif 2.3, tag 0x0112)."""
+    turned = samples.transpose(1, 0, 2) if orientation in (5, 6, 7, 8) else samples
+    if orientation in (3, 4, 7, 8):
+        turned = turned[::-1]
+    if orientation in (2, 3, 6, 7):
+        turned = turned[:, ::-1]
+    return turned
+
+
+def _umask() -> int:
+    """The mask for new files; mkstemp ignores it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _clean(error: str) -> str:
+    """A library's message as the end of a sentence."""
+    return " ".join(error.split()).rstrip(".") or "the library gave no reason"

@@ -1,0 +1,64 @@
+"""What generate, img2img and inpaint have in common: hand in, wait, write, tell."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from scumble.client import Client, Patch, Pixels, Request
+
+from core_server.commands import recipe
+from core_server.commands.files import Picture, write_picture
+from core_server.commands.progress import wait
+
+
+def paint(
+    client: Client,
+    request: Request,
+    options: argparse.Namespace,
+    *,
+    like: Picture | None = None,
+    compose: Callable[[Patch], Pixels] = lambda patch: patch.pixels,
+) -> Sequence[Patch]:
+    """Runs the request, writes its pictures to `options.output` and says what was written.
+
+    like: the picture it started from. compose: from a patch to the whole picture. Returns the patches.
+    """
+    start = time.monotonic()
+    job = client.submit(request)
+    patches = wait(job)
+    written = []
+    for patch in patches:
+        path = numbered(options.output, patch.index, len(patches))
+        picture = compose(patch)
+        write_picture(path, picture, like, recipe.entries(patch.recipe))
+        written.append(_outcome(path, picture, patch))
+    seconds = round(time.monotonic() - start, 3)
+    if options.json:
+        print(json.dumps({"job_id": job.id, "seconds": seconds, "pictures": written}))
+        return patches
+    for entry in written:
+        print(f"{entry['file']}  {entry['width']} x {entry['height']} px  seed {entry['seed']}")
+        for note in entry["recipe"].get("notes", ()):
+            print(f"  note: {note}")
+    return patches
+
+
+def numbered(path: Path, index: int, count: int) -> Path:
+    """OUT.png for one picture; OUT-1.png, OUT-2.png ... for several."""
+    return path if count == 1 else path.with_stem(f"{path.stem}-{index + 1}")
+
+
+def _outcome(path: Path, picture: Pixels, patch: Patch) -> dict[str, Any]:
+    return {
+        "file": str(path),
+        "width": picture.width,
+        "height": picture.height,
+        "seed": patch.seed,
+        "bounds": list(patch.bounds) if patch.bounds else None,
+        "recipe": patch.recipe,
+    }
