@@ -34,7 +34,7 @@ BPY_FOR_PYTHON = {(3, 11): "4.5.15", (3, 13): "5.2.3"}
 
 
 def main() -> int:
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 (this file may meet an older one)
         found = ".".join(map(str, sys.version_info[:2]))
         print(f"Scumble needs Python 3.11 or newer; this is {found}.", file=sys.stderr)
         return 1
@@ -44,7 +44,9 @@ def main() -> int:
     except subprocess.CalledProcessError as error:
         command = " ".join(map(str, error.cmd))
         print(f"\nThis step failed (exit status {error.returncode}): {command}", file=sys.stderr)
-        print("Its own message stands above. Mend it and run the same command again.", file=sys.stderr)
+        print(
+            "Its own message stands above. Mend it and run the same command again.", file=sys.stderr
+        )
         return 1
     except KeyboardInterrupt:
         return 130
@@ -72,7 +74,9 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
             help="which build of torch to install: auto looks for an NVIDIA driver",
         )
         if name == "demo":
-            command.add_argument("--out", type=Path, default=ROOT / "demo", help="where the pictures go")
+            command.add_argument(
+                "--out", type=Path, default=ROOT / "demo", help="where the pictures go"
+            )
     options, rest = parser.parse_known_args()
     if rest and options.run in (demo, setup):
         parser.error(f"unknown arguments: {' '.join(rest)}")
@@ -96,14 +100,23 @@ def test(options: argparse.Namespace, rest: list[str]) -> int:
     blender = make_blender_environment()
     if blender is None:
         return status
-    suite = [str(blender), "-m", "pytest", "--rootdir", "tests/blender_addon/bpy", "tests/blender_addon/bpy"]
+    suite = [
+        str(blender),
+        "-m",
+        "pytest",
+        "--rootdir",
+        "tests/blender_addon/bpy",
+        "tests/blender_addon/bpy",
+    ]
     environment = os.environ | {"SCUMBLE_TEST_SERVER_PYTHON": str(server)}
     return status or subprocess.run(suite, cwd=ROOT, env=environment, check=False).returncode
 
 
 def serve(options: argparse.Namespace, rest: list[str]) -> int:
     server = make_server_environment(options.gpu)
-    return subprocess.run([str(server), "-m", "core_server", "serve", *rest], check=False).returncode
+    return subprocess.run(
+        [str(server), "-m", "core_server", "serve", *rest], check=False
+    ).returncode
 
 
 def setup(options: argparse.Namespace, _rest: list[str]) -> int:
@@ -121,14 +134,20 @@ def make_server_environment(gpu: str) -> Path:
 
 
 def make_blender_environment() -> Path | None:
-    """The interpreter of `.venv-blender`: bpy, as Blender's own Python has it, without torch. None if bpy has no wheel."""
+    """The interpreter of `.venv-blender`: bpy without torch, as Blender has it. None if bpy has no wheel."""
     version = BPY_FOR_PYTHON.get(sys.version_info[:2])
     if version is None:
         found = ".".join(map(str, sys.version_info[:2]))
-        print(f"bpy has no package for Python {found} (3.11 and 3.13 have one): Blender's part is left out.")
+        print(
+            f"bpy has no package for Python {found} (3.11 and 3.13 have one): Blender's part is left out."
+        )
         return None
-    requirements = [[f"bpy=={version}", "grpcio", "protobuf", "pytest", "pytest-timeout", "numpy<2.4"]]
-    return make_environment(BLENDER_ENV, requirements, label=f"Blender's environment (bpy {version})")
+    requirements = [
+        [f"bpy=={version}", "grpcio", "protobuf", "pytest", "pytest-timeout", "numpy<2.4"]
+    ]
+    return make_environment(
+        BLENDER_ENV, requirements, label=f"Blender's environment (bpy {version})"
+    )
 
 
 def torch_index(kind: str) -> list[str]:

@@ -63,7 +63,9 @@ def start_server(
     while not announcement.is_file():
         if process.poll() is not None or time.monotonic() > deadline:
             process.kill()
-            raise AssertionError(f"the server did not start:\n{(data_dir / 'server.out').read_text()}")
+            raise AssertionError(
+                f"the server did not start:\n{(data_dir / 'server.out').read_text()}"
+            )
         time.sleep(0.02)
     address = json.loads(announcement.read_text())["address"]
     return RealServer(process, data_dir, address, (data_dir / "token").read_text().strip())

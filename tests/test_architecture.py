@@ -26,14 +26,23 @@ def test_generated_code_is_current() -> None:
     check("protos/build.py", "--check")
 
 
-@pytest.mark.parametrize("arguments", [("check", "."), ("format", "--check", ".")], ids=["lint", "format"])
+@pytest.mark.parametrize(
+    "arguments", [("check", "."), ("format", "--check", ".")], ids=["lint", "format"]
+)
 def test_style(arguments: tuple[str, ...]) -> None:
     check("-m", "ruff", *arguments)
 
 
 @pytest.mark.timeout(600)
 def test_types() -> None:
-    packages = ("core_server", "blender_addon", "photoshop_plugin", "protos/scumble", "protos/build.py", "run.py")
+    packages = (
+        "core_server",
+        "blender_addon",
+        "photoshop_plugin",
+        "protos/scumble",
+        "protos/build.py",
+        "run.py",
+    )
     check("-m", "mypy", *packages)
 
 
@@ -48,7 +57,10 @@ def test_types() -> None:
     ],
 )
 def test_importing_stays_light(module: str, forbidden: tuple[str, ...]) -> None:
-    check("-c", f"import {module}, sys; found = set({forbidden!r}) & set(sys.modules); assert not found, found")
+    check(
+        "-c",
+        f"import {module}, sys; found = set({forbidden!r}) & set(sys.modules); assert not found, found",
+    )
 
 
 def test_no_file_grew_into_a_map() -> None:
@@ -56,5 +68,7 @@ def test_no_file_grew_into_a_map() -> None:
     files = subprocess.run(
         ["git", "ls-files", "*.py", "*.jsx"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()
-    long = {name: len((ROOT / name).read_text().splitlines()) for name in files if "_pb2" not in name}
+    long = {
+        name: len((ROOT / name).read_text().splitlines()) for name in files if "_pb2" not in name
+    }
     assert {name: lines for name, lines in long.items() if lines > 400} == {}

@@ -38,7 +38,12 @@ def test_worker_killed_twice_then_next_job_works(tmp_path: Path) -> None:
         job = client.submit(SLOW)
         kills = 0
         for event in job.watch():
-            if event.progress and event.progress.step and job.status().attempts == kills + 1 and kills < 2:
+            if (
+                event.progress
+                and event.progress.step
+                and job.status().attempts == kills + 1
+                and kills < 2
+            ):
                 os.kill(worker_of(server), signal.SIGKILL)
                 kills += 1
         assert kills == 2

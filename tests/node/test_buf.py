@@ -1,6 +1,7 @@
 """buf: the contract is in STANDARD style, commented throughout, and breaks no published version of itself.
 
-`protos/baseline.binpb` is the contract as last released; `buf build protos --exclude-source-info -o protos/baseline.binpb` renews it.
+`protos/baseline.binpb` is the contract as last released. A release renews it:
+`buf build protos --exclude-source-info -o protos/baseline.binpb`
 """
 
 from __future__ import annotations
