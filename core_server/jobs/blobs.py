@@ -92,8 +92,6 @@ class BlobStore:
         with self._open(image_id) as (file, head_size, size):
             header = _headers.decode(file.read(head_size))
             payload = file.read(size)
-        if len(payload) != size:
-            raise ImageNotFound(image_id)
         return header, payload
 
     def header(self, image_id: str) -> ImageHeader:
@@ -108,8 +106,11 @@ class BlobStore:
             if entry is None:
                 return False
             entry.used = time.time()
-        with contextlib.suppress(OSError):
+        try:
             os.utime(self._path(image_id))
+        except FileNotFoundError:
+            self.discard([image_id])
+            return False
         return True
 
     def unused(self, needed: Container[str], since: float) -> list[str]:
@@ -141,21 +142,23 @@ class BlobStore:
 
     @contextlib.contextmanager
     def _open(self, image_id: str) -> Iterator[tuple[BinaryIO, int, int]]:
-        """The open file behind its preamble, and the lengths of header and payload."""
+        """The open file behind its preamble, and the lengths of header and payload.
+
+        A file that was deleted or cut behind our back is forgotten, so that the image can be stored again.
+        """
         with self._lock:
             known = image_id in self._entries
         if not known:
             raise ImageNotFound(image_id)
         try:
             with self._path(image_id).open("rb") as file:
-                preamble = file.read(_PREAMBLE.size)
-                if len(preamble) != _PREAMBLE.size:
-                    raise ImageNotFound(image_id)
-                magic, head_size, size = _PREAMBLE.unpack(preamble)
-                if magic != _MAGIC:
-                    raise ImageNotFound(image_id)
+                magic, head_size, size = _PREAMBLE.unpack(file.read(_PREAMBLE.size))
+                whole = _PREAMBLE.size + head_size + size
+                if magic != _MAGIC or os.fstat(file.fileno()).st_size != whole:
+                    raise struct.error
                 yield file, head_size, size
-        except FileNotFoundError:
+        except (FileNotFoundError, struct.error):
+            self.discard([image_id])
             raise ImageNotFound(image_id) from None
 
     def _path(self, image_id: str) -> Path:

@@ -19,6 +19,7 @@ from core_server.jobs.engine import Engine
 from core_server.jobs.job import (
     ImageHeader,
     JobEvent,
+    JobFailure,
     JobProgress,
     JobResult,
     JobState,
@@ -89,14 +90,14 @@ class Dispatcher:
                 await self._make_room()
         except TaskCancelled:
             await enter(live, JobState.CANCELLED)
-        except WorkerCrashed as error:
+        except (WorkerCrashed, Unavailable) as error:
             await self._after_crash(live, error)
         except Exception as error:
             if not isinstance(error, ScumbleServerError):
                 log.exception("job %s failed", live.job.job_id)
             await enter(live, JobState.FAILED, failure=failure_of(error))
 
-    async def _after_crash(self, live: LiveJob, error: WorkerCrashed) -> None:
+    async def _after_crash(self, live: LiveJob, error: ScumbleServerError) -> None:
         enter = self._ledger.enter
         if self._stopping:
             # Our own doing, so it does not count against the job.
@@ -108,7 +109,13 @@ class Dispatcher:
             log.warning("job %s is tried again: %s", live.job.job_id, error)
             await enter(live, JobState.QUEUED, crashed=True)
         else:
-            await enter(live, JobState.FAILED, failure=failure_of(error), crashed=True)
+            failure = JobFailure(
+                reason=WorkerCrashed.reason,
+                message=f"The job was tried {live.job.attempts} times and is not tried again. {error.message} "
+                "The server goes on; the same job may work with a smaller picture.",
+                metadata={"attempts": str(live.job.attempts)},
+            )
+            await enter(live, JobState.FAILED, failure=failure, crashed=True)
 
     async def _make_room(self) -> None:
         if self._blobs.total_bytes > self._limits.max_store_bytes:

@@ -64,6 +64,7 @@ class LocalEngine:
         self._loads: deque[asyncio.Future[None]] = deque()
         self._supervisor: asyncio.Task[None] | None = None
         self._chores: set[asyncio.Task[None]] = set()
+        self._was_ready = False
         self._stopping = False
 
     @property
@@ -118,10 +119,12 @@ class LocalEngine:
         running = self._running = _Running(job_id, on_step)
         segment: SharedMemory | None = None
         try:
-            await self._ready_or_ended(running)
-            placed: dict[str, messages.PlacedPixels] = {}
+            placed: list[messages.PlacedPixels] = []
             if images:
-                segment, placed = await asyncio.to_thread(self._pack, images)
+                pixels = list(images.values())
+                segment = self._segments.for_input(segments.size_of(pixels))
+                placed = await asyncio.to_thread(segments.pack, segment, pixels)
+            await self._ready_or_ended(running)
             if not running.ended.done() and self._worker is not None:
                 running.sent = True
                 self._worker.send(
@@ -129,11 +132,13 @@ class LocalEngine:
                         job_id=job_id,
                         request=request,
                         segment=segment.name if segment else "",
-                        images=placed,
+                        images=dict(zip(images, placed, strict=True)),
                     )
                 )
             return await running.ended
         finally:
+            if not running.ended.done() and self._worker is not None:
+                self._worker.send(messages.Cancel(job_id=job_id))  # nobody waits for it any more
             self._running = None
             for used in (segment, running.output):
                 if used is not None:
@@ -166,18 +171,15 @@ class LocalEngine:
         while not self._stopping:
             worker = self._worker = WorkerProcess(self._config, self._on_message)
             told = self._start_error
-            try:
-                await worker.start()
-                how = await asyncio.shield(worker.exited)
-            except OSError as error:
-                how = f"the worker process could not be made ({error})"
+            self._was_ready = False
+            await worker.start()
+            how = await asyncio.shield(worker.exited)
             self._worker = None
-            was_ready = self._status.state is EngineState.READY
             self._give_up_tasks(how)
             if self._stopping:
                 return
             log.warning("%s", how)
-            if was_ready:
+            if self._was_ready:
                 failures = 0
                 self._set_status(EngineState.RESTARTING, f"Restarting, because {how}.")
                 continue
@@ -218,15 +220,20 @@ class LocalEngine:
 
     async def _kill_if_deaf(self, running: _Running, worker: WorkerProcess) -> None:
         await asyncio.wait({running.ended}, timeout=self._cancel_grace_seconds)
-        if not running.ended.done():
-            running.fail(TaskCancelled())
+        if not running.ended.done() and worker is self._worker:
+            log.warning("the worker did not answer a cancellation and is killed")
+            self._set_status(
+                EngineState.RESTARTING, "Restarting, because a cancelled job did not end."
+            )
             worker.kill()
+            running.fail(TaskCancelled())
 
     # --- what the worker says
 
     def _on_message(self, message: messages.FromWorker) -> None:
         match message:
             case messages.Ready():
+                self._was_ready = True
                 self._set_status(EngineState.READY, message.message, message.info)
             case messages.StartFailed():
                 self._start_error = messages.error_of(message.failure)
@@ -236,6 +243,8 @@ class LocalEngine:
                 running = self._running
                 if running is not None and running.job_id == message.job_id:
                     self._on_task_message(running, message)
+                elif isinstance(message, messages.Need) and self._worker is not None:
+                    self._worker.send(messages.Grant(segment="", refusal="nobody waits for it"))
 
     def _on_loaded(self, message: messages.Loaded) -> None:
         self._set_info(message.info)
@@ -257,7 +266,7 @@ class LocalEngine:
                 if not running.ended.done():
                     running.on_step(_progress(message))
             case messages.Need():
-                self._do(self._grant(running, message.size))
+                self._grant(running, message.size)
             case messages.Done():
                 self._set_info(message.info)
                 self._do(self._collect(running, message))
@@ -265,7 +274,7 @@ class LocalEngine:
                 self._set_info(message.info)
                 running.fail(messages.error_of(message.failure))
 
-    async def _grant(self, running: _Running, size: int) -> None:
+    def _grant(self, running: _Running, size: int) -> None:
         if self._worker is None:
             return
         try:
@@ -288,13 +297,6 @@ class LocalEngine:
             running.ended.set_result(outputs)
 
     # --- small things
-
-    def _pack(
-        self, images: Mapping[str, Pixels]
-    ) -> tuple[SharedMemory, dict[str, messages.PlacedPixels]]:
-        pixels = list(images.values())
-        segment = self._segments.for_input(segments.size_of(pixels))
-        return segment, dict(zip(images, segments.pack(segment, pixels), strict=True))
 
     def _set_info(self, info: RuntimeInfo | None) -> None:
         if info is not None:

@@ -6,6 +6,7 @@ gateway owns at a time, so that a new gateway can sweep what a killed one left, 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import sys
@@ -38,7 +39,7 @@ class Segments:
         for purpose in (_INPUT, _OUTPUT):
             try:
                 stale = SharedMemory(self._prefix + purpose)
-            except (FileNotFoundError, OSError):
+            except OSError:
                 continue
             release(stale)
 
@@ -62,8 +63,11 @@ class Segments:
 
 def release(segment: SharedMemory) -> None:
     """Unlinks and unmaps a segment of ours."""
-    segment.close()
     segment.unlink()
+    with contextlib.suppress(
+        BufferError
+    ):  # a thread still copies: it is unmapped when that has ended
+        segment.close()
 
 
 def size_of(images: Iterable[Pixels]) -> int:

@@ -61,7 +61,9 @@ class JobService:
         self._data_dir = data_dir
         self._engine = engine
         self._limits = limits
-        self._owned = filelock.FileLock(data_dir / "lock", timeout=0, thread_local=False)
+        self._owned = filelock.FileLock(
+            data_dir / "lock", timeout=0, thread_local=False, mode=0o600
+        )
         self._ledger = Ledger()
         self._blobs: BlobStore
         self._dispatcher: Dispatcher
@@ -97,7 +99,7 @@ class JobService:
 
     async def stop(self) -> None:
         """Ends the engine and every watch. A running job is queued again for the next start."""
-        if self._stopping:
+        if self._stopping or not self._tasks:
             return
         self._stopping = True
         for live in self._ledger.live.values():

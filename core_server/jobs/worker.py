@@ -67,7 +67,11 @@ class _Worker:
         self._cancelled: set[str] = set()
 
     def send(self, message: messages.FromWorker) -> None:
-        self._events.send_bytes(messages.encode(message))
+        data = messages.encode(message)
+        try:
+            self._events.send_bytes(data)
+        except OSError:
+            os._exit(0)  # the gateway is gone
 
     def listen(self) -> None:
         """Second thread: sorts what the gateway says; ends the process when it says no more."""

@@ -11,6 +11,7 @@ import signal
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 
 from core_server.config import ServerConfig
 from core_server.jobs import messages, worker
@@ -32,16 +33,20 @@ class WorkerProcess:
         self._on_message = on_message
         self._loop = asyncio.get_running_loop()
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._process: SpawnProcess | None = None
         self.exited: asyncio.Future[str] = self._loop.create_future()
 
     async def start(self) -> None:
-        """Returns when the process runs; its runtime is still being made. Errors: OSError."""
-        await asyncio.to_thread(self._spawn)
+        """Returns when the process runs; its runtime is still being made."""
+        try:
+            await asyncio.to_thread(self._spawn)
+        except (OSError, RuntimeError) as error:
+            self._settle(f"the worker process could not be made ({error})")
 
     @property
     def pid(self) -> int | None:
         """Of the process."""
-        return self._process.pid
+        return self._process.pid if self._process else None
 
     def send(self, message: messages.ToWorker) -> None:
         """Never waits; what is sent to a dead worker is lost."""
@@ -49,7 +54,8 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """Ends the process wherever it is."""
-        self._process.kill()
+        if self._process is not None:
+            self._process.kill()
 
     async def close(self) -> None:
         """Lets the process end, kills it if it does not."""
@@ -64,7 +70,7 @@ class WorkerProcess:
         commands_out, commands = _SPAWN.Pipe(duplex=False)
         events, events_in = _SPAWN.Pipe(duplex=False)
         # Daemonic, and killed before multiprocessing's own exit handler waits for it: it ignores SIGTERM.
-        self._process = _SPAWN.Process(
+        process = _SPAWN.Process(
             target=worker.main,
             name="scumble-worker",
             args=(
@@ -78,7 +84,7 @@ class WorkerProcess:
             daemon=True,
         )
         try:
-            self._process.start()
+            process.start()
         except BaseException:
             for end in (commands, events):
                 end.close()
@@ -86,28 +92,31 @@ class WorkerProcess:
         finally:
             commands_out.close()
             events_in.close()
+        self._process = process
         atexit.register(self.kill)
         threading.Thread(
             target=self._write, args=(commands,), name="to-worker", daemon=True
         ).start()
-        threading.Thread(target=self._read, args=(events,), name="from-worker", daemon=True).start()
+        threading.Thread(
+            target=self._read, args=(events, process), name="from-worker", daemon=True
+        ).start()
 
     def _write(self, commands: Connection) -> None:
         with contextlib.suppress(OSError), commands:
             while (data := self._outbox.get()) is not None:
                 commands.send_bytes(data)
 
-    def _read(self, events: Connection) -> None:
+    def _read(self, events: Connection, process: SpawnProcess) -> None:
         with contextlib.suppress(EOFError, OSError), events:
             while True:
                 self._call(self._on_message, messages.decode_from_worker(events.recv_bytes()))
-        self._process.join(_CLOSE_SECONDS)
-        if self._process.exitcode is None:
-            self._process.kill()
-            self._process.join()
+        process.join(_CLOSE_SECONDS)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
         atexit.unregister(self.kill)
         self._outbox.put(None)
-        self._call(self._settle, _how_it_ended(self._process.exitcode))
+        self._call(self._settle, _how_it_ended(process.exitcode))
 
     def _settle(self, how: str) -> None:
         if not self.exited.done():
