@@ -25,9 +25,8 @@ _BPY_PYTHON = {4: "3.11", 5: "3.13"}  # except 5.0, which still has 3.11
 def environment(bpy: str | None = None) -> Path:
     """The interpreter of the environment for a version of bpy (default: the pinned one); makes it if need be."""
     pins = REQUIREMENTS.read_text(encoding="utf-8")
-    name = ".venv-blender"
+    pinned = next(line for line in pins.splitlines() if line.startswith("bpy=="))
     if bpy is not None:
-        pinned = next(line for line in pins.splitlines() if line.startswith("bpy=="))
         # Each Blender brings the numpy it was made with.
         pins = "\n".join(
             f"bpy=={bpy}"
@@ -37,13 +36,13 @@ def environment(bpy: str | None = None) -> Path:
             else line
             for line in pins.splitlines()
         )
-        name = f".venv-blender-{bpy}"
-    folder = ROOT / name
+    version = bpy or pinned.removeprefix("bpy==")
+    folder = ROOT / f".venv-blender-{version}"
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     stamp = folder / "installed.txt"
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == pins:
         return python
-    base = _base_python(_python_version(bpy or pins.partition("bpy==")[2].split()[0]))
+    base = _base_python(_python_version(version))
     print(f"Making {folder.name} (about 1 GB)", flush=True)
     subprocess.run([base, "-m", "venv", "--clear", str(folder)], check=True)
     listed = folder / "requirements.txt"

@@ -6,21 +6,25 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import addon_utils
 import bpy
-import grpc
+import pytest
+import scumble
 
 from .conftest import MODULE, PROFILE
 
 
-def test_enabled_with_its_own_wheels(scumble: Any) -> None:
+@pytest.mark.usefixtures("scumble")
+def test_enabled_with_its_own_wheels() -> None:
     assert addon_utils.check(MODULE) == (True, True)
-    assert Path(grpc.__file__).is_relative_to(PROFILE.name)
+    packages = Path(scumble.__file__).parents[1]
+    assert packages.is_relative_to(PROFILE.name)
+    assert {"grpc", "google", "typing_extensions.py"} <= {path.name for path in packages.iterdir()}
 
 
-def test_panels_stand_in_both_editors(scumble: Any) -> None:
+@pytest.mark.usefixtures("scumble")
+def test_panels_stand_in_both_editors() -> None:
     panels = (bpy.types.SCUMBLE_PT_view3d, bpy.types.SCUMBLE_PT_image_editor)
     assert [panel.bl_space_type for panel in panels] == ["VIEW_3D", "IMAGE_EDITOR"]
     assert {panel.bl_category for panel in panels} == {"Scumble"}
@@ -29,7 +33,7 @@ def test_panels_stand_in_both_editors(scumble: Any) -> None:
         assert getattr(bpy.ops.scumble, name).get_rna_type().description
 
 
-def test_blenders_own_checker_accepts_the_zip(scumble: Any) -> None:
+def test_blenders_own_checker_accepts_the_zip() -> None:
     scripts = Path(bpy.utils.system_resource("SCRIPTS"))
     checker = scripts / "addons_core" / "bl_pkg" / "cli" / "blender_ext.py"
     archive = os.environ["SCUMBLE_TEST_EXTENSION"]

@@ -1,0 +1,127 @@
+"""Runs inside the Blender window: lays out the editors, reports what the add-on does, obeys single commands."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import bpy
+
+FOLDER = Path(os.environ["SCUMBLE_WINDOW_FOLDER"])
+MODULE = "bl_ext.user_default.scumble"
+TICK = 0.02
+
+clock = {"last": time.monotonic(), "longest": 0.0}
+
+
+def beat():
+    """Measures how long the main loop stood still."""
+    now = time.monotonic()
+    clock["longest"] = max(clock["longest"], now - clock["last"] - TICK)
+    clock["last"] = now
+    return TICK
+
+
+def report():
+    """Writes the state for the driver, and runs a command file if there is one."""
+    command = FOLDER / "command.py"
+    if command.is_file():
+        source = command.read_text()
+        command.unlink()
+        exec(source, {"bpy": bpy, "clock": clock})
+    window = bpy.context.window_manager.windows[0]
+    controller = sys.modules[f"{MODULE}.host.controller"].get()
+    status = controller.status
+    material = bpy.data.objects["Cube"].active_material
+    nodes = material.node_tree.nodes if material else ()
+    state = {
+        "areas": [
+            {
+                "type": area.type,
+                "regions": {r.type: [r.x, r.y, r.width, r.height] for r in area.regions},
+                "image": area.spaces[0].image.name
+                if area.type == "IMAGE_EDITOR" and area.spaces[0].image
+                else "",
+            }
+            for area in window.screen.areas
+        ],
+        "height": window.height,
+        "busy": controller.busy,
+        "fraction": status.fraction,
+        "text": status.progress_text,
+        "server": status.server,
+        "note": status.note,
+        "error": status.error,
+        "images": sorted(bpy.data.images.keys()),
+        "texture": [n.image.name for n in nodes if n.type == "TEX_IMAGE" and n.image],
+        "longest": clock["longest"],
+    }
+    part = FOLDER / "state.part"
+    part.write_text(json.dumps(state))
+    part.replace(FOLDER / "state.json")
+    return 0.1
+
+
+def split():
+    """Makes room for an Image Editor; the new editor has its place after the next redraw."""
+    window = bpy.context.window_manager.windows[0]
+    view = next(area for area in window.screen.areas if area.type == "VIEW_3D")
+    region = next(r for r in view.regions if r.type == "WINDOW")
+    with bpy.context.temp_override(window=window, area=view, region=region):
+        bpy.ops.screen.area_split(direction="VERTICAL", factor=0.5)
+    bpy.app.timers.register(lay_out, first_interval=1.0)
+
+
+def lay_out():
+    """3D viewport on the left with textures shown, Image Editor on the right, both with their sidebars open."""
+    window = bpy.context.window_manager.windows[0]
+    views = [area for area in window.screen.areas if area.type == "VIEW_3D"]
+    left, right = sorted(views, key=lambda area: area.x)
+    right.type = "IMAGE_EDITOR"
+    space = left.spaces[0]
+    space.shading.type = "SOLID"
+    space.shading.color_type = "TEXTURE"
+    space.show_region_toolbar = False
+    space.overlay.show_extras = False
+    space.region_3d.view_distance = 9
+    for area in (left, right):
+        area.spaces[0].show_region_ui = True
+    bpy.app.timers.register(choose_tabs, first_interval=1.0)
+
+
+def choose_tabs():
+    """A sidebar's tab can be chosen only after it was drawn once."""
+    window = bpy.context.window_manager.windows[0]
+    for area in window.screen.areas:
+        for region in area.regions:
+            if area.type not in ("VIEW_3D", "IMAGE_EDITOR") or region.type != "UI":
+                continue
+            if region.active_panel_category != "Scumble":
+                try:
+                    region.active_panel_category = "Scumble"
+                except (AttributeError, TypeError):
+                    pass
+                region.tag_redraw()
+                return 0.3
+    bpy.app.timers.register(beat, persistent=True)
+    bpy.app.timers.register(report, persistent=True)
+    return None
+
+
+def start():
+    settings = bpy.context.scene.scumble
+    settings.prompt = "weathered red bricks, moss"
+    settings.width = settings.height = 256
+    settings.num_inference_steps = 100
+    split()
+
+
+bpy.context.preferences.view.show_splash = False
+bpy.ops.extensions.package_install_files(
+    filepath=os.environ["SCUMBLE_TEST_EXTENSION"],
+    repo="user_default",
+    enable_on_install=True,
+    overwrite=True,
+)
+bpy.app.timers.register(start, first_interval=1.0)

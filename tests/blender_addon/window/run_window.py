@@ -1,0 +1,201 @@
+"""Drives the add-on in a real Blender window with mouse and keyboard; see README.md beside it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.blender_addon.bpy.run_suite import build_zip  # noqa: E402
+from tests.real_server import RealServer, running_server  # noqa: E402
+
+SCREEN = "1500x900x24"
+LONGEST_STANDSTILL = 0.25
+"""Seconds the main loop may stand still while a texture is painted; software rendering of the window included."""
+
+
+class Window:
+    """A Blender window under a virtual X server."""
+
+    def __init__(self, folder: Path, display: str, process: subprocess.Popen[bytes]) -> None:
+        self._folder = folder
+        self._environment = {**os.environ, "DISPLAY": display}
+        self._process = process
+
+    def state(self) -> dict[str, Any]:
+        """What the add-on says now."""
+        return dict(json.loads((self._folder / "state.json").read_text()))
+
+    def until(self, what: str, condition: Callable[[dict[str, Any]], bool], seconds: float = 25) -> dict[str, Any]:
+        """Waits for a state; fails after so many seconds."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise SystemExit(f"Blender ended while waiting for: {what}")
+            if (self._folder / "state.json").is_file() and condition(state := self.state()):
+                print("ok:", what, flush=True)
+                return state
+            time.sleep(0.1)
+        raise SystemExit(f"FAILED: {what}; {self.state()}")
+
+    def run(self, source: str) -> None:
+        """Runs Python in Blender, at its next report."""
+        part = self._folder / "command.part"
+        part.write_text(source)
+        part.replace(self._folder / "command.py")
+        while (self._folder / "command.py").is_file():
+            time.sleep(0.05)
+
+    def click(self, x: int, y: int) -> None:
+        """Moves there (origin top-left) and clicks."""
+        self._xdotool("mousemove", str(x), str(y))
+        time.sleep(0.4)
+        self._xdotool("click", "1")
+        time.sleep(0.3)
+
+    def hover(self, area_type: str) -> None:
+        """Moves the mouse into an editor."""
+        x, y, width, height = self.region(area_type, "WINDOW")
+        self._xdotool("mousemove", str(x + width // 3), str(y + height // 2))
+        time.sleep(0.4)
+
+    def key(self, keys: str) -> None:
+        """Presses a key combination."""
+        self._xdotool("key", keys)
+        time.sleep(0.5)
+
+    def region(self, area_type: str, region_type: str) -> tuple[int, int, int, int]:
+        """x, y, width, height of a region; origin top-left."""
+        state = self.state()
+        area = next(area for area in state["areas"] if area["type"] == area_type)
+        x, y, width, height = area["regions"][region_type]
+        return x, state["height"] - y - height, width, height
+
+    def screenshot(self, path: Path) -> None:
+        """The whole screen."""
+        subprocess.run(
+            ["import", "-window", "root", str(path)], env=self._environment, check=True
+        )
+
+    def _xdotool(self, *arguments: str) -> None:
+        subprocess.run(["xdotool", *arguments], env=self._environment, check=True)
+
+
+def click_in_panel(window: Window, area_type: str, from_top: int, from_right: int = 110) -> None:
+    """Clicks so far below the top and left of the right border of an editor's sidebar, px at scale 1."""
+    x, y, width, _ = window.region(area_type, "UI")
+    window.click(x + width - from_right, y + from_top)
+
+
+def check_the_window(window: Window, out: Path) -> None:
+    """The artist's way through the add-on."""
+    window.until("the server was found by itself", lambda s: "model tiny" in s["server"])
+    before = window.state()["images"]
+    window.screenshot(out / "1-ready.png")
+    window.run("clock['longest'] = 0.0")
+    click_in_panel(window, "VIEW_3D", GENERATE)
+    window.until("a click on Generate starts it", lambda s: s["busy"])
+    window.until("it is half way", lambda s: s["fraction"] > 0.4)
+    window.screenshot(out / "2-painting.png")
+    state = window.until("the texture is on the cube", lambda s: s["texture"] and not s["busy"])
+    if state["longest"] > LONGEST_STANDSTILL:
+        raise SystemExit(f"FAILED: the main loop stood still for {state['longest']:.2f} s")
+    print(f"ok: the main loop never stood still for more than {state['longest'] * 1000:.0f} ms")
+    time.sleep(1)
+    window.screenshot(out / "3-done.png")
+    window.hover("VIEW_3D")
+    window.key("ctrl+z")
+    window.until("one Ctrl-Z takes it back", lambda s: s["texture"] == [] and s["images"] == before)
+    window.key("ctrl+shift+z")
+    window.until("redo brings it again", lambda s: s["texture"] == state["texture"])
+    time.sleep(0.5)
+    window.screenshot(out / "4-redone.png")
+    click_in_panel(window, "IMAGE_EDITOR", GENERATE)
+    window.until("Generate in the Image Editor starts it", lambda s: s["fraction"] > 0.1)
+    window.screenshot(out / "5-again.png")
+    click_in_panel(window, "IMAGE_EDITOR", GENERATE, from_right=40)
+    window.until("Cancel frees the panel", lambda s: not s["busy"] and s["note"] == "Cancelled")
+    window.run("bpy.context.scene.scumble.num_inference_steps = 4")
+    click_in_panel(window, "IMAGE_EDITOR", GENERATE)
+    window.until(
+        "the Image Editor shows what was painted from it",
+        lambda s: any(area["image"] for area in s["areas"]) and not s["busy"],
+    )
+    time.sleep(1)
+    window.screenshot(out / "6-image-editor.png")
+
+
+GENERATE = 330
+"""The Generate button's middle below the sidebar's top, px."""
+
+
+def blender_window(
+    python: str, folder: Path, display: str, server: RealServer
+) -> subprocess.Popen[bytes]:
+    """Starts Blender in a profile of its own."""
+    runtime = folder / "runtime"
+    runtime.mkdir(mode=0o700)
+    variables = {
+        **os.environ,
+        "DISPLAY": display,
+        "XDG_RUNTIME_DIR": str(runtime),
+        "BLENDER_USER_RESOURCES": str(folder / "profile"),
+        "SCUMBLE_DATA_DIR": str(server.data_dir),
+        "SCUMBLE_WINDOW_FOLDER": str(folder),
+        "SCUMBLE_TEST_EXTENSION": str(build_zip(sys.executable)),
+    }
+    (folder / "profile").mkdir()
+    command = [python, str(HERE / "blender_window.py"), str(HERE / "in_blender.py")]
+    return subprocess.Popen(
+        command, env=variables, stdout=(folder / "log").open("wb"), stderr=subprocess.STDOUT
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--python", required=True, help="an interpreter that has bpy")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "window")
+    chosen = parser.parse_args(arguments)
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="scumble-window-"))
+    reading, writing = os.pipe()
+    command = ["Xvfb", "-displayfd", str(writing), "-screen", "0", SCREEN, "-nolisten", "tcp"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    screen = subprocess.Popen(command, pass_fds=(writing,), **quiet)
+    os.close(writing)
+    try:
+        with os.fdopen(reading) as pipe:
+            display = f":{pipe.readline().strip()}"
+        with running_server(folder / "server") as server:
+            blender = blender_window(chosen.python, folder, display, server)
+            try:
+                window = Window(folder, display, blender)
+                window.until("the window is up", lambda s: bool(s["areas"]))
+                check_the_window(window, chosen.out)
+            except SystemExit:
+                window.screenshot(chosen.out / "failed.png")
+                print((folder / "log").read_text()[-4000:])
+                raise
+            finally:
+                blender.kill()
+                blender.wait()
+    finally:
+        screen.terminate()
+    print(f"Screenshots are in {chosen.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
