@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import signal
 import sys
@@ -32,6 +33,11 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command. Returns the exit status; argparse itself exits with 2 on wrong usage."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(
+            stream, io.TextIOWrapper
+        ):  # a console that lacks a letter of a prompt shows a "?"
+            stream.reconfigure(errors="replace")
     options = make_parser().parse_args(arguments)
     try:
         # A supervisor's SIGTERM cancels the job as Ctrl-C does. `serve` has handlers of its own.

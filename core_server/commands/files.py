@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import OpenImageIO as oiio  # noqa: N813 - as its own documentation calls it
-from scumble.client import ColorSpace, Pixels, SampleType
 
 from core_server.commands import png
 from core_server.commands.errors import CommandError
+from scumble.client import ColorSpace, Pixels, SampleType
 
 INTEGERS = (SampleType.U8, SampleType.U16)
 FLOATS = (SampleType.F16, SampleType.F32)
@@ -233,6 +233,7 @@ def _read(path: Path) -> tuple[Any, npt.NDArray[Any]]:
             raise CommandError(
                 f"{path} holds more than one picture, or a deep one. Export a single flat one."
             )
+        source.geterror()  # of that seek; it is no problem
         source.seek_subimage(0, 0)
         inks = spec.getattribute("jpeg:ColorSpace") or spec.getattribute("tiff:ColorSpace") or ""
         if inks in ("CMYK", "YCCK"):

@@ -52,11 +52,10 @@ def register(subparsers: Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Paints."""
-    from scumble.client import TextToImage  # noqa: PLC0415
-
     from core_server.commands.files import check_output  # noqa: PLC0415
     from core_server.commands.painting import paint  # noqa: PLC0415
     from core_server.commands.session import connected  # noqa: PLC0415
+    from scumble.client import TextToImage  # noqa: PLC0415
 
     recipe = _earlier_recipe(options.source)
     prompt = recipe.get("prompt", "") if options.prompt is None else options.prompt

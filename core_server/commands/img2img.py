@@ -39,11 +39,10 @@ def register(subparsers: Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Repaints."""
-    from scumble.client import ImageToImage  # noqa: PLC0415
-
     from core_server.commands.files import check_output, read_picture  # noqa: PLC0415
     from core_server.commands.painting import paint  # noqa: PLC0415
     from core_server.commands.session import connected  # noqa: PLC0415
+    from scumble.client import ImageToImage  # noqa: PLC0415
 
     picture = read_picture(options.image)
     check_output(options.output, picture.pixels)

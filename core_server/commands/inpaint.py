@@ -73,14 +73,6 @@ def register(subparsers: Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Plans, cuts the context out, repaints it and lays it back."""
-    from scumble.client import (  # noqa: PLC0415
-        CanvasOptions,
-        FillMode,
-        Inpaint,
-        SeamlessAxes,
-        paste,
-    )
-
     from core_server.commands.cut import bounding_box, cut  # noqa: PLC0415
     from core_server.commands.files import (  # noqa: PLC0415
         check_output,
@@ -89,6 +81,13 @@ def run(options: argparse.Namespace) -> int:
     )
     from core_server.commands.painting import paint  # noqa: PLC0415
     from core_server.commands.session import connected  # noqa: PLC0415
+    from scumble.client import (  # noqa: PLC0415
+        CanvasOptions,
+        FillMode,
+        Inpaint,
+        SeamlessAxes,
+        paste,
+    )
 
     picture = read_picture(options.image)
     document = picture.pixels

@@ -9,11 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from scumble.client import Client, Patch, Pixels, Request
-
 from core_server.commands import recipe
 from core_server.commands.files import Picture, write_picture
 from core_server.commands.progress import wait
+from scumble.client import Client, Patch, Pixels, Request
 
 
 def paint(

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
+
 from scumble.client import Job, JobState, Patch, ScumbleError
 
 CANCEL_SECONDS = 10.0

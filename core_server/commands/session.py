@@ -14,13 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-import scumble.client
 from rich.console import Console
-from scumble.client import Client, NotRunning
-from scumble.client.discovery import SERVER_VARIABLE
 
+import scumble.client
 from core_server.commands.errors import CommandError
 from core_server.commands.options import model_name
+from scumble.client import Client, NotRunning
+from scumble.client.discovery import SERVER_VARIABLE
 
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0

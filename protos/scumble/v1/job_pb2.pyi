@@ -206,7 +206,9 @@ class JobResult(google.protobuf.message.Message):
     """The map this image is, for textures and material maps."""
     @property
     def header(self) -> scumble.v1.image_pb2.ImageHeader:
-        """Size, type and meaning of the pixels: those of the input, where there was one."""
+        """Size, type and meaning of the pixels: those of the input, where there was one. An ICC profile of more than 64 KiB is
+        left out here; DownloadImage brings it.
+        """
 
     @property
     def bounds(self) -> scumble.v1.image_pb2.Bounds:
