@@ -27,7 +27,8 @@ from core_server.jobs.job import ImageEncoding, ImageHeader
 _Array = npt.NDArray[Any]
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_IHDR = struct.Struct(">II4sIIBB")
+_PNG_HEAD = struct.Struct(">16xIIB")
+"""Width, height and bit depth behind the signature and the first chunk's length and name."""
 _JPEG_QUALITY = 95
 _TIFF_KINDS = {1: (1,), 2: (3, 4)}
 """Channels by photometric interpretation: 1 is grey, 2 is RGB."""
@@ -102,7 +103,7 @@ def _broken_files_refused(encoding: ImageEncoding) -> Iterator[None]:
 def _read_png(header: ImageHeader, payload: bytes) -> _Array:
     if not payload.startswith(_PNG_SIGNATURE):
         raise ValueError("it is no PNG")
-    *_, width, height, depth, _ = _IHDR.unpack_from(payload, 0)
+    width, height, depth = _PNG_HEAD.unpack_from(payload)
     _check_size(header, width, height)
     with Image.open(io.BytesIO(payload), formats=["PNG"]) as image:
         image.verify()

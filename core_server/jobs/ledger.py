@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import sqlite3
 import time
 from collections import deque
@@ -17,9 +18,12 @@ from core_server.jobs.eta import StepClock
 from core_server.jobs.feed import Feed
 from core_server.jobs.job import Job, JobEvent, JobFailure, JobProgress, JobResult, JobState
 from core_server.jobs.store import Store
+from core_server.pipelines.request import task_name
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 MAX_CRASHES = 2
 """A job under which a process died so often is not tried again."""
@@ -206,6 +210,7 @@ class Ledger:
         if state.is_final:
             del self.live[job.job_id]
             self._tell_positions()
+            _log_end(job, now)
         live.feed.publish(event)
 
     def _tell_positions(self) -> None:
@@ -219,3 +224,26 @@ class Ledger:
                     queue_position=position,
                 )
             )
+
+
+def _log_end(job: Job, now: float) -> None:
+    """The one line a job leaves in the log. What was asked for is nobody's business and stays out of it."""
+    told = {
+        "job_id": job.job_id,
+        "task": task_name(job.request),
+        "state": str(job.state),
+        "waited_seconds": round((job.start_time or now) - job.create_time, 3),
+        "ran_seconds": round(now - job.start_time, 3) if job.start_time else 0.0,
+        "attempts": job.attempts,
+        "reason": job.failure.reason if job.failure else "",
+    }
+    why = f" ({told['reason']})" if job.failure else ""
+    log.info(
+        "job %s: %s %s%s after %.1f s",
+        job.job_id,
+        told["task"],
+        job.state,
+        why,
+        told["ran_seconds"],
+        extra=told,
+    )

@@ -25,6 +25,7 @@ from core_server.canvas.pixels import Pixels
 from core_server.errors import OutOfMemory, ScumbleServerError, TaskCancelled
 from core_server.jobs import messages, segments
 from core_server.jobs.job import JobFailure
+from core_server.logs import logging_to
 from core_server.pipelines.task import Runtime, RuntimeInfo, StepProgress, TaskOutput
 
 RuntimeFactory = Callable[[str, str, Path], Runtime]
@@ -40,16 +41,17 @@ def main(  # noqa: PLR0917
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if sys.stderr is not None:
         faulthandler.enable()
-    worker = _Worker(commands, events)
-    threading.Thread(target=worker.listen, name="listen", daemon=True).start()
-    try:
-        runtime = _load_factory(factory)(model, device, Path(data_dir))
-    except Exception as error:
-        if not isinstance(error, ScumbleServerError):
-            log.exception("the runtime could not be made")
-        worker.send(messages.StartFailed(failure=messages.failure_of(error)))
-        return
-    worker.serve(runtime)
+    with logging_to(Path(data_dir), "worker"):
+        worker = _Worker(commands, events)
+        threading.Thread(target=worker.listen, name="listen", daemon=True).start()
+        try:
+            runtime = _load_factory(factory)(model, device, Path(data_dir))
+        except Exception as error:
+            if not isinstance(error, ScumbleServerError):
+                log.exception("the runtime could not be made")
+            worker.send(messages.StartFailed(failure=messages.failure_of(error)))
+            return
+        worker.serve(runtime)
 
 
 def _load_factory(name: str) -> RuntimeFactory:
