@@ -1,4 +1,5 @@
-"""Configuration: frozen values, passed down. Environment variables are read in `from_environment` and nowhere else."""
+"""Configuration: frozen values, passed down. The environment is read in
+`data_dir_from_environment` and nowhere else."""
 
 from __future__ import annotations
 

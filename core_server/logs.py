@@ -1,4 +1,4 @@
-"""Logging of the gateway: short lines for people on stderr, JSON lines with rotation in the data folder.
+"""Logging: short lines for people on stderr, JSON lines with rotation in the data folder.
 
 No prompts and no secrets are logged anywhere; log records carry ids, names, sizes and times.
 """
@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-LOG_FILE = "server.log"
 MAX_BYTES = 5 * 1024 * 1024
 KEPT_FILES = 5
 
@@ -23,12 +22,19 @@ _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "ta
 
 
 @contextmanager
-def logging_to(data_dir: Path) -> Iterator[None]:
-    """Sends all log records to stderr and to <data dir>/logs/server.log while a server runs."""
+def logging_to(data_dir: Path, name: str) -> Iterator[None]:
+    """Sends all log records to stderr and to <data dir>/logs/<name>.log for a while.
+
+    Each process has a name of its own: two cannot take turns with one file.
+    """
     folder = data_dir / "logs"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     to_file = logging.handlers.RotatingFileHandler(
-        folder / LOG_FILE, maxBytes=MAX_BYTES, backupCount=KEPT_FILES, encoding="utf-8", delay=True
+        folder / f"{name}.log",
+        maxBytes=MAX_BYTES,
+        backupCount=KEPT_FILES,
+        encoding="utf-8",
+        delay=True,
     )
     to_file.setFormatter(JsonLines())
     to_people = logging.StreamHandler(sys.stderr)

@@ -11,7 +11,7 @@ import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from core_server import __version__
@@ -37,7 +37,7 @@ async def serve(config: ServerConfig, ready: Callable[[str], None]) -> None:
     Errors: StartupError (AddressInUse, InsecureAddress, DataDirInUse), NotImplementedHere for an unknown engine.
     """
     make_data_dir(config.data_dir)
-    with logging_to(config.data_dir):
+    with logging_to(config.data_dir, "server"):
         # Bound before anything is started: a taken port costs nothing.
         jobs = JobService(config.data_dir, make_engine(config), config.limits)
         server = GatewayServer(config, jobs, read_or_create_token(config.data_dir))
@@ -118,7 +118,10 @@ def _announced(config: ServerConfig, address: str) -> Iterator[None]:
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
+        with suppress(
+            OSError
+        ):  # Windows: somebody reads it right now; clients find out that nobody answers
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
+import ssl
 import sys
 
 import grpc
@@ -99,8 +100,6 @@ def _credentials(config: ServerConfig) -> grpc.ServerCredentials | None:
         return None
     if config.tls_cert is None or config.tls_key is None:
         raise StartupError("TLS needs both a certificate (--tls-cert) and its key (--tls-key).")
-    import ssl  # noqa: PLC0415 - half a MiB that most servers never need
-
     try:
         # gRPC would take anything here and refuse every client later; ssl says what is wrong now.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(config.tls_cert, config.tls_key)

@@ -7,12 +7,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from scumble.v1 import generation_service_pb2 as messages
-from scumble.v1 import image_pb2
-from scumble.v1.generation_service_pb2_grpc import GenerationServiceServicer
 
 from core_server.canvas.planner import plan_canvas
-from core_server.config import Limits
+from core_server.config import MIB, Limits
 from core_server.errors import InvalidRequest
 from core_server.jobs.service import JobService
 from core_server.rpc.auth import current_owner
@@ -23,9 +20,14 @@ from core_server.rpc.convert.image import ENCODINGS, from_proto_header
 from core_server.rpc.convert.job import JOB_STATES, to_proto_event, to_proto_job, to_proto_time
 from core_server.rpc.images import Uploads, pieces
 from core_server.rpc.known import WAIT_SECONDS, profile_for, require_names
+from scumble.v1 import generation_service_pb2 as messages
+from scumble.v1 import image_pb2
+from scumble.v1.generation_service_pb2_grpc import GenerationServiceServicer
 
 DEFAULT_PAGE = 50
 MAX_PAGE = 1000
+MAX_PAGE_BYTES = 2 * MIB
+"""Half of what gRPC clients receive unless they are told otherwise."""
 
 
 class GenerationServicer(GenerationServiceServicer):
@@ -101,12 +103,17 @@ class GenerationServicer(GenerationServiceServicer):
             JOB_STATES.from_proto(state, f"states[{index}]")
             for index, state in enumerate(request.states)
         ]
-        jobs, next_page = await self._jobs.list(
-            current_owner(), states, size or DEFAULT_PAGE, request.page_token
-        )
-        return messages.ListJobsResponse(
-            jobs=[to_proto_job(job) for job in jobs], next_page_token=next_page
-        )
+        size = size or DEFAULT_PAGE
+        while True:
+            jobs, next_page = await self._jobs.list(
+                current_owner(), states, size, request.page_token
+            )
+            page = messages.ListJobsResponse(
+                jobs=[to_proto_job(job) for job in jobs], next_page_token=next_page
+            )
+            if page.ByteSize() <= MAX_PAGE_BYTES or size == 1:
+                return page
+            size = max(1, size // 2)  # a page may be shorter than asked for, a message not longer
 
     async def CancelJob(
         self, request: messages.CancelJobRequest, context: Context

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
-from scumble.v1 import generation_service_pb2 as messages
-
 from core_server.config import MIB, Limits
 from core_server.errors import InvalidRequest, LimitExceeded
 from core_server.jobs.job import ImageHeader
 from core_server.rpc.convert.image import from_proto_header, payload_bytes, to_proto_header
+from scumble.v1 import generation_service_pb2 as messages
 
 CHUNK_BYTES = MIB
 MAX_CHUNK_BYTES = 2 * MIB

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from scumble.v1 import live_service_pb2 as messages
-from scumble.v1.live_service_pb2_grpc import LiveServiceServicer
-
 from core_server.errors import NotImplementedHere
 from core_server.rpc.calls import Context
+from scumble.v1 import live_service_pb2 as messages
+from scumble.v1.live_service_pb2_grpc import LiveServiceServicer
 
 
 class LiveServicer(LiveServiceServicer):

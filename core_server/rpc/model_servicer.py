@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from scumble.v1 import model_service_pb2 as messages
-from scumble.v1.model_service_pb2_grpc import ModelServiceServicer
-
 from core_server.errors import NotImplementedHere
 from core_server.jobs.engine import Engine
 from core_server.pipelines.schedulers import SCHEDULERS
@@ -14,6 +11,8 @@ from core_server.rpc.calls import Context, patience
 from core_server.rpc.convert import fields
 from core_server.rpc.convert.model import to_proto_model
 from core_server.rpc.known import WAIT_SECONDS, profile_for, require_model, wait_for_info
+from scumble.v1 import model_service_pb2 as messages
+from scumble.v1.model_service_pb2_grpc import ModelServiceServicer
 
 
 class ModelServicer(ModelServiceServicer):

@@ -8,18 +8,6 @@ import contextlib
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from scumble.v1 import (
-    generation_service_pb2,
-    generation_service_pb2_grpc,
-    live_service_pb2,
-    live_service_pb2_grpc,
-    model_service_pb2,
-    model_service_pb2_grpc,
-    server_service_pb2,
-    server_service_pb2_grpc,
-    training_service_pb2,
-    training_service_pb2_grpc,
-)
 
 from core_server.config import ServerConfig
 from core_server.jobs.service import JobService
@@ -33,6 +21,18 @@ from core_server.rpc.model_servicer import ModelServicer
 from core_server.rpc.server_servicer import ServerServicer
 from core_server.rpc.token import TOKEN_FILE
 from core_server.rpc.training_servicer import TrainingServicer
+from scumble.v1 import (
+    generation_service_pb2,
+    generation_service_pb2_grpc,
+    live_service_pb2,
+    live_service_pb2_grpc,
+    model_service_pb2,
+    model_service_pb2_grpc,
+    server_service_pb2,
+    server_service_pb2_grpc,
+    training_service_pb2,
+    training_service_pb2_grpc,
+)
 
 _FILES = (
     generation_service_pb2,

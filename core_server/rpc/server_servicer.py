@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from scumble.v1 import server_service_pb2 as messages
-from scumble.v1.server_service_pb2_grpc import ServerServiceServicer
-
 from core_server import __version__
 from core_server.config import Limits
 from core_server.jobs.service import JobService
@@ -13,6 +10,8 @@ from core_server.rpc.convert.canvas import to_proto_extent
 from core_server.rpc.convert.generation import TASKS
 from core_server.rpc.convert.model import WORKER_STATES, to_proto_limits
 from core_server.rpc.known import profile_of
+from scumble.v1 import server_service_pb2 as messages
+from scumble.v1.server_service_pb2_grpc import ServerServiceServicer
 
 
 class ServerServicer(ServerServiceServicer):

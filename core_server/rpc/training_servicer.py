@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from scumble.v1 import training_service_pb2 as messages
-from scumble.v1.training_service_pb2_grpc import TrainingServiceServicer
-
 from core_server.errors import NotImplementedHere
 from core_server.rpc.calls import Context
+from scumble.v1 import training_service_pb2 as messages
+from scumble.v1.training_service_pb2_grpc import TrainingServiceServicer
 
 
 class TrainingServicer(TrainingServiceServicer):

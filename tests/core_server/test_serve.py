@@ -16,10 +16,6 @@ from pathlib import Path
 
 import grpc
 import pytest
-from scumble.v1 import generation_service_pb2 as messages
-from scumble.v1 import job_pb2, server_service_pb2
-from scumble.v1.generation_service_pb2_grpc import GenerationServiceStub
-from scumble.v1.server_service_pb2_grpc import ServerServiceStub
 
 from core_server import __version__
 from core_server.config import ServerConfig
@@ -32,6 +28,10 @@ from core_server.errors import (
 )
 from core_server.logs import JsonLines
 from core_server.serve import make_data_dir, serve
+from scumble.v1 import generation_service_pb2 as messages
+from scumble.v1 import job_pb2, server_service_pb2
+from scumble.v1.generation_service_pb2_grpc import GenerationServiceStub
+from scumble.v1.server_service_pb2_grpc import ServerServiceStub
 from tests.core_server.rpc.gateway import FAKE_RUNTIME, connect
 from tests.core_server.rpc.test_round_trip import text_to_image
 
@@ -110,6 +110,11 @@ def test_a_whole_life(process: Process, number: int) -> None:
         generation = GenerationServiceStub(channel)
         secret = "slow: a prompt that is nobody's business"
         request = messages.CreateJobRequest(request_id="one", generation=text_to_image(secret))
+        quick = messages.CreateJobRequest(
+            request_id="zero", generation=text_to_image("bug: " + secret)
+        )
+        failed = generation.CreateJob(quick).job.job_id
+        list(generation.WatchJob(messages.WatchJobRequest(job_id=failed)))
         job = generation.CreateJob(request).job
         watch = generation.WatchJob(messages.WatchJobRequest(job_id=job.job_id))
         next(it for it in watch if it.event.HasField("progress"))
@@ -123,7 +128,16 @@ def test_a_whole_life(process: Process, number: int) -> None:
     assert not (folder / "server.json").exists()
     assert "Traceback" not in errors
     log = (folder / "logs" / "server.log").read_text()
-    assert {"listens", "Stopped"} <= set(log.replace('"', " ").split())
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert [line["message"].split()[0] for line in lines] == [
+        "Scumble",
+        "job",
+        "Stopping;",
+        "Stopped",
+    ]
+    told = {"job_id": failed, "task": "text_to_image", "state": "failed", "reason": "INTERNAL"}
+    assert told.items() <= lines[1].items()
+    assert "ZeroDivisionError" in (folder / "logs" / "worker.log").read_text(), "with its traceback"
     token = (folder / "token").read_text().strip()
     for text in (log, errors):
         assert "nobody's business" not in text

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from scumble.v1 import canvas_pb2, image_pb2
-
 from core_server.canvas.geometry import Bounds, Extent
 from core_server.canvas.plan import CanvasIntent, CanvasOptions, CanvasPlan, FillMode, SeamlessAxes
 from core_server.config import Limits
 from core_server.errors import InvalidRequest
 from core_server.rpc.convert.fields import EnumTable, needed, whole
+from scumble.v1 import canvas_pb2, image_pb2
 
 MAX_DOCUMENT_SIDE = 300_000
 """What the largest document format of the hosts (PSB) allows, px; documents are planned, never sent whole."""

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from typing import Never
 
 import msgspec
-from scumble.v1 import canvas_pb2, generation_pb2, image_pb2
 
 from core_server.canvas.plan import SeamlessAxes
 from core_server.config import Limits
@@ -38,6 +37,7 @@ from core_server.rpc.convert.fields import (
     text,
     whole,
 )
+from scumble.v1 import canvas_pb2, generation_pb2, image_pb2
 
 ImageResolver = Callable[[image_pb2.ImageSource, str], Awaitable[str]]
 """Called with an image source and its field path: stores the image if need be and returns its id."""

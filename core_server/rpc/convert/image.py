@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from scumble.v1 import image_pb2
-
 from core_server.canvas.geometry import Extent
 from core_server.canvas.pixels import ColorSpace
 from core_server.config import Limits
@@ -13,6 +11,7 @@ from core_server.jobs.codec import check_header
 from core_server.jobs.job import ImageEncoding, ImageHeader
 from core_server.rpc.convert.canvas import to_proto_extent
 from core_server.rpc.convert.fields import EnumTable, needed, renamed_fields
+from scumble.v1 import image_pb2
 
 
 class _SampleType(StrEnum):

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import msgspec
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
-from scumble.v1 import job_pb2
 
-from core_server.jobs.job import Job, JobEvent, JobFailure, JobProgress, JobResult, JobState
+from core_server.jobs.job import (
+    ImageHeader,
+    Job,
+    JobEvent,
+    JobFailure,
+    JobProgress,
+    JobResult,
+    JobState,
+)
 from core_server.rpc.convert.canvas import to_proto_bounds, to_proto_plan
 from core_server.rpc.convert.fields import EnumTable
 from core_server.rpc.convert.generation import map_number, to_proto_generation
 from core_server.rpc.convert.image import to_proto_header, to_proto_image
+from scumble.v1 import image_pb2, job_pb2
 
 JOB_STATES = EnumTable(job_pb2.JobState, "JOB_STATE_", JobState)
 MICROSECONDS = 1_000_000
+MAX_LISTED_ICC_BYTES = 64 * 1024
 
 
 def to_proto_time(seconds: float) -> Timestamp:
@@ -85,7 +95,7 @@ def _to_proto_result(result: JobResult) -> job_pb2.JobResult:
     message = job_pb2.JobResult(
         index=result.index,
         image_id=result.image.image_id,
-        header=to_proto_header(result.image.header),
+        header=_to_proto_result_header(result.image.header),
         seed=result.seed,
         recipe=result.recipe,
         map=map_number(result.map_name),
@@ -98,3 +108,10 @@ def _to_proto_result(result: JobResult) -> job_pb2.JobResult:
     if result.plan is not None:
         message.plan.CopyFrom(to_proto_plan(result.plan))
     return message
+
+
+def _to_proto_result_header(header: ImageHeader) -> image_pb2.ImageHeader:
+    """Without a large profile: a job with many results would not fit into a message. DownloadImage has it."""
+    if len(header.icc_profile) > MAX_LISTED_ICC_BYTES:
+        header = msgspec.structs.replace(header, icc_profile=b"")
+    return to_proto_header(header)

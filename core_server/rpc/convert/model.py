@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from scumble.v1 import model_service_pb2, server_service_pb2
-
 from core_server.config import Limits
 from core_server.jobs.engine import EngineState, EngineStatus
 from core_server.pipelines.task import ModelProfile
 from core_server.rpc.convert.canvas import to_proto_extent
 from core_server.rpc.convert.fields import EnumTable
+from scumble.v1 import model_service_pb2, server_service_pb2
 
 WORKER_STATES = EnumTable(server_service_pb2.WorkerState, "WORKER_STATE_", EngineState)
 

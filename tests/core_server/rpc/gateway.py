@@ -16,14 +16,14 @@ from typing import Any
 import grpc
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
-from scumble.v1.generation_service_pb2_grpc import GenerationServiceStub
-from scumble.v1.model_service_pb2_grpc import ModelServiceStub
-from scumble.v1.server_service_pb2_grpc import ServerServiceStub
 
 from core_server.config import Limits, ServerConfig
 from core_server.jobs.local_engine import LocalEngine
 from core_server.jobs.service import JobService
 from core_server.rpc.server import GatewayServer
+from scumble.v1.generation_service_pb2_grpc import GenerationServiceStub
+from scumble.v1.model_service_pb2_grpc import ModelServiceStub
+from scumble.v1.server_service_pb2_grpc import ServerServiceStub
 
 TOKEN = "a-token-for-tests-of-43-visible-characters-"
 FAKE_RUNTIME = "tests.fakes.runtime:create"

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 import grpc
 import numpy as np
 import pytest
+
 from scumble.v1 import generation_pb2, image_pb2
 from scumble.v1 import generation_service_pb2 as messages
 from scumble.v1 import model_service_pb2 as models
-
 from tests.core_server.rpc.gateway import Gateway, Refusal, refusal_of
 from tests.core_server.rpc.test_round_trip import header_of, upload
 

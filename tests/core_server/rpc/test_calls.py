@@ -11,12 +11,12 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from scumble.v1 import generation_service_pb2 as messages
-from scumble.v1 import model_service_pb2, server_service_pb2
 
 from core_server.config import ServerConfig
 from core_server.errors import ModelLoadFailed
 from core_server.jobs.engine import EngineState, EngineStatus
+from scumble.v1 import generation_service_pb2 as messages
+from scumble.v1 import model_service_pb2, server_service_pb2
 from tests.core_server.rpc.gateway import Gateway, refusal_of, running_gateway
 from tests.core_server.rpc.test_round_trip import create, text_to_image
 

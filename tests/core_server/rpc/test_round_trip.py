@@ -10,6 +10,12 @@ import grpc
 import numpy as np
 import pytest
 from PIL import Image
+
+from core_server import __version__
+from core_server.canvas.geometry import Extent
+from core_server.canvas.plan import SeamlessAxes
+from core_server.rpc.convert.canvas import SEAMLESS
+from core_server.rpc.token import owner_of
 from scumble.v1 import (
     canvas_pb2,
     generation_pb2,
@@ -19,12 +25,6 @@ from scumble.v1 import (
     server_service_pb2,
 )
 from scumble.v1 import generation_service_pb2 as messages
-
-from core_server import __version__
-from core_server.canvas.geometry import Extent
-from core_server.canvas.plan import SeamlessAxes
-from core_server.rpc.convert.canvas import SEAMLESS
-from core_server.rpc.token import owner_of
 from tests.core_server.rpc.gateway import TOKEN, Gateway, refusal_of
 from tests.fakes.runtime import picture
 

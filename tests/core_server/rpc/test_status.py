@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import grpc
 import pytest
-from scumble.v1 import job_pb2
 
 from core_server import errors
 from core_server.rpc.status import MAX_TEXT_BYTES, status_code, to_status
+from scumble.v1 import job_pb2
 from tests.core_server.rpc.gateway import refusal_from
 
 CODE = grpc.StatusCode
