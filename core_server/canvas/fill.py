@@ -35,7 +35,7 @@ def fill(image: FloatArray, mask: FloatArray, mode: FillMode) -> FloatArray:
     else:
         raise ValueError(f"the fill mode must be resolved before, not {mode}")
     weight = mask[..., None]
-    return np.where(weight == 0, image, image + (new - image) * weight).astype(np.float32)
+    return np.asarray(np.where(weight == 0, image, image + (new - image) * weight), np.float32)
 
 
 def _spread(image: FloatArray, known: npt.NDArray[np.bool_]) -> FloatArray:
@@ -60,7 +60,7 @@ def _spread(image: FloatArray, known: npt.NDArray[np.bool_]) -> FloatArray:
         height, width = shares.shape
         coarse = cv2.resize(filled, (width, height), interpolation=cv2.INTER_LINEAR)
         filled = coarse * (1 - shares[..., None]) + colours
-    return np.clip(filled, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(filled, 0, 1), np.float32)
 
 
 def _nearest(image: FloatArray, hole: npt.NDArray[np.bool_]) -> FloatArray:
@@ -78,4 +78,4 @@ def _structure(image: FloatArray, hole: npt.NDArray[np.bool_]) -> FloatArray:
     """Edges continued into the hole (Telea 2004). Works in 8 bit: it is a start for the model, not a result."""
     samples = (image * 255).round().astype(np.uint8)
     filled = cv2.inpaint(samples, hole.astype(np.uint8), _TELEA_RADIUS, cv2.INPAINT_TELEA)
-    return (filled / np.float32(255)).astype(np.float32)
+    return np.asarray(filled / np.float32(255), np.float32)

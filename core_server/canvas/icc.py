@@ -141,7 +141,8 @@ def _curve(tag: bytes) -> npt.NDArray[np.float64]:
     (kind,) = struct.unpack_from(">H", tag, 8)
     count = (1, 3, 4, 5, 7)[kind] if kind < 5 else 0
     numbers = struct.unpack_from(f">{count}i", tag, 12)
-    g, a, b, c, d, e, f = (*(n / 65536 for n in numbers), *(0.0,) * (7 - count))
+    padded = [n / 65536 for n in numbers] + [0.0] * (7 - count)
+    g, a, b, c, d, e, f = padded
     match kind:
         case 0:
             y = x**g

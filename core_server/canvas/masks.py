@@ -1,7 +1,7 @@
 """Masks: from the artist's soft selection to what is denoised and what is pasted. float32, 0..1, (height, width).
 
-Soft edges are ramps over the true distance from the selection, not blurs: a ramp ends, so beyond it a mask is exactly 0,
-and it begins outside, so inside the selection a mask is exactly 1.
+Soft edges are ramps over the true distance from the selection, not blurs: a ramp ends, so beyond it a mask is exactly
+0, and it begins outside, so inside the selection a mask is exactly 1.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def selection_bounds(selection: FloatArray, seamless: SeamlessAxes = SeamlessAxe
         raise InvalidRequest(
             "inpaint.selection", "The selection is empty; select at least one pixel and try again."
         )
-    x, width = _run(selected.any(axis=0), wraps(seamless, 1))
-    y, height = _run(selected.any(axis=1), wraps(seamless, 0))
+    x, width = _run(np.atleast_1d(selected.any(axis=0)), wraps(seamless, 1))
+    y, height = _run(np.atleast_1d(selected.any(axis=1)), wraps(seamless, 0))
     return Bounds(x, y, width, height)
 
 
@@ -111,7 +111,7 @@ def _ramp(distance: FloatArray, start: float, end: float) -> FloatArray:
     if end <= start:
         return (distance <= start).astype(np.float32)
     t = np.clip((np.float32(end) - distance) / np.float32(end - start), 0, 1)
-    return (t * t * (3 - 2 * t)).astype(np.float32)
+    return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
 def mask_extent_error(image: Extent, selection: Extent) -> InvalidRequest:

@@ -57,13 +57,27 @@ def plan_canvas(
     if options.exact_selection:
         mask_padding = math.ceil(MASK_SHARE * diagonal)
     multiple = profile.multiple
-    mask = _grown(selection, mask_padding, MASK_LEAST, multiple, document, options.seamless)
+    mask = _grown(
+        selection,
+        padding=mask_padding,
+        least=MASK_LEAST,
+        multiple=multiple,
+        document=document,
+        seamless=options.seamless,
+    )
     context = mask
     if strength == 1.0 or options.padding is not None:
         padding = options.padding
         if padding is None:
             padding = max(max(document) // 16, (mask.width + mask.height) // 4)
-        context = _grown(mask, padding, CONTEXT_LEAST, multiple, document, options.seamless)
+        context = _grown(
+            mask,
+            padding=padding,
+            least=CONTEXT_LEAST,
+            multiple=multiple,
+            document=document,
+            seamless=options.seamless,
+        )
         if options.padding is None:
             context = _squarer(context, multiple, document, options.seamless)
     intent = options.intent
@@ -160,6 +174,7 @@ def _wraps_y(seamless: SeamlessAxes) -> bool:
 
 def _grown(
     inner: Bounds,
+    *,
     padding: int,
     least: int,
     multiple: int,

@@ -19,7 +19,7 @@ from core_server.pipelines.recipe import make_recipe
 from core_server.pipelines.request import ImageToImage
 from core_server.pipelines.seamless import seam_ratios, seamless
 from core_server.pipelines.settings import Settings
-from core_server.pipelines.sizes import TiledSizes, size_note
+from core_server.pipelines.sizes import TiledSizes, range_note, size_note
 from core_server.pipelines.strength import require_steps
 from core_server.pipelines.task import StepCallback, TaskOutput
 
@@ -42,10 +42,22 @@ def image_to_image(
     painted = model_extent(document.extent, sizes)
     source = document_to_model(to_model_rgb(document), painted, sizes.multiple, axes)
     reporter = StepReporter(model, on_step, steps, len(settings.seeds))
-    notes = prompt_notes(model, settings) + size_note(document.extent, painted, sizes.multiple)
+    notes = (
+        prompt_notes(model, settings)
+        + size_note(document.extent, painted, sizes.multiple)
+        + range_note(document)
+    )
     outputs = []
     for seed in settings.seeds:
-        image = repaint(model, settings, seed, source, request.strength, axes, reporter)
+        image = repaint(
+            model,
+            settings,
+            seed,
+            image=source,
+            strength=request.strength,
+            axes=axes,
+            reporter=reporter,
+        )
         image = model_to_document(image, document.extent, sizes.multiple, axes)
         pixels = from_model_rgb(image, document)
         more = {} if axes is SeamlessAxes.NONE else {"seam_ratio": seam_ratios(pixels.array)}
@@ -56,11 +68,13 @@ def image_to_image(
             seed,
             steps_run=steps,
             notes=notes,
-            image=request.image,
-            strength=request.strength,
-            extent=list(document.extent),
-            model_extent=list(painted),
-            **more,
+            details={
+                "image": request.image,
+                "strength": request.strength,
+                "extent": list(document.extent),
+                "model_extent": list(painted),
+                **more,
+            },
         )
         outputs.append(TaskOutput(pixels, seed, recipe))
     return outputs
@@ -70,6 +84,7 @@ def repaint(
     model: LoadedModel,
     settings: Settings,
     seed: int,
+    *,
     image: FloatArray,
     strength: float,
     axes: SeamlessAxes,

@@ -12,7 +12,7 @@ import torch
 
 from core_server.canvas.colour import from_model_rgb, from_unit, to_model_rgb, to_unit
 from core_server.canvas.fill import fill
-from core_server.canvas.geometry import Bounds
+from core_server.canvas.geometry import Bounds, Extent
 from core_server.canvas.masks import (
     context_wraps,
     make_masks,
@@ -24,6 +24,7 @@ from core_server.canvas.pixels import Pixels
 from core_server.canvas.plan import CanvasPlan, SeamlessAxes
 from core_server.canvas.planner import plan_canvas, resolve
 from core_server.canvas.resample import document_to_model, model_to_document
+from core_server.canvas.sizes import round_up
 from core_server.errors import InvalidRequest
 from core_server.pipelines.image_to_image import as_tensor, repaint
 from core_server.pipelines.model import FloatArray, LoadedModel
@@ -33,7 +34,7 @@ from core_server.pipelines.recipe import make_recipe
 from core_server.pipelines.request import Inpaint
 from core_server.pipelines.seamless import seamless
 from core_server.pipelines.settings import Settings
-from core_server.pipelines.sizes import TiledSizes, size_note
+from core_server.pipelines.sizes import TiledSizes, range_note, size_note
 from core_server.pipelines.strength import require_steps
 from core_server.pipelines.task import StepCallback, TaskOutput
 
@@ -54,8 +55,10 @@ def inpaint(
     canvas = _prepare(model, request, settings, images)
     plan = canvas.plan
     reporter = StepReporter(model, on_step, steps, len(settings.seeds))
-    notes = prompt_notes(model, settings) + size_note(
-        plan.context.extent, plan.model, canvas.multiple
+    notes = (
+        prompt_notes(model, settings)
+        + size_note(plan.context.extent, plan.model, canvas.multiple)
+        + range_note(canvas.context)
     )
     outputs = []
     for seed in settings.seeds:
@@ -63,11 +66,11 @@ def inpaint(
             model,
             settings,
             seed,
-            canvas.image,
-            canvas.mask,
-            request.strength,
-            canvas.axes,
-            reporter,
+            image=canvas.image,
+            mask=canvas.mask,
+            strength=request.strength,
+            axes=canvas.axes,
+            reporter=reporter,
         )
         pixels = canvas.patch(image)
         recipe = make_recipe(
@@ -78,11 +81,13 @@ def inpaint(
             steps_run=steps,
             notes=notes,
             plan=plan,
-            image=request.image,
-            selection=request.selection,
-            strength=request.strength,
-            extent=list(plan.mask.extent),
-            model_extent=list(plan.model),
+            details={
+                "image": request.image,
+                "selection": request.selection,
+                "strength": request.strength,
+                "extent": list(plan.mask.extent),
+                "model_extent": list(plan.model),
+            },
         )
         outputs.append(
             TaskOutput(
@@ -101,6 +106,7 @@ def inpaint_at_model_size(
     model: LoadedModel,
     settings: Settings,
     seed: int,
+    *,
     image: FloatArray,
     mask: FloatArray,
     strength: float,
@@ -114,8 +120,17 @@ def inpaint_at_model_size(
     input channels; others go through the stock image-to-image pipeline with the unmasked latents put back at each step.
     """
     if int(model.unet.config.in_channels) not in (4, 9):
-        keep = _MaskedDenoising(model, settings, seed, image, mask, axes)
-        return repaint(model, settings, seed, image, strength, axes, reporter, keep)
+        keep = _MaskedDenoising(model, settings, seed, image=image, mask=mask, axes=axes)
+        return repaint(
+            model,
+            settings,
+            seed,
+            image=image,
+            strength=strength,
+            axes=axes,
+            reporter=reporter,
+            change=keep,
+        )
     generator = torch.Generator("cpu").manual_seed(seed)
     pipeline = model.pipeline("inpaint", settings.scheduler)
     reporter.stage("Painting")
@@ -151,6 +166,7 @@ class _MaskedDenoising:
         model: LoadedModel,
         settings: Settings,
         seed: int,
+        *,
         image: FloatArray,
         mask: FloatArray,
         axes: SeamlessAxes,
@@ -175,7 +191,8 @@ class _MaskedDenoising:
         original = self._original
         if index < len(timesteps) - 1:
             original = scheduler.add_noise(original, self._noise, timesteps[index + 1][None])
-        return (1 - self._mask) * original + self._mask * latents
+        blended: torch.Tensor = (1 - self._mask) * original + self._mask * latents
+        return blended
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -224,8 +241,7 @@ def _prepare(
             axes = request.parameters.seamless
         options = msgspec.structs.replace(request.options, seamless=axes)
         bounds = selection_bounds(soft, axes)
-        sizes = TiledSizes.of(model, axes)
-        plan = plan_canvas(image.extent, bounds, options, request.strength, sizes)
+        plan = plan_canvas(image.extent, bounds, options, request.strength, model.profile)
         array = read_wrapped(image.array, plan.context)
         image = Pixels(array, image.color_space, image.icc_profile)
         selected = read_wrapped(selection.array, plan.context)
@@ -236,8 +252,10 @@ def _prepare(
         selected = selection.array
     intent, mode = resolve(plan.intent, plan.fill, settings.prompt)
     plan = msgspec.structs.replace(plan, intent=intent, fill=mode)
-    multiple = TiledSizes.of(model, plan.seamless).multiple
     axes = context_wraps(plan)
+    multiple = TiledSizes.of(model, axes).multiple
+    model_size = Extent(*(round_up(side, multiple) for side in plan.model))
+    plan = msgspec.structs.replace(plan, model=model_size)
     masks = make_masks(soft, plan)
     filled = fill(to_model_rgb(image), masks.denoise, mode)
     composite = masks.composite[_inner(plan).slices]
@@ -284,6 +302,7 @@ def _checked(plan: CanvasPlan, image: Pixels, model: LoadedModel) -> CanvasPlan:
     if not fits:
         raise InvalidRequest(
             "inpaint.plan",
-            "The plan contradicts itself or does not fit the model; ask PlanCanvas for a new one and send it unchanged.",
+            "The plan contradicts itself or does not fit the model; ask PlanCanvas for a new one and send it "
+            "unchanged.",
         )
     return plan

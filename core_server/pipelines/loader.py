@@ -55,8 +55,10 @@ def load_model(files: ModelFiles, device: torch.device) -> LoadedModel:
     """Loads a model. Errors: ModelLoadFailed in one sentence; torch.OutOfMemoryError."""
     profile = profile_of(files)
     dtype = dtype_for(device)
+    notes: tuple[str, ...] = ()
     if files.path is None:
         pipeline = make_tiny_pipeline()
+        notes = ("the test model was never trained; its pictures are coloured noise",)
         weights_hash = _resolved(_hash_modules(pipeline.components))
     else:
         for file in weight_files(files.path):
@@ -66,7 +68,7 @@ def load_model(files: ModelFiles, device: torch.device) -> LoadedModel:
             pipeline = _read(files.path, profile.family, dtype)
         except torch.OutOfMemoryError:
             raise
-        except Exception as error:  # noqa: BLE001  diffusers and transformers raise whatever they like
+        except Exception as error:  # diffusers and transformers raise whatever they like
             raise ModelLoadFailed(
                 f"The model {files.model_id!r} could not be loaded: {_one_line(error)}",
                 model=files.model_id,
@@ -84,7 +86,7 @@ def load_model(files: ModelFiles, device: torch.device) -> LoadedModel:
             component.eval().requires_grad_(False)
     if profile.size_bytes == 0:
         profile = _sized(profile, components)
-    return LoadedModel(profile, components, device, dtype, weights_hash)
+    return LoadedModel(profile, components, device, dtype, weights_hash, notes)
 
 
 def check_safetensors(path: Path) -> None:

@@ -21,13 +21,15 @@ FloatArray = npt.NDArray[np.float32]
 
 @dataclass(slots=True, eq=False)
 class LoadedModel:
-    """Components shared by all tasks; schedulers are made for each job. weights_hash: SHA-256, made while loading."""
+    """Components shared by all tasks; schedulers are made for each job. weights_hash: SHA-256, made while loading.
+    notes: what every recipe must say of this model."""
 
     profile: ModelProfile
     components: dict[str, Any]
     device: torch.device
     dtype: torch.dtype
     weights_hash: Future[str]
+    notes: tuple[str, ...] = ()
     _pipelines: dict[str, Any] = field(default_factory=dict)
     _preview: PreviewProjection | None = None
 
@@ -73,7 +75,7 @@ class LoadedModel:
 
     @torch.no_grad()
     def decode(self, latents: torch.Tensor, generator: torch.Generator) -> FloatArray:
-        """Latents of one picture to (height, width, 3) float32 sRGB 0..1, by the same operations as the stock pipelines.
+        """Latents of one picture to (height, width, 3) float32 sRGB 0..1, by the stock pipelines' own operations.
 
         Errors: TaskFailed when the numbers are not finite.
         """
@@ -106,11 +108,13 @@ def _extras(family: families.Family) -> dict[str, Any]:
 def _denormalised(latents: torch.Tensor, config: Any) -> torch.Tensor:
     mean, std = getattr(config, "latents_mean", None), getattr(config, "latents_std", None)
     if mean is None or std is None:
-        return latents / config.scaling_factor
+        scaled: torch.Tensor = latents / config.scaling_factor
+        return scaled
     shape = (1, latents.shape[1], 1, 1)
     mean = torch.tensor(mean).view(shape).to(latents.device, latents.dtype)
     std = torch.tensor(std).view(shape).to(latents.device, latents.dtype)
-    return latents * std / config.scaling_factor + mean
+    shifted: torch.Tensor = latents * std / config.scaling_factor + mean
+    return shifted
 
 
 def _require_finite(finite: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 from typing import Any
@@ -25,9 +26,9 @@ def make_recipe(
     steps_run: int,
     notes: tuple[str, ...] = (),
     plan: CanvasPlan | None = None,
-    **more: Any,
+    details: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """more: what only this task has, such as strength, extent, model_extent and seam_ratio."""
+    """details: what only this task has, such as strength, extent, model_extent and seam_ratio."""
     recipe: dict[str, Any] = {
         "recipe_version": RECIPE_VERSION,
         "task": task_name(request),
@@ -45,8 +46,8 @@ def make_recipe(
         "device": str(model.device),
         "dtype": str(model.dtype).removeprefix("torch."),
         "versions": dict(_versions()),
-        "notes": list(notes),
-        **more,
+        "notes": [*model.notes, *notes],
+        **details,
     }
     if plan is not None:
         recipe["plan"] = msgspec.to_builtins(plan)

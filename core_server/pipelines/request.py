@@ -39,7 +39,7 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
     guidance_scale: float | None = None
     scheduler: str = ""
     seed: int = 0
-    """Start of the noise, 0..2**64-1; image k uses seed + k modulo 2**64. Drawn by the gateway when the client gave none."""
+    """Start of the noise, 0..2**64-1; image k uses seed + k modulo 2**64. Drawn by the gateway if not given."""
     count: int = 1
     seamless: SeamlessAxes = SeamlessAxes.NONE
     adapters: tuple[Adapter, ...] = ()
@@ -64,7 +64,7 @@ class ImageToImage(msgspec.Struct, frozen=True, kw_only=True, tag="image_to_imag
 class Inpaint(msgspec.Struct, frozen=True, kw_only=True, tag="inpaint"):
     """Repaint the selected part.
 
-    image, selection: ids of equally large pixels; they cover `plan.context` if there is a plan, else the whole document.
+    image, selection: ids of equally large pixels; they cover `plan.context` if there is a plan, else the document.
     """
 
     parameters: Parameters

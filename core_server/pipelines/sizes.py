@@ -1,10 +1,11 @@
-"""The sizes a loaded model can paint, as `canvas.sizes.ModelSizes`."""
+"""The sizes a loaded model can paint, as `canvas.sizes.ModelSizes`, and notes on what did not fit."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from core_server.canvas.geometry import Extent
+from core_server.canvas.pixels import Pixels
 from core_server.canvas.plan import SeamlessAxes
 from core_server.pipelines.model import LoadedModel
 
@@ -33,4 +34,14 @@ def size_note(extent: Extent, painted: Extent, multiple: int) -> tuple[str, ...]
     return (
         f"painted at {painted.width} x {painted.height}, the nearest size this model paints well, and resampled to "
         f"{extent.width} x {extent.height}",
+    )
+
+
+def range_note(pixels: Pixels) -> tuple[str, ...]:
+    """A note for the recipe when a float picture holds values that no model has seen."""
+    array = pixels.array[..., :3] if pixels.channels == 4 else pixels.array
+    if array.dtype.kind != "f" or (array.min() >= 0 and array.max() <= 1):
+        return ()
+    return (
+        "values outside 0..1 were shown to the model as 0 or 1; what it repainted stays inside 0..1",
     )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
 from core_server.canvas.colour import to_uint8
+from core_server.canvas.geometry import Extent
 from core_server.canvas.pixels import Pixels
 from core_server.canvas.plan import SeamlessAxes
 from core_server.canvas.resample import model_to_document
@@ -44,7 +44,7 @@ def text_to_image(
     notes = prompt_notes(model, settings) + size_note(request.extent, painted, sizes.multiple)
     outputs = []
     for seed in settings.seeds:
-        image = paint(model, settings, seed, painted.width, painted.height, axes, reporter)
+        image = paint(model, settings, seed, extent=painted, axes=axes, reporter=reporter)
         image = model_to_document(image, request.extent, sizes.multiple, axes)
         array = to_uint8(image)
         more = {} if axes is SeamlessAxes.NONE else {"seam_ratio": seam_ratios(array)}
@@ -55,9 +55,7 @@ def text_to_image(
             seed,
             steps_run=settings.num_inference_steps,
             notes=notes,
-            extent=list(request.extent),
-            model_extent=list(painted),
-            **more,
+            details={"extent": list(request.extent), "model_extent": list(painted), **more},
         )
         map_name = "base_color" if isinstance(request, Texture) else ""
         outputs.append(TaskOutput(Pixels(array), seed, recipe, map_name=map_name))
@@ -68,8 +66,8 @@ def paint(
     model: LoadedModel,
     settings: Settings,
     seed: int,
-    width: int,
-    height: int,
+    *,
+    extent: Extent,
     axes: SeamlessAxes,
     reporter: StepReporter,
 ) -> FloatArray:
@@ -81,8 +79,8 @@ def paint(
         latents = pipeline(
             settings.prompt,
             negative_prompt=settings.negative_prompt or None,
-            width=width,
-            height=height,
+            width=extent.width,
+            height=extent.height,
             num_inference_steps=settings.num_inference_steps,
             guidance_scale=settings.guidance_scale,
             generator=generator,
@@ -91,5 +89,4 @@ def paint(
         ).images
         reporter.picture_done()
         reporter.stage("Decoding")
-        image = model.decode(latents, generator)
-    return np.ascontiguousarray(image)
+        return model.decode(latents, generator)
