@@ -27,7 +27,7 @@ from core_server.errors import (
     StartupError,
 )
 from core_server.logs import JsonLines
-from core_server.serve import make_data_dir, serve
+from core_server.serve import INTERRUPTED, make_data_dir, serve
 from scumble.v1 import generation_service_pb2 as messages
 from scumble.v1 import job_pb2, server_service_pb2
 from scumble.v1.generation_service_pb2_grpc import GenerationServiceStub
@@ -219,3 +219,30 @@ def test_log_lines_are_json() -> None:
     assert entry["job_id"] == "7"
     assert entry["level"] == "info"
     assert entry["time"].endswith("Z")
+
+
+SLOW_TO_STOP = """
+import asyncio
+from core_server.serve import _signals_to
+
+async def main():
+    stop = asyncio.Event()
+    with _signals_to(stop):
+        print("running", flush=True)
+        await stop.wait()
+        print("stopping", flush=True)
+        await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+@posix
+def test_a_second_signal_ends_it_at_once() -> None:
+    command = [sys.executable, "-c", SLOW_TO_STOP]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for expected, number in (("running", signal.SIGTERM), ("stopping", signal.SIGINT)):
+            assert process.stdout.readline().strip() == expected
+            process.send_signal(number)
+        assert process.wait(timeout=30) == INTERRUPTED

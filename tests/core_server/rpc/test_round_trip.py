@@ -288,3 +288,35 @@ def test_models_schedulers_and_the_server_itself(gateway: Gateway) -> None:
     assert about.default_model == "tiny"
     assert about.limits.max_side == 4096
     assert "inpaint" in about.features
+
+
+def test_a_large_profile_comes_with_the_picture_only(gateway: Gateway) -> None:
+    profile = bytes(70_000)
+    array = np.zeros((4, 4, 3), np.uint8)
+    image_id = upload(gateway, array, color_space="COLOR_SPACE_ICC", icc_profile=profile)
+    task = generation_pb2.ImageToImageTask(image=image_pb2.ImageSource(image_id=image_id))
+    generation = generation_pb2.Generation(
+        parameters=generation_pb2.GenerationParameters(prompt="echo"), image_to_image=task
+    )
+    [result] = finished(gateway, create(gateway, generation).job_id).results
+    assert result.header.color_space == image_pb2.COLOR_SPACE_ICC
+    assert result.header.icc_profile == b""
+    assert download(gateway, result.image_id)[0].icc_profile == profile
+
+
+def test_pages_stay_below_what_clients_receive(gateway: Gateway) -> None:
+    long = "slate, " * 1000
+    made = {
+        create(gateway, text_to_image(long, negative_prompt=long, count=1)).job_id
+        for _ in range(200)
+    }
+    seen: set[str] = set()
+    token = ""
+    while not made <= seen:
+        page = gateway.generation.ListJobs(
+            messages.ListJobsRequest(page_size=1000, page_token=token)
+        )
+        assert page.ByteSize() <= 2 << 20
+        seen |= {job.job_id for job in page.jobs}
+        token = page.next_page_token
+        assert token or made <= seen
