@@ -194,7 +194,7 @@ class Ledger:
             start_time=now if running else before.start_time,
             end_time=now if state.is_final else None,
             attempts=before.attempts + running,
-            progress=before.progress if state.is_final else None,
+            progress=None,
             failure=failure,
             results=tuple(results),
         )
