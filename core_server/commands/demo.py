@@ -1,6 +1,196 @@
-from core_server.commands.later import not_yet
-from core_server.commands.options import Subparsers, add_command
+"""scumble demo: the main job on real input, in a few minutes, with a contact sheet at the end."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core_server.commands.options import Subparsers, add_command, add_server_options
+
+if TYPE_CHECKING:
+    from core_server.commands.contact_sheet import Entry
+    from scumble.client import Client, Patch, Pixels, Request
+
+PHOTO = Path(__file__).parent / "demo_photo" / "espresso.jpg"
+BLENDER_SCENE = Path(__file__).parents[2] / "blender_addon" / "demo_scene.py"
+BLENDER_SECONDS = 600
+TEXTURE_PROMPT, PHOTO_PROMPT, BLENDER_PROMPT = (
+    "mossy stone wall",
+    "white marble",
+    "weathered red bricks",
+)
+SEED = 7
+SELECTION = ((498, 0), (600, 0), (600, 150), (560, 235))
+"""Corners of a piece of the table in the photograph, px."""
 
 
 def register(subparsers: Subparsers) -> None:
-    add_command(subparsers, "demo", not_yet("demo"), "demo")
+    """Adds the command."""
+    parser = add_command(
+        subparsers,
+        "demo",
+        run,
+        "do the main job on real input and show the pictures",
+        examples="  scumble demo\n  scumble demo --out pictures --model tiny\n",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("demo"),
+        metavar="DIR",
+        help="where the pictures go (default %(default)s)",
+    )
+    parser.add_argument("--model", metavar="ID|DIR", help="the model to paint with")
+    parser.add_argument(
+        "--blender-python",
+        type=Path,
+        metavar="FILE",
+        help="a Python with bpy: paints and renders a material on an object too",
+    )
+    add_server_options(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Paints, writes the pictures and the contact sheet, and says where they are."""
+    from core_server.commands.contact_sheet import write_sheet  # noqa: PLC0415
+    from core_server.commands.session import connected  # noqa: PLC0415
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    with connected(options) as client:
+        note = _honesty(client, options.model or "")
+        if note:
+            print(note, file=sys.stderr)
+        entries = [
+            *_texture(client, options),
+            *_variations(client, options),
+            *_photograph(client, options),
+            *_blender(client, options),
+        ]
+    sheet = options.out / "index.html"
+    write_sheet(sheet, entries, note)
+    print(f"The pictures are in {options.out}; open {sheet.resolve().as_uri()}")
+    return 0
+
+
+def _honesty(client: Client, model: str) -> str:
+    """What the artist must know about the model; "" for a trained one."""
+    for known in client.models():
+        if known.model_id == model or (not model and known.is_default):
+            words = f"{known.title} {known.description}".lower()
+            if "untrained" in words or "not trained" in words or "random weights" in words:
+                return "These pictures come from an untrained test model: they show the way, not the art."
+    return ""
+
+
+def _texture(client: Client, options: argparse.Namespace) -> Iterator[Entry]:
+    import numpy as np  # noqa: PLC0415
+
+    from core_server.commands.contact_sheet import Entry  # noqa: PLC0415
+    from scumble.client import Pixels, Texture  # noqa: PLC0415
+
+    request = Texture(TEXTURE_PROMPT, 512, 512, model=options.model or "", seed=SEED)
+    [patch] = _painted(client, request, "Texture")
+    yield Entry(
+        "Texture",
+        f'"{TEXTURE_PROMPT}", seamless',
+        _write(options.out / "texture.png", patch.pixels),
+    )
+    tiled = Pixels.from_numpy(np.tile(patch.pixels.numpy(), (2, 2, 1)), patch.pixels.color_space)
+    yield Entry(
+        "Tiled", "the same, 2 x 2: no seam", _write(options.out / "texture-tiled.png", tiled)
+    )
+
+
+def _variations(client: Client, options: argparse.Namespace) -> Iterator[Entry]:
+    from core_server.commands.contact_sheet import Entry  # noqa: PLC0415
+    from scumble.client import Texture  # noqa: PLC0415
+
+    request = Texture(TEXTURE_PROMPT, 256, 256, model=options.model or "", seed=SEED + 1, count=4)
+    for patch in _painted(client, request, "Variations"):
+        path = options.out / f"variation-{patch.index + 1}.png"
+        yield Entry(
+            f"Variation {patch.index + 1}", f"seed {patch.seed}", _write(path, patch.pixels)
+        )
+
+
+def _photograph(client: Client, options: argparse.Namespace) -> Iterator[Entry]:
+    import numpy as np  # noqa: PLC0415
+
+    from core_server.commands.contact_sheet import Entry  # noqa: PLC0415
+    from core_server.commands.cut import bounding_box, cut, polygon  # noqa: PLC0415
+    from core_server.commands.files import read_picture  # noqa: PLC0415
+    from scumble.client import ColorSpace, Inpaint, Pixels, paste  # noqa: PLC0415
+
+    photo = read_picture(PHOTO).pixels
+    mask = polygon(SELECTION, photo.width, photo.height)
+    yield Entry("Photograph", "by Rachel Michetti, CC0", _write(options.out / "photo.png", photo))
+    selection = Pixels.from_numpy(mask, ColorSpace.SRGB)
+    yield Entry(
+        "Selection", "a piece of the table", _write(options.out / "photo-selection.png", selection)
+    )
+    model = options.model or ""
+    plan = client.plan(photo.extent, bounding_box(mask), model=model)
+    request = Inpaint(
+        PHOTO_PROMPT,
+        cut(photo, plan.context),
+        cut(mask, plan.context),
+        plan=plan,
+        model=model,
+        seed=SEED,
+    )
+    [patch] = _painted(client, request, "Inpaint")
+    result = paste(photo, patch)
+    kept = np.all(result.numpy() == photo.numpy(), axis=2).mean()
+    text = f'"{PHOTO_PROMPT}"; {kept:.0%} of the pixels are bit-identical'
+    yield Entry("Inpainted", text, _write(options.out / "photo-inpainted.png", result))
+
+
+def _blender(client: Client, options: argparse.Namespace) -> Iterator[Entry]:
+    """Blender's part runs in Blender's Python, against the same server."""
+    if options.blender_python is None:
+        return
+    from core_server.commands.contact_sheet import Entry  # noqa: PLC0415
+    from core_server.commands.errors import CommandError  # noqa: PLC0415
+    from scumble.client.discovery import locate  # noqa: PLC0415
+
+    if not BLENDER_SCENE.is_file():
+        print(f"Blender's part is left out: there is no {BLENDER_SCENE}.", file=sys.stderr)
+        return
+    print("Blender: making a material and rendering it", file=sys.stderr)
+    folder = options.out.resolve()
+    location = locate(client.address, None, options.data_dir)
+    environment = os.environ | {"SCUMBLE_SERVER": location.address, "SCUMBLE_TOKEN": location.token}
+    command = [str(options.blender_python), str(BLENDER_SCENE), "--out", str(folder)]
+    command += ["--prompt", BLENDER_PROMPT, "--seed", str(SEED), "--model", options.model or ""]
+    outcome = subprocess.run(
+        command,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=BLENDER_SECONDS,
+        check=False,
+    )
+    if outcome.returncode:
+        said = (outcome.stderr or outcome.stdout).strip().splitlines() or ["it said nothing"]
+        raise CommandError(f"Blender's part failed: {said[-1]}")
+    for path in sorted(folder.glob("blender-*.png")):
+        yield Entry(path.stem.replace("-", " ").capitalize(), f'"{BLENDER_PROMPT}", real bpy', path)
+
+
+def _painted(client: Client, request: Request, name: str) -> list[Patch]:
+    from core_server.commands.progress import wait  # noqa: PLC0415
+
+    print(name, file=sys.stderr)
+    return wait(client.submit(request))
+
+
+def _write(path: Path, pixels: Pixels) -> Path:
+    from core_server.commands.files import write_picture  # noqa: PLC0415
+
+    write_picture(path, pixels)
+    return path

@@ -120,13 +120,13 @@ class Client:
     def models(self, include_available: bool = False) -> list[Model]:
         """Installed models; with include_available also those that can be installed."""
         request = model_service_pb2.ListModelsRequest(include_available=include_available)
-        response = self._connection.call(self._connection.model.ListModels, request)
+        response = self._connection.call_worker(self._connection.model.ListModels, request)
         return [model_from_message(model) for model in response.models]
 
     def schedulers(self, model: str = "") -> list[Scheduler]:
         """The schedulers a model can use, in the order to show them. Raises ModelNotFound."""
         request = model_service_pb2.ListSchedulersRequest(model=model)
-        response = self._connection.call(self._connection.model.ListSchedulers, request)
+        response = self._connection.call_worker(self._connection.model.ListSchedulers, request)
         return [scheduler_from_message(scheduler) for scheduler in response.schedulers]
 
     def plan(
@@ -149,9 +149,7 @@ class Client:
             strength=strength,
             options=options_to_message(options),
         )
-        response = self._connection.call(
-            self._connection.generation.PlanCanvas, request, retry=True
-        )
+        response = self._connection.call_worker(self._connection.generation.PlanCanvas, request)
         return plan_from_message(response.plan)
 
     def upload(self, pixels: Pixels) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar, cast
@@ -16,8 +17,13 @@ from scumble.v1.generation_service_pb2_grpc import GenerationServiceStub
 from scumble.v1.model_service_pb2_grpc import ModelServiceStub
 from scumble.v1.server_service_pb2_grpc import ServerServiceStub
 
-RETRY_DELAYS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
-"""Seconds between tries of a call that is safe to repeat; about six in all, enough for a server's restart."""
+LOST_SECONDS = 6.0
+"""How long a call that is safe to repeat looks for a server that has gone away: enough for a restart."""
+
+STARTING_SECONDS = 90.0
+"""How long a call that needs the worker waits for it to start."""
+
+FIRST_DELAY, LONGEST_DELAY = 0.1, 3.0
 
 Message = TypeVar("Message")
 ResponseT_co = TypeVar("ResponseT_co", covariant=True)
@@ -80,26 +86,21 @@ class Connection:
         self, method: Callable[..., Message], request: object, *, retry: bool = False
     ) -> Message:
         """One unary call. retry: repeats it while the server is away; only for calls that may run twice."""
-        for delay in RETRY_DELAYS if retry else ():
-            try:
-                return self._call(method, request)
-            except (NotRunning, Unavailable):
-                self.pause(delay)
-        return self._call(method, request)
+        if not retry:
+            return self._call(method, request, self.timeout)
+        return self._patiently(lambda: self._call(method, request, self.timeout), LOST_SECONDS)
+
+    def call_worker(self, method: Callable[..., Message], request: object) -> Message:
+        """One unary call that the server may answer only once its worker has started."""
+        return self._patiently(
+            lambda: self._call(method, request, STARTING_SECONDS), STARTING_SECONDS
+        )
 
     def upload(
         self, method: Callable[..., Message], parts: Callable[[], Iterator[object]], timeout: float
     ) -> Message:
         """One client-streaming call that may run twice; `parts` makes its messages anew for each try."""
-        for delay in (*RETRY_DELAYS, None):
-            try:
-                with self._errors():
-                    return method(parts(), timeout=timeout, metadata=self._metadata)
-            except (NotRunning, Unavailable):
-                if delay is None:
-                    raise
-                self.pause(delay)
-        raise AssertionError("unreachable")
+        return self._patiently(lambda: self._call(method, parts(), timeout), LOST_SECONDS)
 
     @contextmanager
     def stream(
@@ -113,9 +114,22 @@ class Connection:
             finally:
                 call.cancel()
 
-    def _call(self, method: Callable[..., Message], request: object) -> Message:
+    def _call(self, method: Callable[..., Message], request: object, timeout: float) -> Message:
         with self._errors():
-            return method(request, timeout=self.timeout, metadata=self._metadata)
+            return method(request, timeout=timeout, metadata=self._metadata)
+
+    def _patiently(self, call: Callable[[], Message], seconds: float) -> Message:
+        """Repeats a call while the server is away, and for `seconds` while it says that it is not ready."""
+        start, delay = time.monotonic(), FIRST_DELAY
+        while True:
+            try:
+                return call()
+            except (NotRunning, Unavailable) as error:
+                most = LOST_SECONDS if isinstance(error, NotRunning) else seconds
+                if time.monotonic() - start + delay > most:
+                    raise
+            self.pause(delay)
+            delay = min(delay * 2, LONGEST_DELAY)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
