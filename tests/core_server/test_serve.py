@@ -32,8 +32,8 @@ from scumble.v1 import generation_service_pb2 as messages
 from scumble.v1 import job_pb2, server_service_pb2
 from scumble.v1.generation_service_pb2_grpc import GenerationServiceStub
 from scumble.v1.server_service_pb2_grpc import ServerServiceStub
+from tests.core_server.rpc.asking import text_to_image
 from tests.core_server.rpc.gateway import FAKE_RUNTIME, connect
-from tests.core_server.rpc.test_round_trip import text_to_image
 
 ROOT = Path(__file__).parents[2]
 RUNNER = f"""

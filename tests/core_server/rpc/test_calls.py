@@ -17,8 +17,8 @@ from core_server.errors import ModelLoadFailed
 from core_server.jobs.engine import EngineState, EngineStatus
 from scumble.v1 import generation_service_pb2 as messages
 from scumble.v1 import model_service_pb2, server_service_pb2
+from tests.core_server.rpc.asking import create, text_to_image
 from tests.core_server.rpc.gateway import Gateway, refusal_of, running_gateway
-from tests.core_server.rpc.test_round_trip import create, text_to_image
 
 SECRET = "a path or prompt that nobody should see"
 PLAN = messages.PlanCanvasRequest(
