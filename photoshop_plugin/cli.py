@@ -9,12 +9,11 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from scumble.client import CanvasOptions, ScumbleError, connect
-
 from photoshop_plugin.errors import PhotoshopError
 from photoshop_plugin.host.interface import PhotoshopHost
 from photoshop_plugin.inpaint import Settings, inpaint
 from photoshop_plugin.progress import Progress
+from scumble.client import CanvasOptions, ScumbleError, connect
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 

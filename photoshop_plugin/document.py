@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scumble.client import Bounds, Extent, Pixels
-
 from photoshop_plugin.errors import DocumentRefused
+from scumble.client import Bounds, Extent, Pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

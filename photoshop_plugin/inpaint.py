@@ -7,6 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from photoshop_plugin.document import Capture, Document, LayerPatch, PlacedLayer
+from photoshop_plugin.errors import PhotoshopError
+from photoshop_plugin.host.interface import PhotoshopHost
 from scumble.client import (
     Bounds,
     CanvasOptions,
@@ -18,10 +21,6 @@ from scumble.client import (
     Patch,
     ScumbleError,
 )
-
-from photoshop_plugin.document import Capture, Document, LayerPatch, PlacedLayer
-from photoshop_plugin.errors import PhotoshopError
-from photoshop_plugin.host.interface import PhotoshopHost
 
 HISTORY_TITLE = "Scumble Inpaint"
 _NAME_CHARS = 60

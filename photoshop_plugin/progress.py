@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from scumble.client import Event, JobState
-
 from photoshop_plugin.inpaint import Submitted
+from scumble.client import Event, JobState
 
 _BAR_CELLS = 24
 
@@ -46,7 +45,7 @@ class Progress:
 
 def _text(event: Submitted | Event) -> str:
     if isinstance(event, Submitted):
-        box = event.plan.context
+        box = event.plan.mask
         return f"Repainting within {box.width} x {box.height} px at {box.x}, {box.y} (job {event.job_id})"
     if event.state is JobState.QUEUED and event.queue_position:
         return f"Waiting: {event.queue_position} ahead"

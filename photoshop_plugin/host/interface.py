@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from scumble.client import Bounds
-
 from photoshop_plugin.document import Capture, Document, LayerPatch, PlacedLayer
+from scumble.client import Bounds
 
 
 class PhotoshopHost(Protocol):

@@ -9,13 +9,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from scumble.client import Bounds, Extent
-
 from photoshop_plugin.document import Capture, Document, LayerPatch, PlacedLayer
 from photoshop_plugin.host import com, script
 from photoshop_plugin.host.application import Application
 from photoshop_plugin.host.com_thread import ComThread
 from photoshop_plugin.host.tiff import read_capture, write_patch
+from scumble.client import Bounds, Extent
 
 _BITS = {"ONE": 1, "EIGHT": 8, "SIXTEEN": 16, "THIRTYTWO": 32}
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tifffile
-from scumble.client import ColorSpace, Pixels
 
 from photoshop_plugin.document import Capture, LayerPatch
 from photoshop_plugin.errors import ScriptFailed
+from scumble.client import ColorSpace, Pixels
 
 Array = npt.NDArray[Any]
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from photoshop_plugin.cli import HostFactory
 from photoshop_plugin.host.photoshop import ComPhotoshop
 from tests.fakes.photoshop import Application
 from tests.fakes.photoshop.com import Com, installed
@@ -38,3 +39,12 @@ def host(com: Com) -> Iterator[ComPhotoshop]:
     """Our host, connected to whatever runs."""
     with ComPhotoshop(is_running=lambda: com.running is not None, patience_seconds=1.0) as host:
         yield host
+
+
+def open_host(com: Com) -> HostFactory:
+    """How the command line gets at the in-memory Photoshop."""
+    return lambda patience_seconds, on_busy: ComPhotoshop(
+        is_running=lambda: com.running is not None,
+        patience_seconds=patience_seconds,
+        on_busy=on_busy,
+    )

@@ -4,6 +4,7 @@
 // is duplicated from there: unlike Place this never resamples, whatever the resolution, and gives pixels that can be
 // painted on. The first patch ends on top and is the only one shown.
 
+/** @type {{doc: Document, sources: Document[], request: any, placed: any[], error: any}} */
 var scumbleState = { doc: null, sources: [], request: null, placed: [], error: null };
 
 // Opens a patch and gives its layer the mask. Leaves it in front.
@@ -31,6 +32,7 @@ function scumbleOpenPatch(patch) {
 
 // Duplicates a patch's layer to the top of the document and moves it to the rectangle. Where a duplicate lands, and
 // whether bounds count the mask, differs between versions, so both are measured against the layer it came from.
+/** @param {Document} source @param {number} x @param {number} y */
 function scumblePlace(source, x, y) {
   var before, after, layer;
   app.activeDocument = source;
@@ -80,7 +82,7 @@ function scumbleSuspended() {
 }
 
 scumbleRun(function (request) {
-  var doc = scumbleDocument(request), saved = doc.saved, i, back;
+  var doc = scumbleDocument(request), i, back;
   scumbleState = { doc: doc, sources: [], request: request, placed: [], error: null };
   try {
     for (i = 0; i < request.patches.length; i++) { scumbleOpenPatch(request.patches[i]); }
@@ -90,7 +92,6 @@ scumbleRun(function (request) {
     if (scumbleState.error !== null) {
       app.activeDocument = doc;
       doc.activeHistoryState = back;
-      if (doc.saved !== saved) { doc.saved = saved; }
       throw scumbleState.error;
     }
   } finally {

@@ -3,8 +3,9 @@
 // Everything happens in a merged copy, so the artist's document, its history and its undone states stay as they are.
 
 // A merged copy whose alpha channel `channel` holds the selection, in front.
+/** @param {Document} doc @param {string} channel @return {Document} */
 function scumbleCopy(doc, channel) {
-  var copy = doc.duplicate("Scumble", true), back, saved;
+  var copy = doc.duplicate("Scumble", true), back;
   if (scumbleSelection(copy) !== null) {
     scumbleSaveSelection(channel);
     copy.selection.deselect();
@@ -15,19 +16,18 @@ function scumbleCopy(doc, channel) {
   copy = null;
   app.activeDocument = doc;
   back = doc.activeHistoryState;
-  saved = doc.saved;
   try {
     scumbleSaveSelection(channel);
     copy = doc.duplicate("Scumble", true);
   } finally {
     app.activeDocument = doc;
     doc.activeHistoryState = back;
-    if (doc.saved !== saved) { doc.saved = saved; }
   }
   app.activeDocument = copy;
   return copy;
 }
 
+/** @param {Document} doc @param {string} keep */
 function scumbleRemoveOtherChannels(doc, keep) {
   var i, channel;
   for (i = doc.channels.length - 1; i >= 0; i--) {
@@ -36,6 +36,7 @@ function scumbleRemoveOtherChannels(doc, keep) {
   }
 }
 
+/** @param {Document} doc @param {string} path */
 function scumbleSaveTiff(doc, path) {
   var options = new TiffSaveOptions();
   options.alphaChannels = true;

@@ -1,8 +1,10 @@
 // Facts about the front document. Changes nothing. Request: {}.
 
+// Reading the name throws where there is no profile.
+/** @param {Document} doc */
 function scumbleProfileName(doc) {
   try {
-    return doc.colorProfileType == ColorProfile.NONE ? "" : doc.colorProfileName;
+    return doc.colorProfileName;
   } catch (error) {
     return "";
   }

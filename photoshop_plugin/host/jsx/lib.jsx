@@ -1,8 +1,9 @@
 // What the programs share. ES3 only: this text runs in Photoshop's ExtendScript engine, which has no JSON object.
 // Each program is sent as: this file, `var scumbleRequest = <JSON literal>;`, the program. Requests are data; no text
-// of the artist's is ever evaluated.
+// of the artist's is ever evaluated. The types in comments are checked against Adobe's object model.
 
 // A value as ASCII JSON text: null, boolean, number, string, array, plain object.
+/** @return {string} */
 function scumbleJson(value) {
   var parts = [], text = "", code, i, key;
   if (value === null || value === undefined) { return "null"; }
@@ -60,6 +61,7 @@ function scumbleRun(program) {
 }
 
 // Brings a document to the front by its id; null if it is not open (any more).
+/** @param {number} id @return {Document} */
 function scumbleActivate(id) {
   var i;
   for (i = 0; i < app.documents.length; i++) {
@@ -72,6 +74,7 @@ function scumbleActivate(id) {
 }
 
 // The document a request is about, in front, provided that it is still the one that was described.
+/** @return {Document} */
 function scumbleDocument(request) {
   var doc = scumbleActivate(request.document);
   if (doc === null) { scumbleRefuse("document_closed"); }
@@ -82,6 +85,7 @@ function scumbleDocument(request) {
   return doc;
 }
 
+/** @param {any} unitValue @return {number} */
 function scumblePixels(unitValue) {
   return Math.round(unitValue.as("px"));
 }
@@ -92,6 +96,7 @@ function scumbleRectangle(bounds) {
 }
 
 // The selection's bounding box, or null: Photoshop throws where nothing is selected.
+/** @param {Document} doc */
 function scumbleSelection(doc) {
   try {
     return scumbleRectangle(doc.selection.bounds);
@@ -101,12 +106,14 @@ function scumbleSelection(doc) {
 }
 
 // A path as File wants it: File decodes %xx, so a literal per cent sign has to be encoded.
+/** @param {string} path */
 function scumbleFile(path) {
   return new File(path.replace(/%/g, "%25"));
 }
 
 // Select > Save Selection into a new alpha channel of the front document. Unlike channels.add() it leaves the
 // composite active.
+/** @param {string} name */
 function scumbleSaveSelection(name) {
   var descriptor = new ActionDescriptor(), reference = new ActionReference();
   reference.putProperty(stringIDToTypeID("channel"), stringIDToTypeID("selection"));

@@ -1,7 +1,7 @@
 """Lets the real photoshop-python-api, on the real late-bound dispatch of comtypes, talk to the model on Linux.
 
-A stub package `comtypes` stands where the installed one lies: its `hresult` and `client.dynamic` (how members of an object
-without type information are found) are the real code; COM itself and the registry are replaced.
+A stub package `comtypes` stands where the installed one lies: its `hresult` and `client.dynamic` (how members of an
+object without type information are found) are the real code; COM itself and the registry are replaced.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class ComError(Exception):
 class Com:
     """The COM of a computer that Photoshop is installed on.
 
-    running: the Application to connect to, None if creating the object would have to start Photoshop: that is counted in
-    `starts` and fails. failures: HRESULTs that the next calls fail with.
+    running: the Application to connect to, None if creating the object would have to start Photoshop: that is counted
+    in `starts` and fails. failures: HRESULTs that the next calls fail with.
     """
 
     def __init__(self) -> None:

@@ -10,7 +10,15 @@ import numpy as np
 from tests.fakes.photoshop import files
 from tests.fakes.photoshop.channel import COMPONENT, Channel, ChannelState, Selection
 from tests.fakes.photoshop.layer import ArtLayer, LayerState
-from tests.fakes.photoshop.objects import Collection, Enum, Fault, Thing, Unit, method
+from tests.fakes.photoshop.objects import (
+    NO_SUCH_PROPERTY,
+    Collection,
+    Enum,
+    Fault,
+    Thing,
+    Unit,
+    method,
+)
 from tests.fakes.photoshop.samples import Array, full_scale, on_canvas, over
 
 if TYPE_CHECKING:
@@ -39,7 +47,7 @@ class Document(Thing):
     typename = "Document"
     anywhere = frozenset({"id", "name", "width", "height", "close", "typename"})
     _own = Thing._own | {
-        "extent", "dtype", "stack", "alphas", "selected", "active", "icc_profile", "history", "position", "suspended",
+        "extent", "dtype", "stack", "alphas", "selected", "active", "icc_profile", "profile_name", "saved_state", "history", "position", "suspended",
         "step", "units", "flatten", "select", "snapshot", "restore",
     }  # fmt: skip
 
@@ -63,10 +71,8 @@ class Document(Thing):
         self.dtype = background.dtype
         self.bitsPerChannel = BITS[background.dtype.name]
         self.icc_profile = icc_profile
-        self.colorProfileName = profile_name
-        self.colorProfileType = Enum("ColorProfile.CUSTOM" if icc_profile else "ColorProfile.NONE")
+        self.profile_name = profile_name
         self.quickMaskMode = False
-        self.saved = True
         self.extent = (background.shape[1], background.shape[0])
         flat = background.shape[2] == 3
         if flat:
@@ -87,6 +93,7 @@ class Document(Thing):
         self.suspended = False
         self.history = [HistoryState(self, "Open", self.snapshot())]
         self.position = 0
+        self.saved_state = self.history[0]
         application.open_documents.append(self)
         application.front = self
 
@@ -97,6 +104,18 @@ class Document(Thing):
     @property
     def height(self) -> Unit:
         return self.units(self.extent[1])[0]
+
+    @property
+    def colorProfileName(self) -> str:  # noqa: N802
+        """An error without a profile (JS: only valid with one)."""
+        if not self.icc_profile:
+            raise Fault("The requested property does not exist.", NO_SUCH_PROPERTY)
+        return self.profile_name
+
+    @property
+    def saved(self) -> bool:
+        """True again when history is back at the state that was saved (our reading); cannot be set (JS)."""
+        return self.history[self.position] is self.saved_state
 
     @property
     def activeLayer(self) -> ArtLayer:  # noqa: N802
@@ -116,7 +135,7 @@ class Document(Thing):
 
     @activeHistoryState.setter
     def activeHistoryState(self, state: HistoryState) -> None:  # noqa: N802
-        """Going back leaves the states after it to be redone until the next change. `saved` stays false (our reading)."""
+        """Going back leaves the states after it to be redone until the next change."""
         self.position = self.history.index(state)
         self.restore(state._snapshot)
 
@@ -133,7 +152,7 @@ class Document(Thing):
             name=name,
             resolution=self.resolution,
             icc_profile=self.icc_profile,
-            profile_name=self.colorProfileName,
+            profile_name=self.profile_name,
             alphas=tuple((alpha.name, alpha._state.samples) for alpha in self.alphas),
         )
         if self.application.duplicates_keep_selection:
@@ -216,7 +235,6 @@ class Document(Thing):
         """Every change is one history state; states that could have been redone are gone."""
         if self.suspended or not hasattr(self, "history"):
             return
-        self.saved = False
         self.history[self.position + 1 :] = [HistoryState(self, name, self.snapshot())]
         self.position = len(self.history) - 1
 

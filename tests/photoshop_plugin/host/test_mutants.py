@@ -53,7 +53,6 @@ def test_the_programs_pass(com: Com, host: ComPhotoshop) -> None:
         ("lib", "app.displayDialogs = dialogs;", ""),
         ("lib", 'stringIDToTypeID("selection")', 'stringIDToTypeID("mask")'),
         ("capture", "doc.activeHistoryState = back;", ""),
-        ("capture", "if (doc.saved !== saved) { doc.saved = saved; }", ""),
         ("capture", "scumbleRemoveOtherChannels(copy, request.channel);", ""),
         ("capture", "new UnitValue(b[0]", "new UnitValue(b[0] - 1"),
         ("capture", "options.layers = false;", ""),

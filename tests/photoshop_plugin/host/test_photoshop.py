@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scumble.client import Bounds, ColorSpace, Extent, Pixels
 
 from photoshop_plugin.document import LayerPatch
 from photoshop_plugin.errors import DocumentRefused, ScriptFailed
 from photoshop_plugin.host import tiff
 from photoshop_plugin.host.photoshop import ComPhotoshop
+from scumble.client import Bounds, ColorSpace, Extent, Pixels
 from tests.fakes.photoshop import Application, Document
 from tests.fakes.photoshop.com import Com
 from tests.fakes.photoshop.layer import ArtLayer

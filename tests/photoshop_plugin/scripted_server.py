@@ -1,0 +1,118 @@
+"""Our own server interface with a script instead of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from scumble.client import (
+    Bounds,
+    CanvasIntent,
+    CanvasOptions,
+    CanvasPlan,
+    Event,
+    Extent,
+    FillMode,
+    Inpaint,
+    JobState,
+    Patch,
+    Pixels,
+    Progress,
+    ScumbleError,
+    SeamlessAxes,
+)
+
+EVENTS = (
+    Event(1, state=JobState.QUEUED),
+    Event(2, state=JobState.RUNNING),
+    Event(3, progress=Progress(1, 2, "Painting", 3.0)),
+    Event(4, progress=Progress(2, 2, "Painting", 0.0)),
+    Event(5, state=JobState.SUCCEEDED),
+)
+
+
+@dataclass
+class ScriptedJob:
+    """watch() gives `events`, then raises `fails` if set; result() gives `patches`."""
+
+    patches: list[Patch]
+    events: tuple[Event, ...] = EVENTS
+    fails: BaseException | None = None
+    id: str = "job-1"
+    cancelled: int = 0
+
+    def watch(self) -> Iterator[Event]:
+        yield from self.events
+        if self.fails is not None:
+            raise self.fails
+
+    def result(self) -> list[Patch]:
+        return self.patches
+
+    def cancel(self) -> None:
+        self.cancelled += 1
+
+
+@dataclass
+class ScriptedServer:
+    """Plans a context of `padding` px around the selection and paints with `model`, on the image it was sent."""
+
+    model: Callable[[Pixels], Pixels] = lambda image: image
+    padding: int = 9
+    fails: BaseException | None = None
+    plan_fails: ScumbleError | None = None
+    asked: list[tuple[Extent, Bounds, float, CanvasOptions]] = field(default_factory=list)
+    requests: list[Inpaint] = field(default_factory=list)
+    jobs: list[ScriptedJob] = field(default_factory=list)
+
+    def plan(
+        self,
+        document: Extent,
+        selection: Bounds,
+        *,
+        model: str = "",
+        strength: float = 1.0,
+        options: CanvasOptions | None = None,
+    ) -> CanvasPlan:
+        if self.plan_fails is not None:
+            raise self.plan_fails
+        options = options or CanvasOptions()
+        self.asked.append((document, selection, strength, options))
+        left, top = max(selection.x - self.padding, 0), max(selection.y - self.padding, 0)
+        right = min(selection.right + self.padding, document.width)
+        bottom = min(selection.bottom + self.padding, document.height)
+        return CanvasPlan(
+            document=document,
+            selection=selection,
+            mask=selection,
+            context=Bounds(left, top, right - left, bottom - top),
+            model=Extent(64, 64),
+            grow=0,
+            feather=0,
+            blend=0,
+            exact_selection=options.exact_selection,
+            fill=FillMode.NONE,
+            intent=CanvasIntent.FILL,
+            passes=1,
+            seamless=SeamlessAxes.NONE,
+        )
+
+    def submit(self, request: Inpaint) -> ScriptedJob:
+        self.requests.append(request)
+        assert request.plan is not None
+        assert isinstance(request.image, Pixels)
+        assert isinstance(request.selection, Pixels)
+        patches = [
+            Patch(
+                pixels=self.model(request.image),
+                seed=(request.seed or 0) + index,
+                recipe={},
+                index=index,
+                bounds=request.plan.context,
+                composite_mask=request.selection,
+                plan=request.plan,
+            )
+            for index in range(request.count)
+        ]
+        self.jobs.append(ScriptedJob(patches, fails=self.fails))
+        return self.jobs[-1]
