@@ -9,10 +9,11 @@ from .pictures import Picture, Thumbnail
 
 @dataclass(frozen=True, slots=True)
 class ServerChecked:
-    """The server answered (reachable) or did not; text is one line for the panel."""
+    """The server answered (reachable) or did not, and its worker is loaded (ready); text is for the panel."""
 
     reachable: bool
     text: str
+    ready: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,11 +119,10 @@ class Session:
         try:
             with self._connect(server) as client:
                 info = client.server_info()
-            where = info.device or info.worker_state
-            text = f"Scumble {info.version} on {where}, model {info.default_model}"
-            if info.worker_state != "ready" and info.worker_message:
-                text = f"{text}: {info.worker_message}"
-            event = events.ServerChecked(True, text)
+            ready = info.worker_state == "ready"
+            told = info.worker_message or f"the worker is {info.worker_state}"
+            text = f"on {info.device}, model {info.default_model}" if ready else told
+            event = events.ServerChecked(True, f"Scumble {info.version}: {text}", ready)
         except Exception as error:  # noqa: BLE001 - the panel shows every reason
             event = events.ServerChecked(False, explain(error))
         self._events.put(event)

@@ -13,7 +13,7 @@ from ..bridge.status import Status
 from . import images, materials, windows
 from .preview import Preview
 
-_CHECK_SECONDS = 5.0
+_CHECK_SECONDS = 3.0
 _QUIET_SECONDS = 3.0
 
 
@@ -40,6 +40,7 @@ class Controller:
         """Names of the images the last generation made."""
         self._order: _Order | None = None
         self._panel_drawn = False
+        self._server_starts = False
         self._checked_at = float("-inf")
         self._heard_at = float("-inf")
 
@@ -77,11 +78,16 @@ class Controller:
 
     @property
     def wants_check(self) -> bool:
-        """Whether a check is due: the panel was looked at since the last one, or a running job has become quiet."""
+        """Whether a check is due: the panel was drawn since the last one, the server is starting, or a running job has
+        become quiet."""
         now = time.monotonic()
         if now - self._checked_at < _CHECK_SECONDS:
             return False
-        return now - self._heard_at > _QUIET_SECONDS if self.busy else self._panel_drawn
+        return (
+            now - self._heard_at > _QUIET_SECONDS
+            if self.busy
+            else self._panel_drawn or self._server_starts
+        )
 
     def pump(self) -> bool:
         """Takes the bridge's events in; whether there was anything to show."""
@@ -92,6 +98,9 @@ class Controller:
             match event:
                 case events.ServerChecked():
                     self._panel_drawn = False
+                    self._server_starts = not event.ready and (
+                        event.reachable or self.server_process.running
+                    )
                     if not event.reachable and (reason := self.server_process.last_words()):
                         self.status.server = f"The server ended: {reason}"
                     changed |= self.status.server != before
@@ -136,6 +145,7 @@ class Controller:
         windows.show_image(made[0], order.editor)
         for image in made:
             image.update_tag()  # else the viewport keeps what it drew before
+        windows.redraw_editors()
         windows.push_undo("Scumble: Generate Texture")
 
 

@@ -23,11 +23,11 @@ def _tick() -> float:
         if scumble.wants_check and not preferences.online_refusal(bpy.context):
             scumble.check(preferences.get(bpy.context).to_server())
         if scumble.pump():
-            windows.redraw()
+            windows.redraw_panels()
     except Exception as error:  # noqa: BLE001
         traceback.print_exc()
         scumble.status.fail(f"Something unexpected happened ({error}); the console has more.")
-        windows.redraw()
+        windows.redraw_panels()
     return _BUSY_SECONDS if scumble.busy else _IDLE_SECONDS
 
 

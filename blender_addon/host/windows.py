@@ -7,8 +7,17 @@ import bpy
 _EDITORS_WITH_PANEL = {"VIEW_3D", "IMAGE_EDITOR"}
 
 
-def redraw() -> None:
-    """Draws the editors that have the panel anew."""
+def redraw_panels() -> None:
+    """Draws the sidebars anew, and not the viewports beside them: a heavy scene must not pay for a progress bar."""
+    for area in _areas():
+        if area.type in _EDITORS_WITH_PANEL:
+            for region in area.regions:
+                if region.type == "UI":
+                    region.tag_redraw()
+
+
+def redraw_editors() -> None:
+    """Draws the editors that show the result anew, viewports and all."""
     for area in _areas():
         if area.type in _EDITORS_WITH_PANEL:
             area.tag_redraw()

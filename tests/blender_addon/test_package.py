@@ -9,8 +9,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-import scumble
 
+import scumble
 from blender_addon import package
 
 

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from scumble.client import ColorSpace, Patch, Pixels
 
 from blender_addon.bridge.pictures import (
     linear_to_srgb,
@@ -20,6 +19,7 @@ from blender_addon.bridge.pictures import (
     to_wire,
 )
 from blender_addon.bridge.png import encode_png
+from scumble.client import ColorSpace, Patch, Pixels
 
 
 def noise(height: int, width: int, channels: int, dtype: str) -> np.ndarray:

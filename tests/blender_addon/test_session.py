@@ -6,6 +6,11 @@ import threading
 import time
 
 import pytest
+
+from blender_addon.bridge import events
+from blender_addon.bridge.errors import Busy
+from blender_addon.bridge.request import Server, TextureRequest
+from blender_addon.bridge.session import Session
 from scumble.client import (
     Cancelled,
     Event,
@@ -16,11 +21,6 @@ from scumble.client import (
     SeamlessAxes,
     WorkerState,
 )
-
-from blender_addon.bridge import events
-from blender_addon.bridge.errors import Busy
-from blender_addon.bridge.request import Server, TextureRequest
-from blender_addon.bridge.session import Session
 from tests.fakes.scumble_client import FakeClient, FakeJob, picture, progress
 
 REQUEST = TextureRequest(prompt="slate", width=6, height=4, seed=7, guidance_scale=3.5)
@@ -195,11 +195,11 @@ def test_close_cancels_and_joins() -> None:
 @pytest.mark.parametrize(
     ("client", "reachable", "text"),
     [
-        pytest.param(FakeClient(), True, "Scumble 0.1.0 on cpu, model tiny", id="ready"),
+        pytest.param(FakeClient(), True, "Scumble 0.1.0: on cpu, model tiny", id="ready"),
         pytest.param(
             FakeClient(worker_state=WorkerState.STARTING, worker_message="Loading tiny"),
             True,
-            "Scumble 0.1.0 on cpu, model tiny: Loading tiny",
+            "Scumble 0.1.0: Loading tiny",
             id="starting",
         ),
         pytest.param(None, False, "No server answers.", id="none"),
@@ -214,4 +214,5 @@ def test_check(client: FakeClient | None, reachable: bool, text: str) -> None:
     session = Session(connect)
     session.check(Server())
     session.check(Server())
-    assert drain(session) == [events.ServerChecked(reachable, text)]
+    ready = client is not None and client.worker_state is WorkerState.READY
+    assert drain(session) == [events.ServerChecked(reachable, text, ready)]

@@ -9,8 +9,8 @@ from typing import Any
 import bpy
 import numpy as np
 import pytest
-import scumble.client
 
+import scumble.client
 from tests.real_server import RealServer
 
 from .conftest import addon

@@ -7,6 +7,7 @@ from typing import Any
 import bpy
 import numpy as np
 import pytest
+
 from scumble.client import ColorSpace, Patch, Pixels
 
 from .conftest import addon

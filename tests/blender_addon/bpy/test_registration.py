@@ -10,6 +10,7 @@ from pathlib import Path
 import addon_utils
 import bpy
 import pytest
+
 import scumble
 
 from .conftest import MODULE, PROFILE

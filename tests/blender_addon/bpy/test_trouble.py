@@ -11,8 +11,8 @@ from typing import Any
 import addon_utils
 import bpy
 import pytest
-import scumble.client
 
+import scumble.client
 from tests.real_server import RealServer, start_server
 
 from .conftest import MODULE, SERVER_PYTHON, addon, pump_until

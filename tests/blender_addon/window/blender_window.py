@@ -88,7 +88,7 @@ def main(script: Path) -> None:
     library = next(path for path in folder.iterdir() if path.suffix == ".so")
     found = symbols(library)
     base = show_window(library, found["enter"])
-    import bpy
+    import bpy  # noqa: PLC0415 - not before its window is shown
 
     if bpy.app.background:
         raise SystemExit("The window did not open.")

@@ -1,5 +1,6 @@
 """Runs inside the Blender window: lays out the editors, reports what the add-on does, obeys single commands."""
 
+import contextlib
 import json
 import os
 import sys
@@ -12,13 +13,14 @@ FOLDER = Path(os.environ["SCUMBLE_WINDOW_FOLDER"])
 MODULE = "bl_ext.user_default.scumble"
 TICK = 0.02
 
-clock = {"last": time.monotonic(), "longest": 0.0}
+clock = {"last": time.monotonic(), "longest": 0.0, "redraw": 0.0}
 
 
 def beat():
     """Measures how long the main loop stood still."""
     now = time.monotonic()
-    clock["longest"] = max(clock["longest"], now - clock["last"] - TICK)
+    gap = now - clock["last"] - TICK
+    clock["longest"] = max(clock["longest"], gap)
     clock["last"] = now
     return TICK
 
@@ -56,6 +58,7 @@ def report():
         "images": sorted(bpy.data.images.keys()),
         "texture": [n.image.name for n in nodes if n.type == "TEX_IMAGE" and n.image],
         "longest": clock["longest"],
+        "redraw": clock["redraw"],
     }
     part = FOLDER / "state.part"
     part.write_text(json.dumps(state))
@@ -98,10 +101,8 @@ def choose_tabs():
             if area.type not in ("VIEW_3D", "IMAGE_EDITOR") or region.type != "UI":
                 continue
             if region.active_panel_category != "Scumble":
-                try:
+                with contextlib.suppress(AttributeError, TypeError):
                     region.active_panel_category = "Scumble"
-                except (AttributeError, TypeError):
-                    pass
                 region.tag_redraw()
                 return 0.3
     bpy.app.timers.register(beat, persistent=True)
@@ -113,7 +114,7 @@ def start():
     settings = bpy.context.scene.scumble
     settings.prompt = "weathered red bricks, moss"
     settings.width = settings.height = 256
-    settings.num_inference_steps = 100
+    settings.num_inference_steps = 40
     split()
 
 
