@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import sqlite3
 import time
 from collections.abc import Sequence
 
@@ -15,6 +17,7 @@ from core_server.config import Limits
 from core_server.errors import ScumbleServerError, TaskCancelled, Unavailable, WorkerCrashed
 from core_server.jobs import codec, retention
 from core_server.jobs.blobs import BlobStore
+from core_server.jobs.disk import full_disk_told
 from core_server.jobs.engine import Engine
 from core_server.jobs.job import (
     ImageHeader,
@@ -33,6 +36,7 @@ from core_server.pipelines.task import StepProgress, TaskOutput
 log = logging.getLogger(__name__)
 
 _PREVIEW_SECONDS = 0.25
+_PAUSE_SECONDS = 2.0
 
 
 class Dispatcher:
@@ -43,39 +47,46 @@ class Dispatcher:
         self._blobs = blobs
         self._engine = engine
         self._limits = limits
-        self._stopping = False
+        self._stopping = asyncio.Event()
         self.settling = asyncio.Lock()
 
     def stop(self) -> None:
         """Lets `run` return; the engine has been stopped or is about to be."""
-        self._stopping = True
+        self._stopping.set()
         self._ledger.wake()
 
     async def run(self) -> None:
         """Until `stop`."""
-        while not self._stopping:
+        while not self._stopping.is_set():
             if self._ledger.first is None:
                 await self._ledger.wait_for_work()
                 continue
             try:
-                await self._engine.wait_ready()
-            except Unavailable:
-                return
-            except ScumbleServerError as error:
-                await self._refuse_first(error)
-                continue
-            live = await self._ledger.claim()
-            if live is not None:
-                await self._do(live)
+                await self._next()
+            except (OSError, sqlite3.Error):
+                log.exception("the job database cannot be written; trying again")
+                await self._pause()
+
+    async def _next(self) -> None:
+        try:
+            await self._engine.wait_ready()
+        except Unavailable:
+            await self._pause()
+            return
+        except ScumbleServerError as error:
+            await self._refuse_first(error)
+            return
+        live = await self._ledger.claim()
+        if live is not None:
+            await self._do(live)
 
     async def _refuse_first(self, error: ScumbleServerError) -> None:
         """The engine cannot be started: say so to whoever waits, instead of letting them wait for ever."""
         live = self._ledger.first
         if live is not None:
-            await self._ledger.enter(live, JobState.FAILED, failure=failure_of(error))
+            await self._end(live, JobState.FAILED, failure_of(error))
 
     async def _do(self, live: LiveJob) -> None:
-        enter = self._ledger.enter
         live.restart_clock()
         try:
             images = await asyncio.to_thread(self._images, live)
@@ -85,29 +96,53 @@ class Dispatcher:
                 live.job.job_id, live.job.request, images, lambda step: self._on_step(live, step)
             )
             async with self.settling:
-                results = await asyncio.to_thread(self._keep, outputs)
-                await enter(live, JobState.SUCCEEDED, results=results)
+                with full_disk_told():
+                    results = await asyncio.to_thread(self._keep, outputs)
+                    await self._ledger.enter(live, JobState.SUCCEEDED, results=results)
                 await self._make_room()
         except TaskCancelled:
-            await enter(live, JobState.CANCELLED)
+            await self._end(live, JobState.CANCELLED)
         except (WorkerCrashed, Unavailable) as error:
             await self._after_crash(live, error)
         except Exception as error:
             if not isinstance(error, ScumbleServerError):
                 log.exception("job %s failed", live.job.job_id)
-            await enter(live, JobState.FAILED, failure=failure_of(error))
+            await self._end(live, JobState.FAILED, failure_of(error))
+
+    async def _end(
+        self,
+        live: LiveJob,
+        state: JobState,
+        failure: JobFailure | None = None,
+        *,
+        crashed: bool = False,
+    ) -> None:
+        """Writes down how an attempt ended, also if the disk is full for a while: until then the job is running."""
+        while True:
+            try:
+                await self._ledger.enter(live, state, failure=failure, crashed=crashed)
+            except (OSError, sqlite3.Error):
+                if self._stopping.is_set():
+                    raise
+                log.exception("the end of job %s cannot be written; trying again", live.job.job_id)
+                await self._pause()
+            else:
+                return
+
+    async def _pause(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), _PAUSE_SECONDS)
 
     async def _after_crash(self, live: LiveJob, error: ScumbleServerError) -> None:
-        enter = self._ledger.enter
-        if self._stopping:
+        if self._stopping.is_set():
             # Our own doing, so it does not count against the job.
             state = JobState.CANCELLED if live.cancel_requested else JobState.QUEUED
-            await enter(live, state)
+            await self._end(live, state)
         elif live.cancel_requested:
-            await enter(live, JobState.CANCELLED, crashed=True)
+            await self._end(live, JobState.CANCELLED, crashed=True)
         elif live.crashes + 1 < MAX_CRASHES:
             log.warning("job %s is tried again: %s", live.job.job_id, error)
-            await enter(live, JobState.QUEUED, crashed=True)
+            await self._end(live, JobState.QUEUED, crashed=True)
         else:
             failure = JobFailure(
                 reason=WorkerCrashed.reason,
@@ -115,7 +150,7 @@ class Dispatcher:
                 "The server goes on; the same job may work with a smaller picture.",
                 metadata={"attempts": str(live.job.attempts)},
             )
-            await enter(live, JobState.FAILED, failure=failure, crashed=True)
+            await self._end(live, JobState.FAILED, failure, crashed=True)
 
     async def _make_room(self) -> None:
         if self._blobs.total_bytes > self._limits.max_store_bytes:

@@ -92,6 +92,7 @@ class LocalEngine:
             self._supervisor.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._supervisor
+        self._segments.shrink(keep=0)
         self._set_status(EngineState.FAILED, "The worker was stopped.")
 
     async def wait_ready(self) -> None:
@@ -140,9 +141,7 @@ class LocalEngine:
             if not running.ended.done() and self._worker is not None:
                 self._worker.send(messages.Cancel(job_id=job_id))  # nobody waits for it any more
             self._running = None
-            for used in (segment, running.output):
-                if used is not None:
-                    segments.release(used)
+            self._segments.shrink()
 
     def cancel(self, job_id: str) -> None:
         """See `Engine.cancel`."""

@@ -1,7 +1,8 @@
 """Shared memory for the pixels of one job. The gateway makes, owns and unlinks every segment; the worker attaches.
 
-A job uses two: one for all its inputs, one for all its outputs. Their names follow from the data folder, which one
-gateway owns at a time, so that a new gateway can sweep what a killed one left, also where segments cannot be listed.
+A job uses two: one for all its inputs, one for all its outputs. They serve the next job too, because fresh pages cost
+more than copying does. Their names follow from the data folder, which one gateway owns at a time, so that a new gateway
+can sweep what a killed one left, also where segments cannot be listed.
 """
 
 from __future__ import annotations
@@ -17,15 +18,18 @@ from pathlib import Path
 import numpy as np
 
 from core_server.canvas.pixels import Pixels
+from core_server.config import MIB
 from core_server.errors import OutOfMemory
 from core_server.jobs.messages import PlacedPixels
 
 _ALIGN = 64
+_KEEP_BYTES = 64 * MIB
+_ROUND_BYTES = 1 * MIB
 _INPUT, _OUTPUT = "in", "out"
 
 
 class Segments:
-    """The names of one data folder's segments."""
+    """The two segments of one data folder."""
 
     def __init__(self, data_dir: Path) -> None:
         digest = hashlib.sha256(os.fsencode(data_dir.resolve())).hexdigest()[:12]
@@ -33,6 +37,7 @@ class Segments:
         # may still hold the name. macOS allows 31 characters.
         unique = f"_{os.getpid()}" if sys.platform == "win32" else ""
         self._prefix = f"scumble_{digest}{unique}_"
+        self._made: dict[str, SharedMemory] = {}
 
     def sweep(self) -> None:
         """Removes what a killed gateway left behind."""
@@ -41,28 +46,43 @@ class Segments:
                 stale = SharedMemory(self._prefix + purpose)
             except OSError:
                 continue
-            release(stale)
+            _release(stale)
 
     def for_input(self, size: int) -> SharedMemory:
-        """A new segment of at least `size` bytes. Errors: OutOfMemory."""
-        return self._create(_INPUT, size)
+        """The segment of at least `size` bytes for the next job's inputs. Errors: OutOfMemory."""
+        return self._get(_INPUT, size)
 
     def for_output(self, size: int) -> SharedMemory:
-        """A new segment of at least `size` bytes. Errors: OutOfMemory."""
-        return self._create(_OUTPUT, size)
+        """The segment of at least `size` bytes for the running job's outputs. Errors: OutOfMemory."""
+        return self._get(_OUTPUT, size)
 
-    def _create(self, purpose: str, size: int) -> SharedMemory:
-        _check_room(size)
+    def shrink(self, keep: int = _KEEP_BYTES) -> None:
+        """Gives back what is larger than `keep` bytes; call it when no job runs."""
+        for purpose, segment in list(self._made.items()):
+            if segment.size > keep:
+                _release(self._made.pop(purpose))
+
+    def _get(self, purpose: str, size: int) -> SharedMemory:
+        made = self._made.get(purpose)
+        if made is not None:
+            if made.size >= size:
+                return made
+            _release(self._made.pop(purpose))
+        wanted = max(-(-size // _ROUND_BYTES), 1) * _ROUND_BYTES
+        _check_room(wanted)
         try:
-            return SharedMemory(self._prefix + purpose, create=True, size=max(size, 1))
+            made = SharedMemory(self._prefix + purpose, create=True, size=wanted)
         except OSError as error:
             raise OutOfMemory(
-                f"No shared memory of {size >> 20} MiB could be had ({error.strerror}); free some memory and try again."
+                f"No shared memory of {size // MIB} MiB could be had ({error.strerror}); "
+                "free some memory and try again."
             ) from error
+        self._made[purpose] = made
+        return made
 
 
-def release(segment: SharedMemory) -> None:
-    """Unlinks and unmaps a segment of ours."""
+def _release(segment: SharedMemory) -> None:
+    """Unlinks and unmaps."""
     segment.unlink()
     with contextlib.suppress(
         BufferError
@@ -115,6 +135,6 @@ def _check_room(size: int) -> None:
     free = room.f_bavail * room.f_frsize
     if size > free:
         raise OutOfMemory(
-            f"The pictures need {size >> 20} MiB of shared memory and /dev/shm has {free >> 20} MiB left; "
+            f"The pictures need {size // MIB} MiB of shared memory and /dev/shm has {free // MIB} MiB left; "
             "make it larger (in a container: --shm-size)."
         )

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import errno
 import logging
 import sqlite3
 import time
 import uuid
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +26,7 @@ from core_server.errors import (
 )
 from core_server.jobs import codec, inputs, retention
 from core_server.jobs.blobs import BlobStore
+from core_server.jobs.disk import full_disk_told
 from core_server.jobs.dispatcher import Dispatcher
 from core_server.jobs.engine import Engine
 from core_server.jobs.job import (
@@ -215,17 +214,17 @@ class JobService:
     # --- behind them
 
     async def _put_image(self, header: ImageHeader, payload: bytes) -> StoredImage:
-        if self._blobs.total_bytes + len(payload) > self._limits.max_store_bytes:
-            await self._collect(room=len(payload))
-            if self._blobs.total_bytes + len(payload) > self._limits.max_store_bytes:
-                limit = self._limits.max_store_bytes
-                raise LimitExceeded(
-                    f"The image store is full ({limit} bytes, all needed by unfinished jobs and recent uploads); "
-                    "wait for jobs to end.",
-                    limit="max_store_bytes",
-                    value=str(limit),
-                )
-        with _disk_errors_told():
+        limit, size = self._limits.max_store_bytes, len(payload)
+        if size <= limit < self._blobs.total_bytes + size:
+            await self._collect(room=size)
+        if self._blobs.total_bytes + size > limit:
+            raise LimitExceeded(
+                f"The image store has no room for {size} more bytes: it may hold {limit}, and unfinished jobs and recent "
+                "uploads need what is in it. Wait for jobs to end, or let it hold more.",
+                limit="max_store_bytes",
+                value=str(limit),
+            )
+        with full_disk_told():
             image_id = await asyncio.to_thread(self._blobs.put, header, payload)
         return StoredImage(image_id=image_id, header=header)
 
@@ -245,7 +244,7 @@ class JobService:
                 request=request,
                 create_time=time.time(),
             )
-            with _disk_errors_told():
+            with full_disk_told():
                 accepted = await self._ledger.accept(job, self._insert)
             if accepted is not None:
                 return accepted.snapshot
@@ -320,17 +319,4 @@ def _open_store(path: Path) -> Store:
     except sqlite3.DatabaseError as error:
         raise StartupError(
             f"The job database {path} cannot be opened ({error}). Move it away to start with an empty one."
-        ) from error
-
-
-@contextlib.contextmanager
-def _disk_errors_told() -> Iterator[None]:
-    try:
-        yield
-    except (OSError, sqlite3.OperationalError) as error:
-        full = "full" in str(error) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
-        if not full:
-            raise
-        raise LimitExceeded(
-            "The disk with the data folder is full; free some space and try again.", limit="disk"
         ) from error

@@ -199,6 +199,8 @@ async def test_no_shared_memory_is_left(engine: LocalEngine, tmp_path: Path) -> 
     mask = Pixels.mask(np.zeros((8, 8), np.uint8))
     with pytest.raises(WorkerCrashed):
         await engine.run("job", request, {"image": mask, "mask": mask}, ignore)
+    assert len(segments_there(tmp_path)) == 1  # kept for the next job
+    await engine.stop()
     assert segments_there(tmp_path) == []
 
 

@@ -8,6 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -27,6 +28,7 @@ from core_server.jobs import codec
 from core_server.jobs.job import ImageEncoding, Job, JobState, StoredImage
 from core_server.jobs.local_engine import LocalEngine
 from core_server.jobs.service import JobService
+from core_server.jobs.store import Store
 from core_server.pipelines.request import ImageToImage, Inpaint, Parameters
 from tests.core_server.jobs.conftest import config, finished, text_to_image
 from tests.fakes.runtime import picture
@@ -288,3 +290,49 @@ async def test_a_clean_stop_queues_the_running_job_again(tmp_path: Path) -> None
     assert done.state is JobState.SUCCEEDED
     assert events[0].state is JobState.QUEUED
     await again.stop()
+
+
+async def test_a_full_store_gives_up_old_results_and_then_refuses_uploads(tmp_path: Path) -> None:
+    limits = Limits(max_store_bytes=12_000)
+    service = JobService(tmp_path, LocalEngine(config(tmp_path)), limits)
+    await service.start()
+    noise = np.random.default_rng(1).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    image = await put(service, noise)
+    request = ImageToImage(parameters=Parameters(prompt="flip"), image=image.image_id)
+    old, _ = await finished(service, await service.create("ada", "old", request))
+    large = msgspec.structs.replace(text_to_image(), extent=Extent(50, 50))
+    new, _ = await finished(service, await service.create("ada", "new", large))
+    assert len(new.results) == 1
+    assert (await service.get("ada", new.job_id)).results == new.results
+    emptied = await service.get("ada", old.job_id)
+    assert (emptied.state, emptied.results) == (JobState.SUCCEEDED, ())
+    with pytest.raises(LimitExceeded) as caught:
+        await put(service, np.ones((64, 64, 4), np.uint8))
+    assert caught.value.metadata == {"limit": "max_store_bytes", "value": "12000"}
+    assert (await service.get("ada", new.job_id)).results == new.results
+    await service.stop()
+
+
+async def test_a_full_disk_is_told_and_survived(
+    service: JobService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core_server.jobs.dispatcher._PAUSE_SECONDS", 0.05)
+
+    def pages(store: Store, most: str) -> None:
+        """SQLite's own way to make a disk small."""
+        used = store._database.execute("PRAGMA page_count").fetchone()[0]
+        store._database.execute(f"PRAGMA max_page_count = {most.format(used=used)}")
+
+    running = await service.create("ada", "0", text_to_image("previews"))
+    await until_step(service, running)
+    await service._ledger.db(pages, "{used}")
+    with pytest.raises(LimitExceeded, match="disk"):
+        for k in range(1, 100):
+            await service.create("ada", str(k), text_to_image("x" * 8000))
+    accepted, _ = await service.list("ada", (), 1000, "")
+    await asyncio.sleep(0.5)  # the running job ends meanwhile and cannot say so
+    await service._ledger.db(pages, "1000000")
+    for job in accepted:
+        assert (await finished(service, job))[0].state.is_final
+    again, _ = await finished(service, await service.create("ada", "after", text_to_image()))
+    assert again.state is JobState.SUCCEEDED
