@@ -37,8 +37,8 @@ def add_command(
     return parser
 
 
-def add_server_options(parser: argparse.ArgumentParser) -> None:
-    """Where the server is, or which one to start."""
+def add_server_options(parser: argparse.ArgumentParser, *, with_json: bool = True) -> None:
+    """Where the server is, or which one to start; with_json: also `--json`."""
     group = parser.add_argument_group(
         "server",
         "Without these: the running server of the data folder, or one started for this command.",
@@ -58,7 +58,10 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="auto, cpu, cuda, cuda:N or mps; only for a server that is started here",
     )
-    group.add_argument("--json", action="store_true", help="print one JSON object, for programs")
+    if with_json:
+        group.add_argument(
+            "--json", action="store_true", help="print one JSON object, for programs"
+        )
 
 
 def add_generation_options(parser: argparse.ArgumentParser) -> None:
