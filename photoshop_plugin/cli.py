@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None, *, open_host: HostFactory = _co
             return int(options.command(options, host, progress))
     except KeyboardInterrupt:
         progress.end()
-        progress.say("Cancelled; the document is as it was.")
+        progress.say("Cancelled.")
         return INTERRUPTED
     except (PhotoshopError, ScumbleError) as error:
         progress.end()

@@ -30,8 +30,12 @@ class ComThread:
         self._thread = threading.Thread(target=self._run, name="photoshop-com", daemon=True)
         self._thread.start()
 
-    def call(self, function: Callable[[], T]) -> T:
-        """The function's result, or its exception, from the COM thread. May be interrupted with Ctrl-C."""
+    def call(self, function: Callable[[], T], *, finish: bool = False) -> T:
+        """The function's result, or its exception, from the COM thread.
+
+        Ctrl-C ends the waiting, not the function. finish: the first Ctrl-C is overlooked, since the function changes
+        something and the caller should learn how it ended; the second one counts.
+        """
         future: Future[T] = Future()
         self._calls.put((function, future))
         while True:
@@ -40,6 +44,10 @@ class ComThread:
             except NotYet:
                 if future.done():  # the function itself raised a TimeoutError
                     raise
+            except KeyboardInterrupt:
+                if not finish:
+                    raise
+                finish = False
 
     def close(self, timeout: float = 2.0) -> None:
         """Ends the thread after the calls that wait, or leaves it behind after `timeout` seconds."""

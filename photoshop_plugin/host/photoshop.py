@@ -99,6 +99,7 @@ class ComPhotoshop:
                         for path, patch in zip(paths, patches, strict=True)
                     ],
                 },
+                finish=True,
             )
         finally:
             for path in paths:
@@ -124,11 +125,10 @@ class ComPhotoshop:
     ) -> None:
         self.close()
 
-    def _run(self, program: str, request: dict[str, Any]) -> Any:
+    def _run(self, program: str, request: dict[str, Any], *, finish: bool = False) -> Any:
         text = script.build(program, request)
-        return script.parse(
-            program, self._thread.call(lambda: self._application.run(program, text))
-        )
+        answer = self._thread.call(lambda: self._application.run(program, text), finish=finish)
+        return script.parse(program, answer)
 
     def _new_file(self) -> Path:
         return Path(self._folder.name) / f"{secrets.token_hex(8)}.tif"

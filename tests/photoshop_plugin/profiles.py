@@ -27,9 +27,8 @@ def adobe_rgb_like() -> bytes:
     offset = 128 + 4 + 12 * len(tags)
     table, data = struct.pack(">I", len(tags)), b""
     for name, body in tags.items():
-        body += bytes(-len(body) % 4)
         table += name + struct.pack(">2I", offset + len(data), len(body))
-        data += body
+        data += body + bytes(-len(body) % 4)
     header = struct.pack(
         ">I4sI4s4s4s", offset + len(data), b"\0" * 4, 0x02400000, b"mntr", b"RGB ", b"XYZ "
     )

@@ -19,8 +19,8 @@ from tests.photoshop_plugin.profiles import adobe_rgb_like
 from tests.photoshop_plugin.scene import LATER, SIZE, TITLE, Seen, open_document, soft_selection
 from tests.real_server import RealServer, running_server
 
-LARGE = (1103, 907)
-OFF_CENTRE = (761, 130, 151, 118)
+LARGE = (701, 613)
+OFF_CENTRE = (441, 90, 101, 88)
 """Far from the middle and from every border, so that the context is a rectangle inside the document."""
 
 
@@ -51,6 +51,7 @@ def test_a_soft_off_centre_selection_at_300_ppi(
     server: RealServer,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
+    *,
     dtype: str,
     profile: str,
 ) -> None:

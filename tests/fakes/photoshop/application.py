@@ -21,10 +21,20 @@ class Application(Thing):
     """JS: Application."""
 
     typename = "Application"
-    _own = Thing._own | {
-        "front", "open_documents", "javascript", "next_id", "conversions", "scripts", "duplicates_land",
-        "duplicates_keep_selection", "bounds_are_cut_by_mask", "tiff_transparency",
-    }  # fmt: skip
+    _own = Thing._own | frozenset(
+        [
+            "front",
+            "open_documents",
+            "javascript",
+            "next_id",
+            "conversions",
+            "scripts",
+            "duplicates_land",
+            "duplicates_keep_selection",
+            "bounds_are_cut_by_mask",
+            "tiff_transparency",
+        ]
+    )
 
     def __init__(
         self,

@@ -46,10 +46,28 @@ class Document(Thing):
 
     typename = "Document"
     anywhere = frozenset({"id", "name", "width", "height", "close", "typename"})
-    _own = Thing._own | {
-        "extent", "dtype", "stack", "alphas", "selected", "active", "icc_profile", "profile_name", "saved_state", "history", "position", "suspended",
-        "step", "units", "flatten", "select", "snapshot", "restore",
-    }  # fmt: skip
+    _own = Thing._own | frozenset(
+        [
+            "extent",
+            "dtype",
+            "stack",
+            "alphas",
+            "selected",
+            "active",
+            "icc_profile",
+            "profile_name",
+            "saved_state",
+            "history",
+            "position",
+            "suspended",
+            "step",
+            "units",
+            "flatten",
+            "select",
+            "snapshot",
+            "restore",
+        ]
+    )
 
     def __init__(
         self,

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 import threading
+from contextlib import nullcontext
 
 import pytest
 
@@ -149,11 +153,30 @@ def test_all_calls_come_from_one_thread_and_errors_come_back(com: Com) -> None:
     assert apartment.entered != threading.get_ident()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="sends itself a signal")
+@pytest.mark.parametrize("finish", [False, True], ids=["waiting-ends", "call-finishes"])
+def test_ctrl_c_while_photoshop_works(finish: bool) -> None:
+    thread, released = ComThread(nullcontext), threading.Event()
+
+    def interrupted_call() -> str:
+        os.kill(os.getpid(), signal.SIGINT)
+        released.wait(0.5)
+        return "placed"
+
+    if finish:
+        assert thread.call(interrupted_call, finish=True) == "placed"
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            thread.call(interrupted_call)
+        released.set()
+    thread.close()
+
+
 @pytest.mark.parametrize(("platform", "error"), [("linux", NotWindows), ("win32", NotInstalled)])
 def test_without_com_there_is_one_clear_sentence(
     monkeypatch: pytest.MonkeyPatch, platform: str, error: type[PhotoshopError]
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "photoshop.api", None)
+    monkeypatch.setitem(sys.modules, "photoshop.api", None)
     monkeypatch.setattr("sys.platform", platform)
     with pytest.raises(error):
         real_com.require_com()

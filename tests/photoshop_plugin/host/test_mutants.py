@@ -75,6 +75,7 @@ def test_the_programs_pass(com: Com, host: ComPhotoshop) -> None:
 def test_a_mistake_in_a_program_is_noticed(
     com: Com,
     host: ComPhotoshop,
+    *,
     monkeypatch: pytest.MonkeyPatch,
     program: str,
     right: str,

@@ -114,7 +114,7 @@ def test_capture_says_what_the_numbers_mean(
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 @pytest.mark.parametrize("resolution", [72.0, 300.0, 240.5])
 def test_apply_is_exact(
-    com: Com, host: ComPhotoshop, resolution: float, dtype: str, land: str, cut: bool
+    com: Com, host: ComPhotoshop, *, resolution: float, dtype: str, land: str, cut: bool
 ) -> None:
     com.running = Application(duplicates_land=land, bounds_are_cut_by_mask=cut)  # type: ignore[arg-type]
     document = open_document(com.running, dtype=dtype, resolution=resolution)

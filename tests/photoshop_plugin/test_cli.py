@@ -1,0 +1,106 @@
+"""The command line: what it prints, and its exit status."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import nullcontext
+from io import StringIO
+
+import pytest
+
+from photoshop_plugin.cli import main
+from photoshop_plugin.document import Document
+from photoshop_plugin.inpaint import Submitted
+from photoshop_plugin.progress import Progress as ProgressLine
+from scumble.client import Bounds, Event, Extent, JobState, Progress
+from tests.fakes.photoshop import Application
+from tests.fakes.photoshop.com import Com
+from tests.photoshop_plugin.conftest import open_host
+from tests.photoshop_plugin.scene import open_document
+from tests.photoshop_plugin.scripted_server import ScriptedServer
+
+RETRY_LATER = -2147417846
+
+
+def test_describe_says_what_it_sees(
+    com: Com, photoshop: Application, capsys: pytest.CaptureFixture[str]
+) -> None:
+    open_document(photoshop, dtype="uint16", resolution=240.5)
+    com.failures = [RETRY_LATER]
+    assert main(["describe"], open_host=open_host(com)) == 0
+    output = capsys.readouterr()
+    assert output.out == (
+        "photo.psd: 233 x 167 px, 240.5 ppi, RGB, 16 bits, Adobe RGB (1998); selected: 47 x 58 px at 150, 21\n"
+    )
+    assert output.err == "Photoshop is busy; waiting\n"
+
+
+def test_describe_fails_where_inpaint_would(
+    com: Com, photoshop: Application, capsys: pytest.CaptureFixture[str]
+) -> None:
+    open_document(photoshop).select(None)
+    assert main(["describe"], open_host=open_host(com)) == 1
+    assert "Nothing is selected" in capsys.readouterr().err
+
+
+class Interrupted:
+    """A host that Ctrl-C hits."""
+
+    def describe(self) -> Document:
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_has_its_own_status(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["describe"], open_host=lambda *_: nullcontext(Interrupted())) == 130  # type: ignore[arg-type]
+    assert capsys.readouterr().err == "Cancelled.\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["inpaint"], ["inpaint", "--prompt", "x", "--seed", "y"]]
+)
+def test_wrong_usage(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the sentence is for other systems")
+def test_off_windows_it_says_so() -> None:
+    outcome = subprocess.run(
+        [sys.executable, "-m", "photoshop_plugin", "inpaint", "--prompt", "x"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert outcome.returncode == 1
+    assert "only Windows has" in outcome.stderr
+    assert len(outcome.stderr.strip().splitlines()) == 1
+
+
+class Terminal(StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_overwrites_its_line_on_a_terminal_and_keeps_the_rest() -> None:
+    plan = ScriptedServer().plan(Extent(100, 80), Bounds(10, 20, 30, 40))
+    stream = Terminal()
+    line = ProgressLine(stream)
+    line(Submitted("j", plan))
+    line(Event(1, state=JobState.QUEUED, queue_position=2))
+    line(Event(2, progress=Progress(0, 0, "Loading model", None)))
+    line(Event(3, progress=Progress(1, 2, "Painting", 4.2)))
+    line(Event(3, progress=Progress(1, 2, "Painting", 4.2)))
+    line.say("Done.")
+    shown = [text.rstrip() for text in stream.getvalue().split("\r")[1:]]
+    assert shown == [
+        "Repainting within 30 x 40 px at 10, 20 (job j)",
+        "Waiting: 2 ahead",
+        "Loading model",
+        "Painting [############............] 1/2, 4 s left",
+        "Done.",
+    ]
+    assert stream.getvalue().endswith("Done.".ljust(len(shown[3])) + "\n")
