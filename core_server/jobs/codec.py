@@ -12,7 +12,6 @@ import numpy.typing as npt
 from core_server.canvas.pixels import SAMPLE_DTYPES, ColorSpace, Pixels
 from core_server.config import MIB, Limits
 from core_server.errors import InvalidRequest
-from core_server.jobs import formats
 from core_server.jobs.job import ImageEncoding, ImageHeader
 
 _MAX_ICC_BYTES = 4 * MIB
@@ -63,7 +62,7 @@ def decode(header: ImageHeader, payload: bytes, limits: Limits) -> Pixels:
     Errors: InvalidRequest for what breaks a limit, is cut short, differs from its header or holds NaN or infinity.
     """
     check_header(header, limits)
-    read = _raw if header.encoding is ImageEncoding.RAW else formats.read
+    read = _raw if header.encoding is ImageEncoding.RAW else _read_file
     array = read(header, payload)
     if array.dtype.kind == "f" and not (np.isfinite(array.min()) and np.isfinite(array.max())):
         raise InvalidRequest(
@@ -98,6 +97,8 @@ def encode(pixels: Pixels, encoding: ImageEncoding) -> bytes:
     """Packs pixels without loss (JPEG: quality 95). Errors: InvalidRequest if the format cannot hold them."""
     if encoding is ImageEncoding.RAW:
         return bytes(raw_bytes(pixels))
+    from core_server.jobs import formats  # noqa: PLC0415 - see _read_file
+
     return formats.write(pixels, encoding)
 
 
@@ -109,6 +110,13 @@ def repack(
         return header, payload
     packed = encode(decode(header, payload, limits), encoding)
     return msgspec.structs.replace(header, encoding=encoding), packed
+
+
+def _read_file(header: ImageHeader, payload: bytes) -> npt.NDArray[Any]:
+    # OpenCV and its like are large, and the server is to be ready at once: they come with the first file.
+    from core_server.jobs import formats  # noqa: PLC0415
+
+    return formats.read(header, payload)
 
 
 def _raw(header: ImageHeader, payload: bytes) -> npt.NDArray[Any]:
