@@ -1,6 +1,6 @@
 """Builds the extension's zip: the add-on, our client as a wheel, and grpc's wheels from the package index.
 
-    python -m blender_addon.package [--out dist] [--platform current|all|linux-x64|...]
+    python -m blender_addon.package [--out dist] [--platform current|all|linux-x64|...] [--install [BLENDER]]
 
 Stands outside the add-on: not packed, and nothing in the add-on imports it.
 """
@@ -218,6 +218,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         choices=("all", "current", *PLATFORMS),
         help="what to pack wheels for",
     )
+    parser.add_argument(
+        "--install",
+        nargs="?",
+        const="blender",
+        metavar="BLENDER",
+        help="also install the zip into Blender: its program, by default the one on the PATH",
+    )
     chosen = parser.parse_args(arguments)
     chosen.out.mkdir(parents=True, exist_ok=True)
     try:
@@ -229,6 +236,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case name:
                 platforms = (name,)
         archive = build(chosen.out, platforms)
+        if chosen.install:
+            install(archive, chosen.install)
     except PackagingError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 1

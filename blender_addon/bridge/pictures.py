@@ -37,6 +37,8 @@ class Picture:
     recipe: str
     """JSON: what was really done."""
     map_name: str
+    notes: tuple[str, ...] = ()
+    """What the server wants the artist to know about it, one sentence each."""
     png: bytes | None = None
     floats: FloatArray | None = None
 
@@ -65,6 +67,7 @@ def picture_from_patch(patch: Patch) -> Picture:
         seed=patch.seed,
         recipe=recipe,
         map_name=patch.map_name,
+        notes=tuple(str(note) for note in patch.recipe.get("notes", ())),
         png=encode_png(array, srgb=not is_data, text={"scumble": recipe}) if encoded else None,
         floats=None if encoded else to_blender(array, pixels.color_space),
     )

@@ -137,7 +137,8 @@ class Controller:
             return
         try:
             made = [images.create_image(picture, order.prompt) for picture in painted.pictures]
-            self.status.note = materials.put(made[0], order.where)
+            done = materials.put(made[0], order.where)
+            self.status.note = " ".join([done, *_sentences(painted)])
         except (RuntimeError, ValueError) as error:
             self.status.fail(f"The texture was painted, but Blender refused it: {error}")
             raise
@@ -147,6 +148,12 @@ class Controller:
             image.update_tag()  # else the viewport keeps what it drew before
         windows.redraw_editors()
         windows.push_undo("Scumble: Generate Texture")
+
+
+def _sentences(painted: events.Painted) -> list[str]:
+    """The server's notes, each once, as sentences."""
+    notes = dict.fromkeys(note for picture in painted.pictures for note in picture.notes)
+    return [f"{note[:1].upper()}{note[1:].rstrip('.')}." for note in notes]
 
 
 class _Running:

@@ -59,6 +59,25 @@ def test_the_zip_has_the_addon_and_not_its_workshop(
     assert not {"package.py", "demo_scene.py", "wheels.txt"} & set(names)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a script")
+def test_install_calls_blenders_own_command_and_tells_its_words(tmp_path: Path) -> None:
+    blender = tmp_path / "blender"
+    blender.write_text(
+        f"#!{sys.executable}\nimport sys\n"
+        f"open({str(tmp_path / 'called')!r}, 'w').write(' '.join(sys.argv[1:]))\n"
+        "sys.exit('Package is broken' if 'bad' in sys.argv[-1] else 0)\n"
+    )
+    blender.chmod(0o755)
+    package.install(Path("good.zip"), str(blender))
+    assert (tmp_path / "called").read_text() == (
+        "--command extension install-file --repo user_default --enable good.zip"
+    )
+    with pytest.raises(package.PackagingError, match="Package is broken"):
+        package.install(Path("bad.zip"), str(blender))
+    with pytest.raises(package.PackagingError, match="could not be started"):
+        package.install(Path("good.zip"), str(tmp_path / "nothing"))
+
+
 def test_unknown_platform() -> None:
     with pytest.raises(package.PackagingError, match=r"amiga.*linux-x64"):
         package.build(Path(), ["amiga"])

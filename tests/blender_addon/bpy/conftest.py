@@ -22,10 +22,13 @@ for name in ("SCUMBLE_SERVER", "SCUMBLE_TOKEN"):
 
 import bpy  # noqa: E402
 
+from tests.blender_addon.bpy.run_suite import build_zip  # noqa: E402
 from tests.real_server import RealServer, start_server  # noqa: E402
 
 MODULE = "bl_ext.user_default.scumble"
 SERVER_PYTHON = os.environ.get("SCUMBLE_TEST_SERVER_PYTHON", sys.executable)
+if "SCUMBLE_TEST_EXTENSION" not in os.environ:
+    os.environ["SCUMBLE_TEST_EXTENSION"] = str(build_zip(SERVER_PYTHON))
 
 
 def addon(name: str) -> ModuleType:

@@ -122,6 +122,7 @@ def test_the_note_says_what_was_done(scumble: Any, server: RealServer, where: st
     scumble.place = where
     bpy.ops.scumble.generate_texture()
     note = addon("host.controller").get().status.note
+    assert note.endswith("The test model was never trained; its pictures are coloured noise.")
     assert note.startswith("Made the image 'weathered red bricks'")
     assert ("'Cube'" in note or "'Material'" in note) is (where != "IMAGE")
 

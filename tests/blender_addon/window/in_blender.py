@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import bpy
+from mathutils import Vector
 
 FOLDER = Path(os.environ["SCUMBLE_WINDOW_FOLDER"])
 MODULE = "bl_ext.user_default.scumble"
@@ -87,7 +88,11 @@ def lay_out():
     space.shading.color_type = "TEXTURE"
     space.show_region_toolbar = False
     space.overlay.show_extras = False
-    space.region_3d.view_distance = 9
+    space.show_gizmo = False
+    # The cube beside the sidebar, not behind it.
+    view = space.region_3d
+    view.view_distance = 11
+    view.view_location = view.view_rotation @ Vector((1.7, -0.6, 0))
     for area in (left, right):
         area.spaces[0].show_region_ui = True
     bpy.app.timers.register(choose_tabs, first_interval=1.0)
