@@ -167,6 +167,10 @@ class Job:
                     yield event
                     if event.state is not None and event.state.is_final:
                         return
+                # It ended in good order: the server is stopping, or there is nothing left to tell.
+                job = self._get()
+                if _state(job.state).is_final and job.last_event_number <= after:
+                    return
             except (NotRunning, Unavailable) as error:
                 # A quiet job and a lost server look alike here: both end in a deadline.
                 if self._reachable():

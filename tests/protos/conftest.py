@@ -1,0 +1,23 @@
+"""One gateway with a scripted runtime for all tests of the client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+import scumble.client
+from tests.core_server.rpc.gateway import TOKEN, Gateway, running_gateway
+
+
+@pytest.fixture(scope="package")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    with running_gateway(tmp_path_factory.mktemp("client")) as running:
+        running.run(running.jobs.engine.wait_ready())
+        yield running
+
+
+@pytest.fixture
+def client(gateway: Gateway) -> Iterator[scumble.client.Client]:
+    with scumble.client.connect(gateway.address, token=TOKEN) as connected:
+        yield connected

@@ -1,0 +1,78 @@
+"""What the client survives, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import socket
+from concurrent import futures
+from pathlib import Path
+
+import grpc
+import pytest
+
+import scumble.client
+from scumble.client import TextToImage
+from tests.fakes.flaky_server import flaky_server
+
+
+def test_submit_repeats_one_request_id_until_it_is_accepted() -> None:
+    with (
+        flaky_server(refusals=2) as server,
+        scumble.client.connect(server.address, token="t") as client,
+    ):
+        assert client.submit(TextToImage("x", 8, 8)).id == "job"
+    assert len(server.created) == 3
+    assert len(set(server.created)) == 1
+
+
+def test_watch_reconnects_and_goes_on_where_it_was() -> None:
+    with flaky_server() as server, scumble.client.connect(server.address, token="t") as client:
+        events = list(client.job("job").watch())
+    assert [event.number for event in events] == [1, 2, 3, 4]
+    assert server.watched == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("version", "fits"),
+    [("0.1.7", True), ("0.2.0", False), ("1.1.0", False), ("0.1.0rc1", True)],
+)
+def test_versions_that_do_not_speak_with_each_other_are_refused(version: str, fits: bool) -> None:
+    with flaky_server(version=version) as server:
+        if fits:
+            scumble.client.connect(server.address, token="t").close()
+            return
+        with pytest.raises(scumble.client.VersionMismatch, match=f"Scumble {version} .* 0.1.0"):
+            scumble.client.connect(server.address, token="t")
+
+
+def test_nobody_listening_says_how_to_start_a_server() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+        with pytest.raises(scumble.client.NotRunning, match=f"{address}.*scumble serve"):
+            scumble.client.connect(address, token="t")
+
+
+def test_another_program_there_is_told_apart() -> None:
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with pytest.raises(scumble.client.Unimplemented, match="another program"):
+            scumble.client.connect(f"127.0.0.1:{port}", token="t")
+    finally:
+        server.stop(0).wait()
+
+
+def test_a_server_that_went_away_is_looked_for_and_then_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("scumble.client.jobs.GIVE_UP_SECONDS", 0.2)
+    with flaky_server() as server:
+        client = scumble.client.connect(server.address, token="t")
+    with client, pytest.raises(scumble.client.Unavailable, match=r"went away.*the job is kept"):
+        list(client.job("job").watch())
+
+
+def test_no_server_file_says_where_it_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(scumble.client.NotRunning, match=str(tmp_path / "server.json")):
+        scumble.client.connect(data_dir=tmp_path)
