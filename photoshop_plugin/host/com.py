@@ -36,11 +36,29 @@ def connect() -> ScriptRunner:
     from photoshop.api import Application  # noqa: PLC0415
     from photoshop.api.errors import PhotoshopPythonAPIError  # noqa: PLC0415
 
+    class RunningApplication(Application):  # type: ignore[misc]
+        """By itself the package takes, and so starts, the newest version installed; PS_VERSION overrides both."""
+
+        def _get_photoshop_versions(self) -> list[str]:
+            installed = super()._get_photoshop_versions()
+            return [version for version in installed if _is_active(version)] or installed
+
     try:
-        application: ScriptRunner = Application()
+        application: ScriptRunner = RunningApplication()
     except PhotoshopPythonAPIError as error:
         raise CannotConnect from error
     return application
+
+
+def _is_active(version: str) -> bool:
+    """Whether the running object table has a Photoshop of this version, such as "200"; "" is any."""
+    from comtypes.client import GetActiveObject  # noqa: PLC0415
+
+    try:
+        GetActiveObject(f"Photoshop.Application.{version}".rstrip("."), dynamic=True)
+    except OSError:
+        return False
+    return True
 
 
 def is_running() -> bool:

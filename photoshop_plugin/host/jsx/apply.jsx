@@ -7,9 +7,10 @@
 /** @type {{doc: Document, sources: Document[], request: any, placed: any[], error: any}} */
 var scumbleState = { doc: null, sources: [], request: null, placed: [], error: null };
 
-// Opens a patch and gives its layer the mask. Leaves it in front.
+// Opens a patch and gives its layer the mask. Leaves it in front. The type keeps Camera Raw, which may be set to take all
+// TIFFs, out of it.
 function scumbleOpenPatch(patch) {
-  var source = app.open(scumbleFile(patch.file)), layer, descriptor, reference;
+  var source = app.open(scumbleFile(patch.file), OpenDocumentType.TIFF), layer, descriptor, reference;
   scumbleState.sources.push(source);
   if (scumblePixels(source.width) !== patch.width || scumblePixels(source.height) !== patch.height) {
     scumbleRefuse("patch_size");

@@ -78,7 +78,9 @@ class Application(Thing):
         self.front = document
 
     @method
-    def open(self, path: str) -> Document:
+    def open(self, path: str, kind: Enum) -> Document:
+        if kind != Enum("OpenDocumentType.TIFF"):
+            raise Fault("Camera Raw may take it")
         if self.displayDialogs != Enum("DialogModes.NO"):
             raise Fault("a dialog may ask about the colour profile: the program would hang here")
         return files.open_tiff(self, path)

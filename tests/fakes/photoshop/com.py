@@ -26,7 +26,6 @@ EXCEPTION_OCCURRED = -2147352567
 UNKNOWN_NAME = -2147352570
 WRONG_THREAD = -2147417842
 NOT_INITIALISED = -2147221008
-VERSION = "200"
 
 
 class ComError(Exception):
@@ -41,13 +40,17 @@ class Com:
     """The COM of a computer that Photoshop is installed on.
 
     running: the Application to connect to, None if creating the object would have to start Photoshop: that is counted
-    in `starts` and fails. failures: HRESULTs that the next calls fail with.
+    in `starts` and fails. failures: HRESULTs that the next calls fail with. installed: versions in the registry, in its
+    order. version: the running one. announced: whether it is in the running object table.
     """
 
     def __init__(self) -> None:
         self.running: Application | None = None
         self.starts = 0
         self.failures: list[int] = []
+        self.installed = ["200"]
+        self.version = "200"
+        self.announced = True
         self._apartments = threading.local()
 
     def enter_apartment(self) -> None:
@@ -62,12 +65,23 @@ class Com:
         """comtypes.client.CreateObject."""
         if not getattr(self._apartments, "depth", 0):
             raise OSError(NOT_INITIALISED, "CoInitialize has not been called")
-        if program_id != f"Photoshop.Application.{VERSION}":
+        version = program_id.removeprefix("Photoshop.Application.")
+        if version not in self.installed:
             raise OSError(-2147221005, "Invalid class string")
-        if self.running is None:
+        if self.running is None or version != self.version:
             self.starts += 1
             raise OSError(-2146959355, "Server execution failed")
         assert dynamic
+        return self.wrap(self.running)
+
+    def get_active_object(self, program_id: str, dynamic: bool = False) -> Any:
+        """comtypes.client.GetActiveObject."""
+        if (
+            self.running is None
+            or not self.announced
+            or program_id != f"Photoshop.Application.{self.version}"
+        ):
+            raise OSError(-2147221021, "Operation unavailable")
         return self.wrap(self.running)
 
     def wrap(self, value: Any) -> Any:
@@ -134,11 +148,13 @@ def installed() -> Iterator[Com]:
     ).__path__ = [str(folder)]
     _module("comtypes.automation", IDispatch=type("IDispatch", (ctypes.c_void_p,), {}), IEnumVARIANT=object,
             DISPATCH_METHOD=1, DISPATCH_PROPERTYGET=2, DISPATCH_PROPERTYPUT=4, DISPATCH_PROPERTYPUTREF=8)  # fmt: skip
-    _module("comtypes.client", CreateObject=com.create_object).__path__ = [str(folder / "client")]
+    _module(
+        "comtypes.client", CreateObject=com.create_object, GetActiveObject=com.get_active_object
+    ).__path__ = [str(folder / "client")]
     _module("comtypes.client.lazybind", Dispatch=object)
     _module("winreg", HKEYType=int, HKEY_LOCAL_MACHINE=1, KEY_READ=1, KEY_WOW64_64KEY=2, KEY_WOW64_32KEY=4,
-            OpenKey=lambda *a, **k: 1, QueryInfoKey=lambda key: (1, 0, 0),
-            EnumKey=lambda key, index: f"{VERSION}.0")  # fmt: skip
+            OpenKey=lambda *a, **k: 1, QueryInfoKey=lambda key: (len(com.installed), 0, 0),
+            EnumKey=lambda key, index: f"{com.installed[index]}.0")  # fmt: skip
     try:
         importlib.import_module("photoshop.api")
         # The package keeps its own reference; others decide by this module whether they run on Windows.

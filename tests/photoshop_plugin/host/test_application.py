@@ -75,6 +75,24 @@ def test_a_photoshop_that_does_not_let_us_in_is_explained(com: Com) -> None:
         host.describe()
 
 
+@pytest.mark.parametrize("running", ["190", "200", "210"])
+def test_of_several_versions_the_running_one_is_taken(
+    com: Com, photoshop: Application, host: ComPhotoshop, running: str
+) -> None:
+    open_document(photoshop)
+    com.installed, com.version = ["190", "200", "210"], running
+    assert host.describe().name == "photo.psd"
+    assert com.starts == 0
+
+
+def test_a_photoshop_that_is_not_announced_is_found_too(
+    com: Com, photoshop: Application, host: ComPhotoshop
+) -> None:
+    open_document(photoshop)
+    com.announced = False
+    assert host.describe().name == "photo.psd"
+
+
 @pytest.mark.parametrize("number", [CALL_REJECTED, RETRY_LATER], ids=hex)
 def test_a_busy_photoshop_is_asked_again(number: int) -> None:
     photoshop = Photoshop(*[number] * 4)

@@ -60,6 +60,7 @@ def test_the_programs_pass(com: Com, host: ComPhotoshop) -> None:
         ("apply", '"revealSelection"', '"revealAll"'),
         ("apply", 'stringIDToTypeID("mask")', 'stringIDToTypeID("matte")'),
         ("apply", "layer.isBackgroundLayer = false;", ""),
+        ("apply", ", OpenDocumentType.TIFF", ""),
         ("apply", "layer.translate(", "(function () {})("),
         ("apply", "x + before[0] - after[0]", "x - after[0]"),
         ("apply", "    doc.selection.deselect();", ""),
