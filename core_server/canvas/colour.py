@@ -43,15 +43,16 @@ def to_unit(array: npt.NDArray[Any]) -> FloatArray:
 
 def from_unit(values: FloatArray, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """The way back of `to_unit`: rounded and clipped for integer types, as it is for floats."""
+    if dtype == np.uint8:
+        return to_uint8(np.clip(values, 0, 1))
     if dtype.kind == "u":
-        top = np.iinfo(dtype).max
         # float64: float32 cannot round all of uint16's halves correctly
-        return (np.clip(values.astype(np.float64), 0, 1) * top).round().astype(dtype)
+        return (np.clip(values.astype(np.float64), 0, 1) * np.iinfo(dtype).max).round().astype(dtype)
     return values.astype(dtype)
 
 
 def to_uint8(image: FloatArray) -> npt.NDArray[np.uint8]:
-    """A model's picture as diffusers itself rounds it."""
+    """float32 0..1 to uint8, in float32 as diffusers itself rounds: another precision gives other last bits."""
     return (image * 255).round().astype(np.uint8)
 
 

@@ -101,6 +101,8 @@ def _distance_outside(inside: npt.NDArray[np.bool_], plan: CanvasPlan) -> FloatA
     ]
     padded = np.pad(inside, [(size, size) for size in margin], mode="wrap")
     distance = cv2.distanceTransform((~padded).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    # OpenCV's root differs in its last bit with the array's place in memory; squared distances are whole numbers.
+    distance = np.sqrt(np.rint(np.square(distance, dtype=np.float64)))
     height, width = inside.shape
     rows, columns = margin
     return np.asarray(distance[rows : rows + height, columns : columns + width], np.float32)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import torch
 
 from core_server.canvas.colour import from_model_rgb, to_model_rgb
@@ -117,6 +116,9 @@ def repaint(
 
 
 def as_tensor(image: FloatArray) -> torch.Tensor:
-    """(height, width, channels) to (1, channels, height, width)."""
-    channels_first = image.reshape(*image.shape[:2], -1).transpose(2, 0, 1)
-    return torch.from_numpy(np.ascontiguousarray(channels_first))[None]
+    """(height, width) or (height, width, channels) to (1, channels, height, width).
+
+    A view with channels last in memory, as diffusers itself turns a PIL picture into a tensor: convolutions choose
+    their algorithm by the layout, and another layout gives other last bits.
+    """
+    return torch.from_numpy(image.reshape(1, *image.shape[:2], -1).transpose(0, 3, 1, 2))

@@ -1,0 +1,239 @@
+"""Invariants 1-3 of the canvas contract, over thousands of random cases, and the sentences for impossible ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core_server.canvas.geometry import Bounds, Extent
+from core_server.canvas.masks import (
+    is_inside,
+    make_masks,
+    read_wrapped,
+    selection_bounds,
+)
+from core_server.canvas.plan import CanvasIntent, CanvasOptions, FillMode, SeamlessAxes
+from core_server.canvas.planner import plan_canvas, resolve
+from core_server.canvas.resample import document_to_model, model_to_document, wraps
+from core_server.errors import InvalidRequest
+
+
+@dataclass(frozen=True)
+class Sizes:
+    min_extent: Extent
+    max_extent: Extent
+    multiple: int
+
+
+SIZES = st.sampled_from(
+    [
+        Sizes(Extent(256, 256), Extent(1024, 1024), 8),
+        Sizes(Extent(512, 512), Extent(1536, 1536), 64),
+        Sizes(Extent(16, 16), Extent(512, 512), 16),
+        Sizes(Extent(100, 60), Extent(700, 333), 24),
+    ]
+)
+OPTIONS = st.builds(
+    CanvasOptions,
+    exact_selection=st.booleans(),
+    grow=st.none() | st.integers(0, 512),
+    feather=st.none() | st.integers(0, 512),
+    padding=st.none() | st.integers(0, 4096),
+    seamless=st.sampled_from(SeamlessAxes),
+)
+SIDES = st.sampled_from([1, 2, 7, 255, 256, 257, 509, 1021]) | st.integers(1, 9000)
+
+
+@st.composite
+def cases(draw, sides=SIDES, options=OPTIONS):
+    document = Extent(draw(sides), draw(sides))
+    choice = draw(options)
+    placed = []
+    for axis, side in ((1, document.width), (0, document.height)):
+        length = draw(st.integers(1, side))
+        last = side - 1 if wraps(choice.seamless, axis) else side - length
+        placed.append((draw(st.integers(0, last) | st.sampled_from([0, last])), length))
+    (x, width), (y, height) = placed
+    strength = draw(st.sampled_from([1.0, 0.999, 0.5, 1e-6]) | st.floats(0.01, 1.0))
+    return document, Bounds(x, y, width, height), choice, strength, draw(SIZES)
+
+
+@settings(max_examples=500, deadline=None)
+@given(cases())
+def test_rectangles_nest_and_model_sizes_fit(case):
+    document, selection, options, strength, sizes = case
+    plan = plan_canvas(document, selection, options, strength, sizes)
+    assert plan.mask.contains(plan.selection)
+    assert plan.context.contains(plan.mask)
+    for axis, name, start in ((1, "width", "x"), (0, "height", "y")):
+        side, length = getattr(document, name), getattr(plan.context, name)
+        assert length <= side, "no pixel of the document is read twice"
+        if not wraps(plan.seamless, axis):
+            assert getattr(plan.context, start) >= 0
+            assert getattr(plan.context, start) + length <= side
+        model = getattr(plan.model, name)
+        assert model % sizes.multiple == 0
+        low, high = getattr(sizes.min_extent, name), getattr(sizes.max_extent, name)
+        assert min(low, high) <= model < low + sizes.multiple or model <= high
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    cases(
+        sides=st.integers(1, 300),
+        options=st.builds(
+            CanvasOptions,
+            exact_selection=st.booleans(),
+            grow=st.none() | st.integers(0, 40),
+            feather=st.none() | st.integers(0, 60),
+            seamless=st.sampled_from(SeamlessAxes),
+        ),
+    ),
+    st.integers(0, 2**32 - 1),
+)
+def test_masks_are_full_inside_and_zero_beyond_their_reach(case, seed):
+    document, selection, options, strength, sizes = case
+    rng = np.random.default_rng(seed)
+    soft = np.zeros((document.height, document.width), np.float32)
+    rows = np.arange(selection.y, selection.bottom) % document.height
+    columns = np.arange(selection.x, selection.right) % document.width
+    soft[rows[:, None], columns] = rng.random(selection.extent[::-1], np.float32) * 0.999 + 1e-3
+    plan = plan_canvas(document, selection, options, strength, sizes)
+    context = read_wrapped(soft, plan.context)
+    masks = make_masks(context, plan)
+    for mask in (masks.denoise, masks.composite):
+        assert mask.dtype == np.float32
+        assert mask.shape == plan.context.extent[::-1]
+        assert mask.min() >= 0
+        assert mask.max() <= 1
+    assert (masks.denoise >= masks.composite).all(), "what is pasted was painted"
+    inner = plan.mask.moved(-plan.context.x, -plan.context.y)
+    outside = np.ones(context.shape, bool)
+    outside[inner.slices] = False
+    assert not masks.composite[outside].any(), "the patch holds everything that is pasted"
+    if options.exact_selection:
+        assert (masks.composite == context).all()
+        return
+    assert (masks.composite[is_inside(context)] == 1).all()
+    distance = _distance(context > 0)
+    assert not masks.composite[distance > plan.grow + plan.feather].any()
+    assert not masks.denoise[distance > plan.grow + plan.feather].any()
+
+
+def _distance(selected):
+    """Chessboard distance by dilation: never more than the true one, so the reach is tested from the safe side."""
+    import cv2
+
+    return cv2.distanceTransform((~selected).astype(np.uint8), cv2.DIST_C, 3)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.integers(1, 200),
+    st.integers(1, 200),
+    st.integers(1, 25),
+    st.integers(1, 25),
+    st.sampled_from([1, 8, 16]),
+    st.sampled_from(SeamlessAxes),
+)
+def test_there_and_back_has_the_exact_extent(width, height, columns, rows, multiple, axes):
+    extent, model = Extent(width, height), Extent(columns * multiple, rows * multiple)
+    image = np.random.default_rng(width).random((height, width, 3), np.float32)
+    there = document_to_model(image, model, multiple, axes)
+    assert there.shape == (model.height, model.width, 3)
+    back = model_to_document(there, extent, multiple, axes)
+    assert back.shape == image.shape
+    differs = any(
+        wraps(axes, 1 - i) and extent[i] != model[i] for i in (0, 1)
+    ) or any(not 0 <= big - side < multiple for side, big in zip(extent, model, strict=True))
+    if not differs:
+        assert (back == image).all(), "rounding to multiples loses nothing"
+
+
+@pytest.mark.parametrize("axes", [SeamlessAxes.NONE, SeamlessAxes.XY], ids=str)
+@pytest.mark.parametrize("model", [Extent(96, 96), Extent(320, 256)], ids=["smaller", "larger"])
+def test_resampling_moves_nothing(model, axes):
+    """The centroid of a blob stays where it is, there and back."""
+    y, x = np.mgrid[0:150, 0:200].astype(np.float32)
+    blob = np.exp(-((x - 61.3) ** 2 + (y - 97.8) ** 2) / (2 * 9.0**2)).astype(np.float32)
+    there = document_to_model(blob, model, 16, axes)
+    back = model_to_document(there, Extent(200, 150), 16, axes)
+    for image, scale in ((there, np.array(model) / (200, 150)), (back, np.ones(2))):
+        rows, columns = np.mgrid[0 : image.shape[0], 0 : image.shape[1]] + 0.5
+        centre = np.array([(columns * image).sum(), (rows * image).sum()]) / image.sum() / scale
+        assert centre == pytest.approx([61.8, 98.3], abs=0.02)
+
+
+def test_a_tile_stays_a_tile_when_resampled():
+    """Resampling a rolled tile is rolling the resampled tile."""
+    tile = np.random.default_rng(1).random((64, 64, 3), np.float32)
+    small = document_to_model(tile, Extent(32, 32), 8, SeamlessAxes.XY)
+    rolled = document_to_model(
+        np.roll(tile, (32, 16), (0, 1)), Extent(32, 32), 8, SeamlessAxes.XY
+    )
+    assert rolled == pytest.approx(np.roll(small, (16, 8), (0, 1)), abs=1e-6)
+
+
+def test_the_numbers_that_artists_are_used_to():
+    sizes = Sizes(Extent(256, 256), Extent(1024, 1024), 8)
+    plan = plan_canvas(
+        Extent(4000, 3000), Bounds(1000, 1000, 300, 400), CanvasOptions(), 1.0, sizes
+    )
+    assert (plan.grow, plan.feather, plan.blend) == (29, 50, 25)  # d = 500
+    assert plan.mask == Bounds(914, 916, 472, 568)
+    assert plan.context == Bounds(654, 656, 992, 1088)
+    assert plan.model == Extent(936, 1024)
+    half = plan_canvas(
+        Extent(4000, 3000), Bounds(1000, 1000, 300, 400), CanvasOptions(), 0.5, sizes
+    )
+    assert (half.grow, half.feather, half.blend) == (16, 25, 25)
+    assert half.context == half.mask, "below full strength the picture is its own context"
+    assert half.model == half.context.extent
+
+
+@pytest.mark.parametrize(
+    ("strength", "prompt", "intent", "fill"),
+    [
+        (1.0, "a door", CanvasIntent.FILL, FillMode.BLUR),
+        (1.0, " ", CanvasIntent.REMOVE_OBJECT, FillMode.STRUCTURE),
+        (0.6, "a door", CanvasIntent.REFINE, FillMode.NONE),
+    ],
+)
+def test_auto_is_resolved_by_strength_and_prompt(strength, prompt, intent, fill):
+    sizes = Sizes(Extent(256, 256), Extent(1024, 1024), 8)
+    plan = plan_canvas(Extent(64, 64), Bounds(1, 1, 1, 1), CanvasOptions(), strength, sizes)
+    assert resolve(plan.intent, plan.fill, prompt) == (intent, fill)
+
+
+@pytest.mark.parametrize(
+    ("document", "selection", "options", "strength", "words"),
+    [
+        (Extent(9, 9), Bounds(0, 0, 0, 4), {}, 1.0, "selection is empty"),
+        (Extent(9, 9), Bounds(5, 0, 5, 4), {}, 1.0, "outside the document of 9 x 9 px"),
+        (Extent(9, 9), Bounds(-1, 0, 5, 4), {}, 1.0, "outside the document"),
+        (Extent(9, 9), Bounds(5, 0, 9, 4), {"seamless": SeamlessAxes.Y}, 1.0, "outside"),
+        (Extent(9, 9), Bounds(0, 0, 10, 4), {"seamless": SeamlessAxes.X}, 1.0, "outside"),
+        (Extent(9, 0), Bounds(0, 0, 1, 1), {}, 1.0, "at least 1 px"),
+        (Extent(9, 9), Bounds(0, 0, 1, 1), {}, 0.0, "above 0 and at most 1"),
+        (Extent(9, 9), Bounds(0, 0, 1, 1), {}, float("nan"), "above 0 and at most 1"),
+        (Extent(9, 9), Bounds(0, 0, 1, 1), {"feather": 513}, 1.0, "0 to 512 px"),
+        (Extent(9, 9), Bounds(0, 0, 1, 1), {"padding": -1}, 1.0, "0 to 4096 px"),
+    ],
+)
+def test_impossible_selections_get_one_sentence(document, selection, options, strength, words):
+    sizes = Sizes(Extent(256, 256), Extent(1024, 1024), 8)
+    with pytest.raises(InvalidRequest, match=words):
+        plan_canvas(document, selection, CanvasOptions(**options), strength, sizes)
+
+
+def test_a_selection_across_a_seamless_border_is_one():
+    soft = np.zeros((40, 100), np.float32)
+    soft[:, :10] = soft[:, 95:] = 1
+    assert selection_bounds(soft, SeamlessAxes.X) == Bounds(95, 0, 15, 40)
+    assert selection_bounds(soft) == Bounds(0, 0, 100, 40)
+    with pytest.raises(InvalidRequest, match="selection is empty"):
+        selection_bounds(soft * 0)
