@@ -98,7 +98,7 @@ def click_in_panel(window: Window, area_type: str, from_top: int, from_right: in
 
 def check_the_window(window: Window, out: Path) -> None:
     """The artist's way through the add-on."""
-    window.until("the server was found by itself", lambda s: "model tiny" in s["server"])
+    window.until("the server was found by itself", lambda s: ", model " in s["server"])
     before = window.state()["images"]
     window.screenshot(out / "1-ready.png")
     window.run(
@@ -172,6 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--python", required=True, help="an interpreter that has bpy")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "window")
+    parser.add_argument("--model", default="tiny", help="the server's model")
     chosen = parser.parse_args(arguments)
     chosen.out.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="scumble-window-"))
@@ -183,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with os.fdopen(reading) as pipe:
             display = f":{pipe.readline().strip()}"
-        with running_server(folder / "server") as server:
+        with running_server(folder / "server", model=chosen.model) as server:
             blender = blender_window(chosen.python, folder, display, server)
             try:
                 window = Window(folder, display, blender)
