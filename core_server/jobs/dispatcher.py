@@ -64,7 +64,7 @@ class Dispatcher:
             try:
                 await self._next()
             except (OSError, sqlite3.Error):
-                log.exception("the job database cannot be written; trying again")
+                log.exception("The job database cannot be written; trying again")
                 await self._pause()
 
     async def _next(self) -> None:
@@ -106,7 +106,7 @@ class Dispatcher:
             await self._after_crash(live, error)
         except Exception as error:
             if not isinstance(error, ScumbleServerError):
-                log.exception("job %s failed", live.job.job_id)
+                log.exception("Job %s failed", live.job.job_id)
             await self._end(live, JobState.FAILED, failure_of(error))
 
     async def _end(
@@ -124,7 +124,7 @@ class Dispatcher:
             except (OSError, sqlite3.Error):
                 if self._stopping.is_set():
                     raise
-                log.exception("the end of job %s cannot be written; trying again", live.job.job_id)
+                log.exception("The end of job %s cannot be written; trying again", live.job.job_id)
                 await self._pause()
             else:
                 return
@@ -141,7 +141,7 @@ class Dispatcher:
         elif live.cancel_requested:
             await self._end(live, JobState.CANCELLED, crashed=True)
         elif live.crashes + 1 < MAX_CRASHES:
-            log.warning("job %s is tried again: %s", live.job.job_id, error)
+            log.warning("Job %s is tried again. %s", live.job.job_id, error)
             await self._end(live, JobState.QUEUED, crashed=True)
         else:
             failure = JobFailure(

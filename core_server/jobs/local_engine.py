@@ -177,7 +177,7 @@ class LocalEngine:
             self._give_up_tasks(how)
             if self._stopping:
                 return
-            log.warning("%s", how)
+            log.warning("Restarting: %s", how)
             if self._was_ready:
                 failures = 0
                 self._set_status(EngineState.RESTARTING, f"Restarting, because {how}.")
@@ -220,7 +220,7 @@ class LocalEngine:
     async def _kill_if_deaf(self, running: _Running, worker: WorkerProcess) -> None:
         await asyncio.wait({running.ended}, timeout=self._cancel_grace_seconds)
         if not running.ended.done() and worker is self._worker:
-            log.warning("the worker did not answer a cancellation and is killed")
+            log.warning("The worker did not answer a cancellation and is killed")
             self._set_status(
                 EngineState.RESTARTING, "Restarting, because a cancelled job did not end."
             )

@@ -219,8 +219,8 @@ class JobService:
             await self._collect(room=size)
         if self._blobs.total_bytes + size > limit:
             raise LimitExceeded(
-                f"The image store has no room for {size} more bytes: it may hold {limit}, and unfinished jobs and recent "
-                "uploads need what is in it. Wait for jobs to end, or let it hold more.",
+                f"The image store has no room for {size} more bytes: it may hold {limit}, and unfinished jobs and "
+                "recent uploads need what is in it. Wait for jobs to end, or let it hold more.",
                 limit="max_store_bytes",
                 value=str(limit),
             )
@@ -298,7 +298,7 @@ class JobService:
             try:
                 await self._collect()
             except (OSError, sqlite3.Error):
-                log.exception("old results could not be removed")
+                log.exception("Old results could not be removed")
             await asyncio.sleep(_HOUSEKEEPING_SECONDS)
 
     async def _collect(self, room: int = 0) -> None:

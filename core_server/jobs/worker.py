@@ -15,9 +15,11 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from multiprocessing import util
 from multiprocessing.connection import Connection
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 
@@ -48,7 +50,7 @@ def main(  # noqa: PLR0917
             runtime = _load_factory(factory)(model, device, Path(data_dir))
         except Exception as error:
             if not isinstance(error, ScumbleServerError):
-                log.exception("the runtime could not be made")
+                log.exception("The runtime could not be made")
             worker.send(messages.StartFailed(failure=messages.failure_of(error)))
             return
         worker.serve(runtime)
@@ -58,6 +60,14 @@ def _load_factory(name: str) -> RuntimeFactory:
     module, _, function = name.partition(":")
     factory: RuntimeFactory = getattr(importlib.import_module(module), function)
     return factory
+
+
+def _leave() -> NoReturn:
+    """Ends the process at once, from any thread: the gateway is gone, and with it the reason for any task."""
+    # Python's own shutdown would wait for the task under way. What must not be skipped are the named semaphores that
+    # libraries (tqdm) hold, since they outlive a process.
+    util._run_finalizers(0)  # type: ignore[attr-defined]
+    os._exit(0)
 
 
 class _Worker:
@@ -73,7 +83,7 @@ class _Worker:
         try:
             self._events.send_bytes(data)
         except OSError:
-            os._exit(0)  # the gateway is gone
+            _leave()
 
     def listen(self) -> None:
         """Second thread: sorts what the gateway says; ends the process when it says no more."""
@@ -81,7 +91,7 @@ class _Worker:
             try:
                 message = messages.decode_to_worker(self._commands.recv_bytes())
             except (EOFError, OSError):
-                os._exit(0)
+                _leave()
             match message:
                 case messages.Cancel():
                     self._cancelled.add(message.job_id)
@@ -98,7 +108,7 @@ class _Worker:
         except ScumbleServerError as error:
             problem = error.message
         except Exception as error:
-            log.exception("the default model could not be loaded")
+            log.exception("The default model could not be loaded")
             problem = messages.failure_of(error).message
         self.send(messages.Ready(info=runtime.info(), message=problem))
         while True:
@@ -194,7 +204,7 @@ def _step(job_id: str, progress: StepProgress) -> messages.Step:
 
 def _told(error: Exception) -> JobFailure:
     if not isinstance(error, ScumbleServerError):
-        log.error("a task failed", exc_info=error)
+        log.error("A task failed", exc_info=error)
     return messages.failure_of(error)
 
 
@@ -203,5 +213,5 @@ def _info(runtime: Runtime) -> RuntimeInfo | None:
     try:
         return runtime.info()
     except Exception:
-        log.exception("the runtime does not tell about itself")
+        log.exception("The runtime does not tell about itself")
         return None
