@@ -82,9 +82,8 @@ def _interrupt(number: int, frame: object) -> None:
 
 def _sentence(error: Exception) -> str:
     """One line about an error: its own words where it is one of ours, else what kind it is and what to do."""
-    from scumble.client.errors import ScumbleError  # noqa: PLC0415
-
     from core_server.errors import ScumbleServerError  # noqa: PLC0415
+    from scumble.client.errors import ScumbleError  # noqa: PLC0415
 
     text = " ".join(str(error).split())
     if isinstance(error, ScumbleError | ScumbleServerError | CommandError):

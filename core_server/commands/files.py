@@ -19,6 +19,7 @@ import OpenImageIO as oiio  # noqa: N813 - as its own documentation calls it
 
 from core_server.commands import png
 from core_server.commands.errors import CommandError
+from core_server.commands.samples import associated_alpha, grey, straight, upright
 from scumble.client import ColorSpace, Pixels, SampleType
 
 INTEGERS = (SampleType.U8, SampleType.U16)
@@ -42,7 +43,6 @@ _OIIO_TYPES = {
     SampleType.F32: "float",
 }
 _PROFILE_KINDS = {1: b"GRAY", 3: b"RGB ", 4: b"RGB "}
-_LUMA = (0.2126, 0.7152, 0.0722)
 _FORGET = (
     "scumble",
     "parameters",
@@ -96,16 +96,16 @@ def read_picture(path: Path) -> Picture:
         )
     profile = _profile(path, spec, channels)
     associated = channels in (2, 4) and spec.getattribute("oiio:UnassociatedAlpha") != 1
-    straight = _straight(stored) if associated else stored
+    values = straight(stored) if associated else stored
     if channels == 2:
-        straight = np.concatenate([np.repeat(straight[..., :1], 3, axis=2), straight[..., 1:]], 2)
+        values = np.concatenate([np.repeat(values[..., :1], 3, axis=2), values[..., 1:]], 2)
     if profile:
         space = ColorSpace.ICC
-    elif straight.dtype.kind == "f" or str(spec.getattribute("oiio:ColorSpace")).startswith("lin"):
+    elif values.dtype.kind == "f" or str(spec.getattribute("oiio:ColorSpace")).startswith("lin"):
         space = ColorSpace.LINEAR_REC709
     else:
         space = ColorSpace.SRGB
-    pixels = Pixels.from_numpy(np.ascontiguousarray(straight), space, profile)
+    pixels = Pixels.from_numpy(np.ascontiguousarray(values), space, profile)
     return Picture(path, pixels, stored, associated, spec)
 
 
@@ -127,7 +127,7 @@ def read_mask(path: Path, width: int, height: int) -> npt.NDArray[Any]:
     if alpha >= 0 and stored[..., alpha].min() < full:
         mask = stored[..., alpha]
     else:
-        mask = _grey(stored[..., : 3 if stored.shape[2] - (alpha >= 0) >= 3 else 1])
+        mask = grey(stored[..., : 3 if stored.shape[2] - (alpha >= 0) >= 3 else 1])
     if not (mask > 0).any():
         raise CommandError(
             f"The mask {path} selects nothing. White means repaint, black means keep."
@@ -184,9 +184,9 @@ def write_picture(
         and like.stored.shape[2] == 2
         and ending in (".png", ".tif", ".tiff", ".exr")
     ):
-        samples = np.concatenate([_grey(samples[..., :3])[..., None], samples[..., 3:]], axis=2)
+        samples = np.concatenate([grey(samples[..., :3])[..., None], samples[..., 3:]], axis=2)
     if associated and samples.shape[2] in (2, 4):
-        samples = _associated(samples)
+        samples = associated_alpha(samples)
         if like is not None and like.associated and like.stored.shape == samples.shape:
             # Dividing by alpha and multiplying again is not exact; what nobody painted on stays as it was.
             untouched = (pixels.numpy() == like.pixels.numpy()).all(axis=2)
@@ -196,10 +196,13 @@ def write_picture(
     os.close(handle)
     draft = Path(name)
     try:
-        output: Any = oiio.ImageOutput.create(name)
-        written = output.open(name, spec) and output.write_image(np.ascontiguousarray(samples))
-        if not (output.close() and written):
-            raise CommandError(f"{path} cannot be written: {_clean(output.geterror())}.")
+        if ending == ".webp" and samples.shape[2] == 4:
+            _write_exact_webp(draft, samples, pixels.icc_profile)
+        else:
+            output: Any = oiio.ImageOutput.create(name)
+            written = output.open(name, spec) and output.write_image(np.ascontiguousarray(samples))
+            if not (output.close() and written):
+                raise CommandError(f"{path} cannot be written: {_clean(output.geterror())}.")
         if ending == ".png" and entries:
             draft.write_bytes(png.with_texts(draft.read_bytes(), entries))
         draft.chmod(0o666 & ~_umask())
@@ -229,12 +232,6 @@ def _read(path: Path) -> tuple[Any, npt.NDArray[Any]]:
         raise CommandError(f"{path} cannot be read as a picture: {_clean(oiio.geterror())}.")
     try:
         spec = oiio.ImageSpec(source.spec())
-        if spec.deep or source.seek_subimage(1, 0):
-            raise CommandError(
-                f"{path} holds more than one picture, or a deep one. Export a single flat one."
-            )
-        source.geterror()  # of that seek; it is no problem
-        source.seek_subimage(0, 0)
         inks = spec.getattribute("jpeg:ColorSpace") or spec.getattribute("tiff:ColorSpace") or ""
         if inks in ("CMYK", "YCCK"):
             raise CommandError(
@@ -242,16 +239,22 @@ def _read(path: Path) -> tuple[Any, npt.NDArray[Any]]:
             )
         stored = source.read_image(oiio.UNKNOWN)
         problem = source.geterror()
+        several = source.seek_subimage(1, 0)
+        source.geterror()  # of a seek that found nothing, as it should
     finally:
         source.close()
     if stored is None or problem:
         raise CommandError(f"{path} is damaged: {_clean(problem)}.")
+    if spec.deep or several:
+        raise CommandError(
+            f"{path} holds more than one picture, or a deep one. Export a single flat one."
+        )
     if stored.dtype.name not in ("uint8", "uint16", "float16", "float32"):
         raise CommandError(
             f"{path} has {stored.dtype.name} samples; 8 or 16 bit, or 16 or 32 bit float, can be painted on."
         )
     turn = spec.getattribute("Orientation")
-    return spec, np.ascontiguousarray(_upright(stored, turn if isinstance(turn, int) else 1))
+    return spec, np.ascontiguousarray(upright(stored, turn if isinstance(turn, int) else 1))
 
 
 def _profile(path: Path, spec: Any, channels: int) -> bytes:
@@ -308,47 +311,12 @@ def _output_spec(
     return spec
 
 
-def _straight(samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Colours divided by alpha, in the samples' own type; colours without alpha (light that covers nothing) stay."""
-    full = np.iinfo(samples.dtype).max if samples.dtype.kind == "u" else 1
-    values = samples.astype(np.float64)
-    alpha = values[..., -1:] / full
-    color = np.divide(values[..., :-1], alpha, out=values[..., :-1].copy(), where=alpha > 0)
-    return _typed(np.concatenate([color, values[..., -1:]], axis=2), samples.dtype)
+def _write_exact_webp(path: Path, samples: npt.NDArray[Any], profile: bytes) -> None:
+    """Lossless also below alpha 0, which libwebp otherwise clears and OpenImageIO has no switch for."""
+    from PIL import Image  # noqa: PLC0415
 
-
-def _associated(samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Colours multiplied by alpha; the inverse of `_straight`, also where alpha is 0."""
-    full = np.iinfo(samples.dtype).max if samples.dtype.kind == "u" else 1
-    values = samples.astype(np.float64)
-    alpha = values[..., -1:] / full
-    color = np.where(alpha > 0, values[..., :-1] * alpha, values[..., :-1])
-    return _typed(np.concatenate([color, values[..., -1:]], axis=2), samples.dtype)
-
-
-def _grey(color: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Rec. 709 luma of the stored values, shape (height, width); exact where the channels agree."""
-    if color.shape[2] == 1:
-        return color[..., 0]
-    luma = _typed(color.astype(np.float64) @ np.array(_LUMA), color.dtype)
-    alike = (color == color[..., :1]).all(axis=2)
-    return np.where(alike, color[..., 0], luma)
-
-
-def _typed(values: npt.NDArray[Any], dtype: Any) -> npt.NDArray[Any]:
-    kind = np.dtype(dtype)
-    whole = np.clip(np.rint(values), 0, np.iinfo(kind).max) if kind.kind == "u" else values
-    return whole.astype(kind)
-
-
-def _upright(samples: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
-    """Undoes an EXIF orientation (Exif 2.3, tag 0x0112)."""
-    turned = samples.transpose(1, 0, 2) if orientation in (5, 6, 7, 8) else samples
-    if orientation in (3, 4, 7, 8):
-        turned = turned[::-1]
-    if orientation in (2, 3, 6, 7):
-        turned = turned[:, ::-1]
-    return turned
+    image = Image.fromarray(samples)
+    image.save(path, "WEBP", lossless=True, exact=True, icc_profile=profile)
 
 
 def _umask() -> int:

@@ -52,7 +52,8 @@ _OPTIONS = (
 class Connection:
     """A channel with its token.
 
-    root_certificates: PEM bytes to trust, b"" for the system's own; None for a plain (loopback) connection.
+    root_certificates: PEM bytes to trust, b"" for the system's own; None for a plain (loopback) connection, or for
+    the system's own where the server's file asks for TLS.
     timeout: seconds a unary call may take.
     """
 
@@ -61,7 +62,7 @@ class Connection:
     ) -> None:
         self.location = location
         self.timeout = timeout
-        if root_certificates is None:
+        if root_certificates is None and not location.tls:
             self._channel = grpc.insecure_channel(location.address, options=_OPTIONS)
         else:
             credentials = grpc.ssl_channel_credentials(root_certificates or None)

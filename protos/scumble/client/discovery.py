@@ -18,11 +18,15 @@ DATA_DIR_VARIABLE = "SCUMBLE_DATA_DIR"
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """An address, "host:port", and the token for it, with where the token came from, for messages."""
+    """An address, "host:port", and the token for it, with where the token came from, for messages.
+
+    tls: the server's own file says that it wants TLS.
+    """
 
     address: str
     token: str
     token_source: str
+    tls: bool = False
 
     def __repr__(self) -> str:
         return f"Location({self.address!r}, token from {self.token_source})"
@@ -61,31 +65,34 @@ def locate(
     folder = default_data_dir(environment) if data_dir is None else data_dir
     # A folder named by the caller outranks the environment's idea of another server.
     named = environment if data_dir is None else {}
-    address = address or named.get(SERVER_VARIABLE) or _address_in(folder)
+    tls = False
+    address = address or named.get(SERVER_VARIABLE)
+    if not address:
+        address, tls = _announced_in(folder)
     if token is not None:
-        return Location(address, token, "the caller")
+        return Location(address, token, "the caller", tls)
     if named.get(TOKEN_VARIABLE):
-        return Location(address, named[TOKEN_VARIABLE].strip(), TOKEN_VARIABLE)
+        return Location(address, named[TOKEN_VARIABLE].strip(), TOKEN_VARIABLE, tls)
     path = folder / "token"
     try:
-        return Location(address, path.read_text(encoding="ascii").strip(), str(path))
+        return Location(address, path.read_text(encoding="ascii").strip(), str(path), tls)
     except (OSError, UnicodeDecodeError):
-        return Location(address, "", "")
+        return Location(address, "", "", tls)
 
 
-def _address_in(folder: Path) -> str:
-    """The address that a running server wrote into its data folder."""
+def _announced_in(folder: Path) -> tuple[str, bool]:
+    """The address that a running server wrote into its data folder, and whether it wants TLS."""
     path = folder / "server.json"
     try:
-        address = json.loads(path.read_text(encoding="utf-8"))["address"]
+        entry = json.loads(path.read_text(encoding="utf-8"))
+        return str(entry["address"]), bool(entry.get("tls", False))
     except FileNotFoundError:
         raise NotRunning(
             f"No Scumble server is running (there is no {path}). Start one with `scumble serve`, or set "
             f"{SERVER_VARIABLE}."
         ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise NotRunning(
             f"{path} does not say where the server is ({error}). Stop the server and start it again with "
             "`scumble serve`."
         ) from error
-    return str(address)

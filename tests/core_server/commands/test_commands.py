@@ -1,0 +1,219 @@
+"""The `scumble` command as a process: what it does, says and returns."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import scumble.client
+from core_server.canvas.geometry import Extent
+from core_server.commands import COMMANDS
+from core_server.commands.recipe import parameters_text, read_recipe
+from tests.core_server.commands.conftest import Scumble
+from tests.core_server.rpc.gateway import TOKEN, Gateway
+from tests.fakes.runtime import picture
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> np.ndarray:
+    """photo.png, 90 x 60 px, and mask.png, which selects an ellipse off its centre."""
+    array = np.random.default_rng(1).integers(0, 256, (60, 90, 3), dtype=np.uint8)
+    Image.fromarray(array).save(tmp_path / "photo.png")
+    y, x = np.mgrid[:60, :90]
+    soft = np.clip(12 - np.hypot(x - 60, y - 20), 0, 4) / 4 * 255
+    Image.fromarray(soft.astype(np.uint8)).save(tmp_path / "mask.png")
+    return array
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_is_there(scumble: Scumble, command: str) -> None:
+    outcome = scumble(*filter(None, [command]), "--help")
+    assert outcome.returncode == 0
+    assert outcome.stdout.startswith(f"usage: scumble {command}".rstrip())
+
+
+def test_generate_writes_the_picture_with_its_recipe(scumble: Scumble, tmp_path: Path) -> None:
+    outcome = scumble(
+        "generate", "stone, old", "-o", "out.png", "--width", "40", "--height", "30", "--seed", "5"
+    )
+    assert (outcome.returncode, outcome.stderr) == (0, "")
+    assert outcome.stdout == "out.png  40 x 30 px  seed 5\n"
+    assert np.array_equal(pixels(tmp_path / "out.png"), picture(5, Extent(40, 30)))
+    assert read_recipe(tmp_path / "out.png")["prompt"] == "stone, old"
+
+
+def test_variations_are_numbered_and_told_as_json(scumble: Scumble, tmp_path: Path) -> None:
+    outcome = scumble(
+        "generate", "x", "-o", "o.png", "--width", "8", "--height", "8", "--count", "2", "--json"
+    )
+    told = json.loads(outcome.stdout)
+    assert [Path(entry["file"]).name for entry in told["pictures"]] == ["o-1.png", "o-2.png"]
+    first, second = (entry["seed"] for entry in told["pictures"])
+    assert second == first + 1
+    assert pixels(tmp_path / "o-2.png").shape == (8, 8, 3)
+
+
+def test_img2img_sends_the_picture_and_keeps_its_size(
+    scumble: Scumble, tmp_path: Path, photo: np.ndarray
+) -> None:
+    outcome = scumble("img2img", "photo.png", "echo: it", "-o", "out.png", "--strength", "0.5")
+    assert outcome.returncode == 0, outcome.stderr
+    assert np.array_equal(pixels(tmp_path / "out.png"), photo)
+
+
+def test_inpaint_changes_nothing_outside_the_mask(
+    scumble: Scumble, tmp_path: Path, photo: np.ndarray
+) -> None:
+    outcome = scumble("inpaint", "photo.png", "mask.png", "stone", "-o", "out.png")
+    assert outcome.returncode == 0, outcome.stderr
+    result, mask = pixels(tmp_path / "out.png"), pixels(tmp_path / "mask.png")
+    changed = (result != photo).any(axis=2)
+    assert np.array_equal(result[mask == 0], photo[mask == 0])
+    assert changed.sum() > (mask == 255).sum() * 0.9
+
+
+def test_plan_only_paints_nothing(scumble: Scumble, tmp_path: Path, photo: np.ndarray) -> None:
+    arguments = ("inpaint", "photo.png", "mask.png", "x", "-o", "out.png", "--plan-only")
+    plan = json.loads(scumble(*arguments, "--json").stdout)
+    assert plan["document"] == [90, 60]
+    assert plan["selection"] == [49, 9, 23, 23]
+    assert "selection        49 9 23 23" in scumble(*arguments, "--exact-selection").stdout
+    assert not (tmp_path / "out.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (
+            ["generate", "x", "-o", "o.png", "--scheduler", "nope"],
+            1,
+            "There is no scheduler 'nope'",
+        ),
+        (["generate", "x", "-o", "o.png", "--model", "nope"], 1, "There is no model 'nope'"),
+        (["generate", "x", "-o", "o.png", "--width", "0"], 1, "width"),
+        (["generate", "", "-o", "o.png"], 1, "prompt is empty"),
+        (["generate", "-o", "o.png"], 1, "Say what to paint"),
+        (["generate", "oom: x", "-o", "o.png"], 1, "too little memory"),
+        (["generate", "x", "-o", "o.gif"], 1, "no known ending"),
+        (["generate", "--from", "photo.png", "-o", "o.png"], 1, "carries no recipe"),
+        (["img2img", "photo.png", "x", "-o", "o.png", "--strength", "0"], 1, "strength"),
+        (["img2img", "half.png", "x", "-o", "o.png", "--strength", "1"], 1, "half.png is damaged"),
+        (
+            ["inpaint", "photo.png", "small.png", "x", "-o", "o.png"],
+            1,
+            "Both must have the same size",
+        ),
+        (["jobs", "show", "nope"], 1, "There is no job 'nope'"),
+        (["models", "info", "nope"], 1, "There is no model 'nope'"),
+        (["upscale", "photo.png", "-o", "o.png"], 1, "is not in this version yet"),
+        (["generate", "x"], 2, "required: -o"),
+        (["paint"], 2, "invalid choice"),
+        (["generate", "x", "-o", "o.png", "--seed", "many"], 2, "invalid int value"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_mistakes_get_one_clear_line(  # noqa: PLR0917
+    scumble: Scumble,
+    tmp_path: Path,
+    photo: np.ndarray,
+    arguments: list[str],
+    status: int,
+    says: str,
+) -> None:
+    whole = (tmp_path / "photo.png").read_bytes()
+    (tmp_path / "half.png").write_bytes(whole[: len(whole) // 2])
+    Image.new("L", (9, 9), 255).save(tmp_path / "small.png")
+    outcome = scumble(*arguments)
+    assert (outcome.returncode, outcome.stdout) == (status, "")
+    assert says in outcome.stderr
+    if status == 1:
+        assert len(outcome.stderr.splitlines()) == 1
+    assert not (tmp_path / "o.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({"SCUMBLE_TOKEN": "wrong"}, "refused the token from SCUMBLE_TOKEN"),
+        ({"SCUMBLE_SERVER": "127.0.0.1:1"}, "No Scumble server answers at 127.0.0.1:1"),
+    ],
+    ids=["wrong token", "no server"],
+)
+def test_a_server_that_cannot_be_used_is_told(
+    scumble: Scumble, environment: dict[str, str], says: str
+) -> None:
+    outcome = scumble("models", "list", **environment)
+    assert outcome.returncode == 1
+    assert says in outcome.stderr
+    assert len(outcome.stderr.splitlines()) == 1
+
+
+def test_debug_shows_where(scumble: Scumble) -> None:
+    outcome = scumble("jobs", "show", "nope", "--debug")
+    assert outcome.stderr.startswith("Traceback")
+    assert "There is no job 'nope'" in outcome.stderr.splitlines()[-1]
+
+
+def test_jobs_are_listed_shown_and_cancelled(scumble: Scumble, gateway: Gateway) -> None:
+    with scumble_client(gateway) as client:
+        job = client.submit(scumble_request("slow: x"))
+        assert job.id in scumble("jobs", "list", "--limit", "1").stdout
+        assert (
+            json.loads(scumble("jobs", "show", job.id[:12], "--json").stdout)["prompt"] == "slow: x"
+        )
+        assert scumble("jobs", "cancel", job.id).stdout == f"{job.id}  cancelled\n"
+        watched = scumble("jobs", "watch", job.id)
+        assert (watched.returncode, "cancelled" in watched.stderr) == (1, True)
+
+
+def scumble_client(gateway: Gateway) -> scumble.client.Client:
+    return scumble.client.connect(gateway.address, token=TOKEN)
+
+
+def scumble_request(prompt: str) -> scumble.client.TextToImage:
+    return scumble.client.TextToImage(prompt, 8, 8)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends SIGINT")
+def test_an_interrupt_cancels_the_job(gateway: Gateway, tmp_path: Path) -> None:
+    environment = os.environ | {"SCUMBLE_SERVER": gateway.address, "SCUMBLE_TOKEN": TOKEN}
+    command = [sys.executable, "-m", "core_server", "generate", "slow: interrupted", "-o", "o.png"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    with scumble_client(gateway) as client:
+        deadline = time.monotonic() + 20
+        running = []
+        while not running and time.monotonic() < deadline:
+            running = [s for s in client.jobs() if s.prompt == "slow: interrupted" and s.progress]
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+        assert (process.returncode, said) == (130, "scumble: interrupted\n")
+        assert client.job(running[0].job_id).status().state == "cancelled"
+
+
+def test_the_widely_read_text_has_its_form() -> None:
+    recipe = {
+        "prompt": "a, b", "negative_prompt": "c", "num_inference_steps": 8, "scheduler": "euler", "guidance_scale": 5.0,
+        "seed": 7, "extent": [64, 48], "model": "my, model", "model_sha256": "0123456789abcdef",
+        "versions": {"scumble": "0.1.0"},
+    }  # fmt: skip
+    assert parameters_text(recipe) == (
+        "a, b\nNegative prompt: c\nSteps: 8, Sampler: euler, CFG scale: 5.0, Seed: 7, Size: 64x48, "
+        'Model hash: 0123456789, Model: "my, model", Version: Scumble 0.1.0'
+    )
