@@ -47,7 +47,9 @@ def from_unit(values: FloatArray, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
         return to_uint8(np.clip(values, 0, 1))
     if dtype.kind == "u":
         # float64: float32 cannot round all of uint16's halves correctly
-        return (np.clip(values.astype(np.float64), 0, 1) * np.iinfo(dtype).max).round().astype(dtype)
+        return (
+            (np.clip(values.astype(np.float64), 0, 1) * np.iinfo(dtype).max).round().astype(dtype)
+        )
     return values.astype(dtype)
 
 

@@ -186,8 +186,7 @@ class _MaskedDenoising:
 
     def __call__(self, index: int, latents: torch.Tensor) -> torch.Tensor:
         scheduler = self._pipeline.scheduler
-        begin = scheduler.begin_index or 0
-        timesteps = scheduler.timesteps[begin:]
+        timesteps = scheduler.timesteps[-self._pipeline.num_timesteps :]
         original = self._original
         if index < len(timesteps) - 1:
             original = scheduler.add_noise(original, self._noise, timesteps[index + 1][None])

@@ -10,7 +10,7 @@ from core_server.canvas.pixels import Pixels
 from core_server.canvas.plan import SeamlessAxes
 from core_server.canvas.resample import model_to_document
 from core_server.canvas.sizes import model_extent
-from core_server.errors import NotImplementedHere
+from core_server.errors import InvalidRequest, NotImplementedHere
 from core_server.pipelines.model import FloatArray, LoadedModel
 from core_server.pipelines.progress import StepReporter
 from core_server.pipelines.prompt import prompt_notes
@@ -36,6 +36,12 @@ def text_to_image(
     if isinstance(request, Texture) and set(request.maps) - {"base_color"}:
         raise NotImplementedHere(
             "Material maps are not part of this version; ask for base_color alone."
+        )
+    if min(request.extent) < 1:
+        raise InvalidRequest(
+            "extent",
+            f"The size is {request.extent.width} x {request.extent.height} px; each side must be at least 1 px.",
+            allowed="1 or more",
         )
     axes = request.parameters.seamless
     sizes = TiledSizes.of(model, axes)

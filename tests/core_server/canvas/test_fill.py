@@ -37,9 +37,7 @@ def test_only_the_hole_changes(picture, mode):
         assert filled.max() <= 1
 
 
-@pytest.mark.parametrize(
-    "mode", [FillMode.BLUR, FillMode.BORDER, FillMode.STRUCTURE], ids=str
-)
+@pytest.mark.parametrize("mode", [FillMode.BLUR, FillMode.BORDER, FillMode.STRUCTURE], ids=str)
 def test_surroundings_flow_in(picture, mode):
     image, mask = picture
     filled = fill(image * (mask == 0)[..., None], mask, mode)

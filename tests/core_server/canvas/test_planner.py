@@ -147,9 +147,9 @@ def test_there_and_back_has_the_exact_extent(width, height, columns, rows, multi
     assert there.shape == (model.height, model.width, 3)
     back = model_to_document(there, extent, multiple, axes)
     assert back.shape == image.shape
-    differs = any(
-        wraps(axes, 1 - i) and extent[i] != model[i] for i in (0, 1)
-    ) or any(not 0 <= big - side < multiple for side, big in zip(extent, model, strict=True))
+    differs = any(wraps(axes, 1 - i) and extent[i] != model[i] for i in (0, 1)) or any(
+        not 0 <= big - side < multiple for side, big in zip(extent, model, strict=True)
+    )
     if not differs:
         assert (back == image).all(), "rounding to multiples loses nothing"
 
@@ -172,9 +172,7 @@ def test_a_tile_stays_a_tile_when_resampled():
     """Resampling a rolled tile is rolling the resampled tile."""
     tile = np.random.default_rng(1).random((64, 64, 3), np.float32)
     small = document_to_model(tile, Extent(32, 32), 8, SeamlessAxes.XY)
-    rolled = document_to_model(
-        np.roll(tile, (32, 16), (0, 1)), Extent(32, 32), 8, SeamlessAxes.XY
-    )
+    rolled = document_to_model(np.roll(tile, (32, 16), (0, 1)), Extent(32, 32), 8, SeamlessAxes.XY)
     assert rolled == pytest.approx(np.roll(small, (16, 8), (0, 1)), abs=1e-6)
 
 

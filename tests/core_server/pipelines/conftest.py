@@ -35,9 +35,7 @@ def stock() -> Any:
     base = make_tiny_pipeline()
 
     def make(class_name: str, scheduler: str) -> Any:
-        pipeline = getattr(diffusers, class_name)(
-            **base.components, requires_safety_checker=False
-        )
+        pipeline = getattr(diffusers, class_name)(**base.components, requires_safety_checker=False)
         choice = SCHEDULERS[scheduler]
         pipeline.scheduler = getattr(diffusers, choice.class_name).from_config(
             base.scheduler.config, **choice.settings

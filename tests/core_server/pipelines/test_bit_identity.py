@@ -54,9 +54,7 @@ def as_uint8(result):
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_text_to_image(runtime, stock, scheduler):
     request = TextToImage(parameters=parameters(scheduler=scheduler), extent=Extent(96, 64))
-    expected = stock("StableDiffusionPipeline", scheduler)(
-        **common(request), width=96, height=64
-    )
+    expected = stock("StableDiffusionPipeline", scheduler)(**common(request), width=96, height=64)
     (output,) = runtime.run(request, {}, quiet)
     assert (output.pixels.array == as_uint8(expected)).all()
 
@@ -74,9 +72,7 @@ def test_text_to_image_without_guidance(runtime, stock):
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_image_to_image(runtime, stock, scheduler, strength):
     image = picture(96, 64)
-    request = ImageToImage(
-        parameters=parameters(scheduler=scheduler), image="a", strength=strength
-    )
+    request = ImageToImage(parameters=parameters(scheduler=scheduler), image="a", strength=strength)
     expected = stock("StableDiffusionImg2ImgPipeline", scheduler)(
         **common(request), image=Image.fromarray(image.array), strength=strength
     )
