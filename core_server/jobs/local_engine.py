@@ -196,7 +196,7 @@ class LocalEngine:
             self._try_again.clear()
             self._set_status(EngineState.FAILED, self._start_error.message)
             await self._try_again.wait()
-            failures = _MAX_START_FAILURES - 1
+            failures = 0
 
     def _give_up_tasks(self, how: str) -> None:
         error = WorkerCrashed(f"The job's work was lost, because {how}.")
