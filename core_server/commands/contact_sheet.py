@@ -6,6 +6,7 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 _STYLE = """\
 body { background: #222; color: #ddd; font: 15px/1.4 system-ui, sans-serif; margin: 2rem }
@@ -25,7 +26,7 @@ class Entry:
 
 
 def write_sheet(path: Path, entries: Sequence[Entry], note: str = "") -> None:
-    """Writes the page. Pictures in the page's folder are referred to by name, so the folder can be moved."""
+    """Writes the page. Pictures below the page's folder are referred to relatively, so that it can be moved."""
     figures = "\n".join(
         f'<figure><a href="{_name(entry, path)}"><img src="{_name(entry, path)}" alt=""></a>'
         f"<figcaption><b>{html.escape(entry.title)}</b>{html.escape(entry.text)}</figcaption></figure>"
@@ -40,7 +41,9 @@ def write_sheet(path: Path, entries: Sequence[Entry], note: str = "") -> None:
 
 
 def _name(entry: Entry, page: Path) -> str:
-    inside = entry.picture.resolve().parent == page.resolve().parent
+    """The picture as seen from the page: relative where it lies below the page's folder."""
+    folder, picture = page.resolve().parent, entry.picture.resolve()
+    inside = picture.is_relative_to(folder)
     return html.escape(
-        entry.picture.name if inside else entry.picture.resolve().as_uri(), quote=True
+        quote(picture.relative_to(folder).as_posix()) if inside else picture.as_uri(), quote=True
     )

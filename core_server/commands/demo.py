@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core_server.commands.errors import CommandError
 from core_server.commands.options import Subparsers, add_command, add_server_options
 
 if TYPE_CHECKING:
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from scumble.client import Client, Patch, Pixels, Request
 
 PHOTO = Path(__file__).parent / "demo_photo" / "espresso.jpg"
-BLENDER_SCENE = Path(__file__).parents[2] / "blender_addon" / "demo_scene.py"
+ADDON = Path(__file__).parents[2] / "blender_addon"
 BLENDER_SECONDS = 600
 TEXTURE_PROMPT, PHOTO_PROMPT, BLENDER_PROMPT = (
     "mossy stone wall",
@@ -69,11 +72,13 @@ def run(options: argparse.Namespace) -> int:
             *_texture(client, options),
             *_variations(client, options),
             *_photograph(client, options),
-            *_blender(client, options),
         ]
-    sheet = options.out / "index.html"
-    write_sheet(sheet, entries, note)
-    print(f"The pictures are in {options.out}; open {sheet.resolve().as_uri()}")
+        try:
+            entries += _blender(client, options)
+        finally:  # what is painted is shown, whatever Blender says
+            sheet = options.out / "index.html"
+            write_sheet(sheet, entries, note)
+            print(f"The pictures are in {options.out}; open {sheet.resolve().as_uri()}")
     return 0
 
 
@@ -151,35 +156,64 @@ def _photograph(client: Client, options: argparse.Namespace) -> Iterator[Entry]:
 
 
 def _blender(client: Client, options: argparse.Namespace) -> Iterator[Entry]:
-    """Blender's part runs in Blender's Python, against the same server."""
+    """The add-on as artists install it, in Blender's own Python, against the same server. Errors: CommandError."""
     if options.blender_python is None:
         return
     from core_server.commands.contact_sheet import Entry  # noqa: PLC0415
-    from core_server.commands.errors import CommandError  # noqa: PLC0415
     from scumble.client.discovery import locate  # noqa: PLC0415
 
-    if not BLENDER_SCENE.is_file():
-        print(f"Blender's part is left out: there is no {BLENDER_SCENE}.", file=sys.stderr)
-        return
-    print("Blender: making a material and rendering it", file=sys.stderr)
-    folder = options.out.resolve()
-    location = locate(client.address, None, options.data_dir)
-    environment = os.environ | {"SCUMBLE_SERVER": location.address, "SCUMBLE_TOKEN": location.token}
-    command = [str(options.blender_python), str(BLENDER_SCENE), "--out", str(folder)]
-    command += ["--prompt", BLENDER_PROMPT, "--seed", str(SEED), "--model", options.model or ""]
+    if not ADDON.is_dir():
+        raise CommandError(f"Blender's part needs the add-on's source, which is not in {ADDON}.")
+    print("Blender", file=sys.stderr)
+    with tempfile.TemporaryDirectory() as folder:
+        package = [
+            sys.executable,
+            "-m",
+            "blender_addon.package",
+            "--platform",
+            "current",
+            "--out",
+            folder,
+        ]
+        _run_for_blender(package, {})
+        [extension] = Path(folder).glob("*.zip")
+        location = locate(client.address, None, options.data_dir)
+        scene = [
+            str(options.blender_python),
+            str(ADDON / "demo_scene.py"),
+            "--extension",
+            str(extension),
+        ]
+        scene += ["--out", str(options.out.resolve() / "blender"), "--prompt", BLENDER_PROMPT]
+        server = {"SCUMBLE_SERVER": location.address, "SCUMBLE_TOKEN": location.token}
+        report = json.loads(
+            _run_for_blender([*scene, "--seed", str(SEED)], server).splitlines()[-1]
+        )
+    yield Entry("Texture in Blender", f'"{BLENDER_PROMPT}", by the add-on', Path(report["texture"]))
+    yield Entry(
+        "Rendered by Blender",
+        "a Principled BSDF material, rendered by Cycles",
+        Path(report["render"]),
+    )
+
+
+def _run_for_blender(command: list[str], environment: dict[str, str]) -> str:
+    """What a step printed. Errors: CommandError with the last line it said."""
     outcome = subprocess.run(
         command,
-        env=environment,
+        cwd=ADDON.parent,
+        env=os.environ | environment,
         capture_output=True,
         text=True,
         timeout=BLENDER_SECONDS,
         check=False,
     )
     if outcome.returncode:
-        said = (outcome.stderr or outcome.stdout).strip().splitlines() or ["it said nothing"]
+        said = (outcome.stderr.strip() or outcome.stdout.strip()).splitlines() or [
+            "it said nothing"
+        ]
         raise CommandError(f"Blender's part failed: {said[-1]}")
-    for path in sorted(folder.glob("blender-*.png")):
-        yield Entry(path.stem.replace("-", " ").capitalize(), f'"{BLENDER_PROMPT}", real bpy', path)
+    return outcome.stdout
 
 
 def _painted(client: Client, request: Request, name: str) -> list[Patch]:
