@@ -9,17 +9,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 
 from core_server.errors import ModelLoadFailed
 from core_server.pipelines import families
 from core_server.pipelines.catalogue import (
-    MODEL_INDEX,
     ModelFiles,
     profile_of,
     weight_files,
 )
 from core_server.pipelines.model import LoadedModel
+from core_server.pipelines.single_file import read_single_file
+from core_server.pipelines.task import ModelProfile
 from core_server.pipelines.tiny import make_tiny_pipeline
 
 MAX_HEADER_BYTES = 100 * 1024 * 1024
@@ -66,7 +68,7 @@ def load_model(files: ModelFiles, device: torch.device) -> LoadedModel:
         weights_hash = _hash_files(files.path)
         try:
             pipeline = _read(files.path, profile.family, dtype)
-        except torch.OutOfMemoryError:
+        except (torch.OutOfMemoryError, ModelLoadFailed):
             raise
         except Exception as error:  # diffusers and transformers raise whatever they like
             raise ModelLoadFailed(
@@ -89,8 +91,11 @@ def load_model(files: ModelFiles, device: torch.device) -> LoadedModel:
     return LoadedModel(profile, components, device, dtype, weights_hash, notes)
 
 
-def check_safetensors(path: Path) -> None:
-    """Looks at the bytes, not at the name. Errors: ModelLoadFailed for pickles, zip archives and broken headers."""
+def check_safetensors(path: Path) -> dict[str, Any]:
+    """The file's header; the bytes count, not the name.
+
+    Errors: ModelLoadFailed for pickles, zip archives, broken headers and files that are cut off.
+    """
     with path.open("rb") as stream:
         start = stream.read(8)
         if start[:2] == b"PK" or start[:1] == b"\x80":
@@ -118,11 +123,12 @@ def check_safetensors(path: Path) -> None:
             ) from error
         if path.stat().st_size < 8 + length + end:
             raise ModelLoadFailed(f"{path.name} is cut off; download it again.")
+    return dict(header)
 
 
 def _read(path: Path, family: str, dtype: torch.dtype) -> Any:
     if path.is_file():
-        return _read_single_file(path, dtype)
+        return read_single_file(path, check_safetensors(path), dtype)
     name = families.FAMILIES[family].text_to_image
     no_checker: dict[str, Any] = {}
     if family == families.STABLE_DIFFUSION.name:
@@ -133,20 +139,7 @@ def _read(path: Path, family: str, dtype: torch.dtype) -> Any:
     )
 
 
-def _read_single_file(path: Path, dtype: torch.dtype) -> Any:
-    config = Path(__file__).parents[1] / "models" / "configs" / "stable_diffusion_1"
-    if not (config / MODEL_INDEX).is_file():
-        raise ModelLoadFailed(
-            "single .safetensors files cannot be loaded by this version; give a diffusers folder."
-        )
-    return families.pipeline_class(families.STABLE_DIFFUSION.text_to_image).from_single_file(
-        str(path), config=str(config), dtype=dtype, local_files_only=True, safety_checker=None
-    )
-
-
-def _sized(profile: Any, components: dict[str, Any]) -> Any:
-    import msgspec  # noqa: PLC0415
-
+def _sized(profile: ModelProfile, components: dict[str, Any]) -> ModelProfile:
     size = sum(
         parameter.numel() * parameter.element_size()
         for component in components.values()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import struct
 
 import numpy as np
 import pytest
-from PIL import ImageCms
+from PIL import Image, ImageCms
 
 from core_server.canvas.colour import (
     from_model_rgb,
@@ -48,8 +49,8 @@ def profile(kind: str) -> bytes:
             b"bTRC": curve,
         }
     table, body, start = b"", b"", 132 + 12 * len(tags)
-    for name, content in tags.items():
-        content += b"\0" * (-len(content) % 4)
+    for name, unpadded in tags.items():
+        content = unpadded + b"\0" * (-len(unpadded) % 4)
         table += struct.pack(">4sII", name, start + len(body), len(content))
         body += content
     size = start + len(body)
@@ -82,7 +83,7 @@ def test_there_and_back(dtype, channels, space):
     assert (back.color_space, back.icc_profile) == (space, icc)
     if channels == 4:
         assert (back.array[..., 3] == array[..., 3]).all(), "alpha never passes through the model"
-    if dtype == "uint8" and not (space is ColorSpace.LINEAR_REC709):
+    if dtype == "uint8" and space is not ColorSpace.LINEAR_REC709:
         assert (back.array == array).all()
     # Half a code of 16 bit; of half precision its own rounding.
     tolerance = 1e-3 if dtype == "float16" else 1.2e-5 if dtype != "uint8" else 2e-3
@@ -107,10 +108,6 @@ def test_icc_agrees_with_littlecms():
     array = np.random.default_rng(3).integers(60, 200, (16, 16, 3), np.uint8)
     adobe = profile("adobe")
     ours = (to_model_rgb(Pixels(array, ColorSpace.ICC, adobe)) * 255).round()
-    import io
-
-    from PIL import Image
-
     theirs = ImageCms.profileToProfile(
         Image.fromarray(array),
         ImageCms.ImageCmsProfile(io.BytesIO(adobe)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -126,23 +127,19 @@ def test_masks_are_full_inside_and_zero_beyond_their_reach(case, seed):
 
 def _distance(selected):
     """Chessboard distance by dilation: never more than the true one, so the reach is tested from the safe side."""
-    import cv2
-
     return cv2.distanceTransform((~selected).astype(np.uint8), cv2.DIST_C, 3)
 
 
 @settings(max_examples=150, deadline=None)
 @given(
-    st.integers(1, 200),
-    st.integers(1, 200),
-    st.integers(1, 25),
-    st.integers(1, 25),
+    st.builds(Extent, st.integers(1, 200), st.integers(1, 200)),
+    st.builds(Extent, st.integers(1, 25), st.integers(1, 25)),
     st.sampled_from([1, 8, 16]),
     st.sampled_from(SeamlessAxes),
 )
-def test_there_and_back_has_the_exact_extent(width, height, columns, rows, multiple, axes):
-    extent, model = Extent(width, height), Extent(columns * multiple, rows * multiple)
-    image = np.random.default_rng(width).random((height, width, 3), np.float32)
+def test_there_and_back_has_the_exact_extent(extent, cells, multiple, axes):
+    model = Extent(cells.width * multiple, cells.height * multiple)
+    image = np.random.default_rng(1).random((extent.height, extent.width, 3), np.float32)
     there = document_to_model(image, model, multiple, axes)
     assert there.shape == (model.height, model.width, 3)
     back = model_to_document(there, extent, multiple, axes)

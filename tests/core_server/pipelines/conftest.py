@@ -12,13 +12,16 @@ from core_server.pipelines import offline
 
 offline.configure()
 
+import diffusers  # noqa: E402  reads the environment just set
+import torch  # noqa: E402
+
+from core_server.pipelines.runtime import create_runtime  # noqa: E402
+from core_server.pipelines.schedulers import SCHEDULERS  # noqa: E402
+from core_server.pipelines.tiny import make_tiny_pipeline  # noqa: E402
+
 
 @pytest.fixture(scope="session")
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    import torch
-
-    from core_server.pipelines.runtime import create_runtime
-
     # Pictures this small gain nothing from threads, and waiting threads hinder whoever shares the machine.
     torch.set_num_threads(1)
     return create_runtime("tiny", "cpu", tmp_path_factory.mktemp("data"))
@@ -27,11 +30,6 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.fixture(scope="session")
 def stock() -> Any:
     """Makes a stock diffusers pipeline of a class with the tiny model's components and a named scheduler."""
-    import diffusers
-
-    from core_server.pipelines.schedulers import SCHEDULERS
-    from core_server.pipelines.tiny import make_tiny_pipeline
-
     base = make_tiny_pipeline()
 
     def make(class_name: str, scheduler: str) -> Any:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
+import diffusers
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import CLIPTextConfig, CLIPTextModel
 
 from core_server.canvas.geometry import Extent
 from core_server.errors import InvalidRequest, ModelLoadFailed, ModelNotFound
@@ -19,9 +23,11 @@ from core_server.pipelines.loader import check_safetensors, choose_device, load_
 from core_server.pipelines.local_runtime import LocalRuntime
 from core_server.pipelines.request import Parameters, TextToImage
 from core_server.pipelines.schedulers import SCHEDULERS, make_scheduler, scheduler_name
+from core_server.pipelines.single_file import CONFIGS, clip_tokenizer, read_single_file
 from core_server.pipelines.strength import require_steps, steps_run
 from core_server.pipelines.tiny import make_tiny_pipeline
 from tests.core_server.pipelines.conftest import quiet
+from tests.core_server.pipelines.ldm_layout import checkpoint
 
 CPU = torch.device("cpu")
 
@@ -52,8 +58,6 @@ def test_the_tiny_model_is_the_same_in_every_process():
 
 
 def _nowhere():
-    from pathlib import Path
-
     return Path("/nowhere")
 
 
@@ -83,8 +87,6 @@ def test_half_precision_files_run_in_single_precision_on_the_cpu(folder):
 
 
 def test_profile_json_replaces_what_was_derived(folder, tmp_path):
-    import shutil
-
     path = tmp_path / "models" / "mine"
     shutil.copytree(folder, path)
     own = {"title": "Mine", "min_extent": [64, 32], "multiple": 32, "model_id": "ignored"}
@@ -95,7 +97,7 @@ def test_profile_json_replaces_what_was_derived(folder, tmp_path):
     assert profile.min_extent == Extent(64, 32)
     assert "mine" in catalogue.names()
     (path / "profile.json").write_text('{"multiple": "many"}')
-    with pytest.raises(ModelLoadFailed, match="profile.json.*broken"):
+    with pytest.raises(ModelLoadFailed, match=r"profile\.json.*broken"):
         profile_of(catalogue.find("mine"))
 
 
@@ -119,6 +121,13 @@ def test_unknown_models(tmp_path, name):
 def test_only_the_servers_own_path_is_served(folder, tmp_path):
     with pytest.raises(ModelNotFound):
         Catalogue("tiny", tmp_path).find(str(folder))
+
+
+def _drop_tensor(path):
+    file = path / "unet" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(file)
+    tensors["conv_in.weight"] = tensors["conv_in.weight"][:3].clone()
+    save_file(tensors, file)
 
 
 def _header(text: bytes) -> bytes:
@@ -159,26 +168,17 @@ def test_files_are_judged_by_their_bytes(tmp_path, content, words):
             lambda path: (path / "model_index.json").write_text('{"_class_name": "FluxPipeline"}'),
             "FluxPipeline, which this version cannot run",
         ),
-        (lambda path: _drop_tensor(path), "could not be loaded"),
+        (_drop_tensor, "could not be loaded"),
     ],
     ids=["config missing", "config broken", "unknown family", "weights missing"],
 )
 def test_broken_folders_get_one_sentence(folder, tmp_path, change, words):
-    import shutil
-
     path = tmp_path / "broken"
     shutil.copytree(folder, path)
     change(path)
     with pytest.raises(ModelLoadFailed, match=words) as caught:
         LocalRuntime(str(path), "cpu", tmp_path).load("")
     assert "\n" not in caught.value.message
-
-
-def _drop_tensor(path):
-    file = path / "unet" / "diffusion_pytorch_model.safetensors"
-    tensors = load_file(file)
-    tensors["conv_in.weight"] = tensors["conv_in.weight"][:3].clone()
-    save_file(tensors, file)
 
 
 @pytest.mark.parametrize("device", ["cuda:77", "abacus", ""])
@@ -221,3 +221,46 @@ def test_every_scheduler_is_what_its_name_says(name):
     assert scheduler.config.beta_schedule == "scaled_linear", "the model's own settings are kept"
     scheduler.set_timesteps(4)
     assert len(scheduler.timesteps) >= 4
+
+
+def test_a_single_file_gives_the_picture_of_its_folder(tmp_path):
+    """The original layout, at the architecture of Stable Diffusion 1 with fewer channels."""
+    config = tmp_path / "config"
+    shutil.copytree(CONFIGS / "stable_diffusion_1", config)
+    for part, changes in (
+        ("unet", {"block_out_channels": [32, 32, 64, 64], "attention_head_dim": 4}),
+        ("vae", {"block_out_channels": [32, 32, 32, 32]}),
+        ("text_encoder", {"num_hidden_layers": 1, "intermediate_size": 64}),
+    ):
+        file = config / part / "config.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    torch.manual_seed(0)
+    whole = diffusers.StableDiffusionPipeline(
+        unet=diffusers.UNet2DConditionModel.from_config(config / "unet"),
+        vae=diffusers.AutoencoderKL.from_config(config / "vae"),
+        text_encoder=CLIPTextModel(
+            CLIPTextConfig.from_pretrained(config, subfolder="text_encoder")
+        ).eval(),
+        tokenizer=clip_tokenizer(),
+        scheduler=diffusers.PNDMScheduler.from_pretrained(config, subfolder="scheduler"),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    path = tmp_path / "model.safetensors"
+    save_file(checkpoint(whole), path)
+    read = read_single_file(path, check_safetensors(path), torch.float32, config)
+    for name in ("unet", "vae", "text_encoder"):
+        expected = getattr(whole, name).state_dict()
+        found = getattr(read, name).state_dict()
+        assert expected.keys() == found.keys()
+        assert all(torch.equal(expected[key], found[key]) for key in expected)
+    assert read.tokenizer("a photo of a cat").input_ids == [49406, 320, 1125, 539, 320, 2368, 49407]
+
+
+def test_other_single_files_are_refused(tmp_path):
+    path = tmp_path / "lora.safetensors"
+    save_file({"lora.up.weight": torch.zeros(1)}, path)
+    runtime = LocalRuntime(str(path), "cpu", tmp_path)
+    with pytest.raises(ModelLoadFailed, match="not a whole Stable Diffusion 1 checkpoint"):
+        runtime.load("")

@@ -23,8 +23,9 @@ from core_server.errors import (
     TaskCancelled,
     TaskFailed,
 )
-from core_server.pipelines.inpaint import _MaskedDenoising, inpaint_at_model_size
 from core_server.pipelines.image_to_image import repaint
+from core_server.pipelines.inpaint import _MaskedDenoising, inpaint_at_model_size
+from core_server.pipelines.local_runtime import LocalRuntime
 from core_server.pipelines.progress import StepReporter
 from core_server.pipelines.request import (
     Adapter,
@@ -182,8 +183,6 @@ def test_masked_denoising_equals_the_stock_inpainting_blend(runtime, scheduler):
 
 @pytest.mark.parametrize("strength", [0.5, 1.0])
 def test_inpainting_with_eight_latent_channels(runtime, tmp_path, strength):
-    from core_server.pipelines.local_runtime import LocalRuntime
-
     make_tiny_pipeline(seed=5, latent_channels=8).save_pretrained(tmp_path / "models" / "eight")
     wide = LocalRuntime("eight", "cpu", tmp_path)
     document, soft = picture(96, 80), np.zeros((80, 96), np.uint8)
