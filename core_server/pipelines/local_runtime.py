@@ -47,8 +47,9 @@ class LocalRuntime:
     def __init__(
         self, model: str, device: str, data_dir: Path, catalogue: Catalogue | None = None
     ) -> None:
-        diffusers.utils.logging.set_verbosity_error()
-        transformers.utils.logging.set_verbosity_error()
+        for library in (diffusers, transformers):
+            library.utils.logging.set_verbosity_error()
+            library.utils.logging.disable_progress_bar()
         self._catalogue = catalogue or Catalogue(model, data_dir)
         self._catalogue.find("")
         self._device = choose_device(device)

@@ -223,6 +223,10 @@ def test_every_scheduler_is_what_its_name_says(name):
     assert len(scheduler.timesteps) >= 4
 
 
+def _untrained(kind, config):
+    return kind.from_config(kind.load_config(config))
+
+
 def test_a_single_file_gives_the_picture_of_its_folder(tmp_path):
     """The original layout, at the architecture of Stable Diffusion 1 with fewer channels."""
     config = tmp_path / "config"
@@ -236,8 +240,8 @@ def test_a_single_file_gives_the_picture_of_its_folder(tmp_path):
         file.write_text(json.dumps(json.loads(file.read_text()) | changes))
     torch.manual_seed(0)
     whole = diffusers.StableDiffusionPipeline(
-        unet=diffusers.UNet2DConditionModel.from_config(config / "unet"),
-        vae=diffusers.AutoencoderKL.from_config(config / "vae"),
+        unet=_untrained(diffusers.UNet2DConditionModel, config / "unet"),
+        vae=_untrained(diffusers.AutoencoderKL, config / "vae"),
         text_encoder=CLIPTextModel(
             CLIPTextConfig.from_pretrained(config, subfolder="text_encoder")
         ).eval(),
