@@ -21,6 +21,14 @@ def save_autoencoder(vae: AutoencoderTiny, folder: Path) -> None:
     copy = AutoencoderTiny.from_config(vae.config)
     copy.load_state_dict({k: v.detach().float().cpu() for k, v in vae.state_dict().items()})
     copy.to(memory_format=torch.contiguous_format).half().save_pretrained(folder / "vae")
+    _drop(folder / "vae" / "config.json", "_name_or_path", "block_out_channels")
+
+
+def _drop(config_path: Path, *keys: str) -> None:
+    """Remove keys that name this machine or that the class derives itself and warns about."""
+    config = json.loads(config_path.read_text("utf-8"))
+    kept = {key: value for key, value in config.items() if key not in keys}
+    config_path.write_text(json.dumps(kept, indent=2) + "\n", "utf-8")
 
 
 def save_pipeline(
@@ -42,6 +50,7 @@ def save_pipeline(
     plain = UNet2DConditionModel.from_config(unet.config)
     plain.load_state_dict({k: v.detach().float().cpu() for k, v in unet.state_dict().items()})
     plain.half().save_pretrained(folder / "unet", max_shard_size=SHARD)
+    _drop(folder / "unet" / "config.json", "_name_or_path")
     words = CLIPTextModel(text.config)
     words.load_state_dict({k: v.detach().float().cpu() for k, v in text.state_dict().items()})
     words.half().save_pretrained(folder / "text_encoder")

@@ -77,6 +77,11 @@ def train_vocabulary(folder: Path, size: int = 2048) -> None:
     (folder / "merges.txt").write_text(f"#version: 0.2\n{lines}\n", "utf-8")
     tokenizer = CLIPTokenizer.from_pretrained(folder, model_max_length=TOKENS)
     tokenizer.save_pretrained(folder)
+    config_path = folder / "tokenizer_config.json"
+    config = json.loads(config_path.read_text("utf-8"))
+    local = ("is_local", "local_files_only", "name_or_path")
+    config = {key: value for key, value in config.items() if key not in local}
+    config_path.write_text(json.dumps(config, indent=2) + "\n", "utf-8")
     (folder / "vocab.json").write_text(json.dumps(vocab, ensure_ascii=False), "utf-8")
     (folder / "merges.txt").write_text(f"#version: 0.2\n{lines}\n", "utf-8")
 
