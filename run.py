@@ -4,7 +4,7 @@
     python3 run.py demo [--out DIR]   set everything up and do the main job on real input; pictures in DIR
     python3 run.py test [ARGS...]     set everything up and run the whole test suite; ARGS go to pytest
     python3 run.py serve [ARGS...]    set the server up and start it; ARGS go to `scumble serve`
-    python3 run.py setup [--gpu KIND] only set up: .venv for the server, .venv-blender for Blender's side
+    python3 run.py setup [--gpu KIND] only set up: .venv for the server, .venv-blender-* for Blender's side
 
 Environments are made beside this file, once; the second run starts at once. Deleting them is safe.
 """
@@ -18,18 +18,17 @@ import shutil
 import subprocess
 import sys
 import urllib.request
-import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 CONSTRAINTS = ROOT / ".ci" / "constraints.txt"
 SERVER_ENV = ROOT / ".venv"
-BLENDER_ENV = ROOT / ".venv-blender"
 SERVER_EXTRAS = "server,dev"
 TORCH_INDEX = "https://download.pytorch.org/whl/"
 GPU_KINDS = ("auto", "cpu", "cu130", "rocm", "mps")
 ROCM_INDEX = "rocm7.1"
-# The bpy wheel that goes with each Python; bpy names its Python exactly, and 3.12 has none.
+BLENDER_SUITE = ROOT / "tests" / "blender_addon" / "bpy"
+# The Blender that goes with each Python; bpy names its Python exactly, and 3.12 has none.
 BPY_FOR_PYTHON = {(3, 11): "4.5.15", (3, 13): "5.2.3"}
 
 
@@ -100,16 +99,8 @@ def test(options: argparse.Namespace, rest: list[str]) -> int:
     blender = make_blender_environment()
     if blender is None:
         return status
-    suite = [
-        str(blender),
-        "-m",
-        "pytest",
-        "--rootdir",
-        "tests/blender_addon/bpy",
-        "tests/blender_addon/bpy",
-    ]
-    environment = os.environ | {"SCUMBLE_TEST_SERVER_PYTHON": str(server)}
-    return status or subprocess.run(suite, cwd=ROOT, env=environment, check=False).returncode
+    suite = [str(server), str(BLENDER_SUITE / "run_suite.py"), "--python", str(blender)]
+    return subprocess.run(suite, cwd=ROOT, check=False).returncode or status
 
 
 def serve(options: argparse.Namespace, rest: list[str]) -> int:
@@ -129,25 +120,37 @@ def setup(options: argparse.Namespace, _rest: list[str]) -> int:
 def make_server_environment(gpu: str) -> Path:
     """The interpreter of `.venv` with the server, the tests' tools and the right torch."""
     kind = gpu if gpu != "auto" else ("cu130" if shutil.which("nvidia-smi") else "cpu")
-    requirements = [["torch", *torch_index(kind)], ["--editable", f"{ROOT}[{SERVER_EXTRAS}]"]]
+    pinned = ["--constraint", str(CONSTRAINTS)]
+    requirements = [
+        [*pinned, "torch", *torch_index(kind)],
+        [*pinned, "--editable", f"{ROOT}[{SERVER_EXTRAS}]"],
+    ]
     return make_environment(SERVER_ENV, requirements, label=f"the server's environment ({kind})")
 
 
-def make_blender_environment() -> Path | None:
-    """The interpreter of `.venv-blender`: bpy without torch, as Blender has it. None if bpy has no wheel."""
-    version = BPY_FOR_PYTHON.get(sys.version_info[:2])
+def make_blender_environment(
+    bpy: str | None = None, base_python: str = sys.executable
+) -> Path | None:
+    """The interpreter of an environment with bpy and pytest, as Blender has them, without torch and without Scumble.
+
+    bpy: a version; the default is the one for this Python, and None is returned if there is none.
+    base_python: the interpreter to build on; must be the version that this bpy names.
+    """
+    version = bpy or BPY_FOR_PYTHON.get(sys.version_info[:2])
     if version is None:
         found = ".".join(map(str, sys.version_info[:2]))
-        print(
-            f"bpy has no package for Python {found} (3.11 and 3.13 have one): Blender's part is left out."
-        )
+        print(f"bpy has no package for Python {found} (3.11 and 3.13 have one).")
+        print("Blender's part is left out.", flush=True)
         return None
-    requirements = [
-        [f"bpy=={version}", "grpcio", "protobuf", "pytest", "pytest-timeout", "numpy<2.4"]
-    ]
-    return make_environment(
-        BLENDER_ENV, requirements, label=f"Blender's environment (bpy {version})"
-    )
+    pins = (BLENDER_SUITE / "requirements.txt").read_text(encoding="utf-8").split("\n")
+    others = [pin for pin in pins if pin and not pin.startswith(("#", "bpy"))]
+    if version == BPY_FOR_PYTHON[(3, 11)]:
+        requirements = [f"bpy=={version}", *others]
+    else:  # every Blender brings the numpy it was made with
+        requirements = [f"bpy=={version}", *(pin for pin in others if not pin.startswith("numpy"))]
+    folder = ROOT / f".venv-blender-{version}"
+    label = f"Blender's environment (bpy {version}, about 1 GB)"
+    return make_environment(folder, [requirements], label=label, base_python=base_python)
 
 
 def torch_index(kind: str) -> list[str]:
@@ -169,10 +172,16 @@ def reachable(url: str) -> bool:
         return False
 
 
-def make_environment(folder: Path, requirements: list[list[str]], *, label: str) -> Path:
+def make_environment(
+    folder: Path,
+    requirements: list[list[str]],
+    *,
+    label: str,
+    base_python: str = sys.executable,
+) -> Path:
     """Makes or updates a virtual environment and returns its interpreter. Idempotent.
 
-    requirements: argument lists for `pip install`, run in order under the constraints file.
+    requirements: argument lists for `pip install`, run in order.
     """
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     stamp = folder / "scumble-setup.txt"
@@ -180,10 +189,11 @@ def make_environment(folder: Path, requirements: list[list[str]], *, label: str)
     if python.is_file() and stamp.is_file() and stamp.read_text() == wanted:
         return python
     print(f"Setting up {label}; this takes a few minutes once ...", flush=True)
-    venv.create(folder, with_pip=True, clear=folder.exists() and not python.is_file())
+    if not python.is_file():
+        subprocess.run([base_python, "-m", "venv", "--clear", str(folder)], check=True)
     for arguments in requirements:
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "--constraint", str(CONSTRAINTS), *arguments], check=True)
+        subprocess.run([*pip, *arguments], check=True)
     stamp.write_text(wanted)
     return python
 

@@ -18,38 +18,19 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
-REQUIREMENTS = HERE / "requirements.txt"
+sys.path.insert(0, str(ROOT))
+
+from run import make_blender_environment  # noqa: E402
+
 _BPY_PYTHON = {4: "3.11", 5: "3.13"}  # except 5.0, which still has 3.11
 
 
-def environment(bpy: str | None = None) -> Path:
-    """The interpreter of the environment for a version of bpy (default: the pinned one); makes it if need be."""
-    pins = REQUIREMENTS.read_text(encoding="utf-8")
-    pinned = next(line for line in pins.splitlines() if line.startswith("bpy=="))
-    if bpy is not None:
-        # Each Blender brings the numpy it was made with.
-        pins = "\n".join(
-            f"bpy=={bpy}"
-            if line == pinned
-            else line.partition("==")[0]
-            if "numpy" in line
-            else line
-            for line in pins.splitlines()
-        )
-    version = bpy or pinned.removeprefix("bpy==")
-    folder = ROOT / f".venv-blender-{version}"
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    stamp = folder / "installed.txt"
-    if stamp.is_file() and stamp.read_text(encoding="utf-8") == pins:
-        return python
-    base = _base_python(_python_version(version))
-    print(f"Making {folder.name} (about 1 GB)", flush=True)
-    subprocess.run([base, "-m", "venv", "--clear", str(folder)], check=True)
-    listed = folder / "requirements.txt"
-    listed.write_text(pins, encoding="utf-8")
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--requirement", str(listed)], check=True)
-    stamp.write_text(pins, encoding="utf-8")
+def environment(bpy: str | None) -> Path:
+    """The interpreter of the environment for a version of bpy (default: this Python's); makes it if need be."""
+    base = _base_python(_python_version(bpy)) if bpy else sys.executable
+    python = make_blender_environment(bpy, base)
+    if python is None:
+        raise SystemExit("Name a version with --bpy; its Python must be installed.")
     return python
 
 
