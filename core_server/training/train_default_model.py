@@ -174,17 +174,21 @@ def measure_autoencoder(
 def encode_pool(run: Run, vae: AutoencoderTiny, pool: Pool, padding: Padding) -> torch.Tensor:
     """All latents of the pool as float16."""
     began = time.monotonic()
-    parts = [ae.encode(vae, chunk, padding).half() for chunk in pool.pixels.split(2048)]
+    parts = [ae.encode(vae, chunk, padding).half() for chunk in pool.pixels.split(2048)]  # type: ignore[no-untyped-call]  # torch
     latents = torch.cat(parts)
     run.log("latents", per_s=round(len(latents) / (time.monotonic() - began)),
             std=[round(v, 3) for v in latents[:4096].float().std((0, 2, 3)).tolist()])  # fmt: skip
     return latents
 
 
-def score_samples(
-    run: Run, diffusion: Diffusion, vae: AutoencoderTiny, padding: Padding, pool: Pool,
+def score_samples(  # noqa: PLR0917
+    run: Run,
+    diffusion: Diffusion,
+    vae: AutoencoderTiny,
+    padding: Padding,
+    pool: Pool,
     latents: torch.Tensor,
-) -> None:  # fmt: skip
+) -> None:
     """How often a small classifier sees the family and colour that the prompt asked for."""
     index = torch.randperm(pool.rendered, device=pool.pixels.device)[:12288]
     rebuilt = ae.decode(vae, latents[index].float(), padding)
@@ -192,7 +196,7 @@ def score_samples(
         pool.pixels[: pool.rendered], rebuilt, pool.labels, pool.labels[index],
         run.args.judge_seconds,
     )  # fmt: skip
-    rng = random.Random(5)
+    rng = random.Random(5)  # noqa: S311  not secret
     seen, unseen = [], []
     for i, name in enumerate(FAMILY_NAMES):
         colors = rng.sample(COLOR_NAMES, len(COLOR_NAMES))

@@ -48,10 +48,8 @@ class TextureLoss:
             with torch.autocast(x.device.type, torch.bfloat16):
                 energy = F.conv2d(torch.cat([y, x]), self.bank).abs()
             energy = energy.float()
-            if energy.shape[-1] >= 12:
-                energy = F.avg_pool2d(energy, 12, 6)
-            else:
-                energy = energy.mean((2, 3), keepdim=True)
+            window = min(12, energy.shape[-1])
+            energy = F.avg_pool2d(energy, window, max(1, window // 2))
             mine, wanted = energy.chunk(2)
             grain = grain + ((mine - wanted).abs() / (wanted + 0.05)).mean()
             if scale < 2:
@@ -92,7 +90,7 @@ def train_reconstruction(
         rate = peak_lr * min(1, (step + 1) / 200) * (0.02 + 0.49 * (1 + math.cos(math.pi * done)))
         optimizer.param_groups[0]["lr"] = rate
         x = _crops(pool, batch, side)
-        with torch.autocast(device.split(":")[0], torch.bfloat16):
+        with torch.autocast(pool.pixels.device.type, torch.bfloat16):
             z = vae.encoder(x)
             y = vae.decoder(z + 0.05 * torch.randn_like(z))
         error, edges, grain = loss_of(y, x)
@@ -152,7 +150,7 @@ def _discriminator() -> nn.Sequential:
     return nn.Sequential(*layers, nn.Conv2d(256, 1, 3, 1, 1))
 
 
-def train_sharpness(
+def train_sharpness(  # noqa: PLR0915  one loop, read top to bottom
     vae: AutoencoderTiny,
     pool: Pool,
     *,
@@ -165,7 +163,7 @@ def train_sharpness(
 ) -> None:
     """Decoder only, so latents stay: hinge GAN on patches with an R1 penalty, EMA at the end."""
     device = str(pool.pixels.device)
-    kind = device.split(":")[0]
+    kind = pool.pixels.device.type
     loss_of, critic = TextureLoss(device), _discriminator().to(device)
     critic = critic.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     decoder = vae.decoder
@@ -208,7 +206,7 @@ def train_sharpness(
             slope = torch.autograd.grad(critic(seen).float().sum(), seen, create_graph=True)[0]
             verdict = verdict + 8 * 0.05 * slope.pow(2).sum((1, 2, 3)).mean()
         judge.zero_grad()
-        verdict.backward()
+        verdict.backward()  # type: ignore[no-untyped-call]  # torch
         _guarded_step(judge, judges, verdict)
         keep = min(0.998, (1 + step) / (10 + step))
         with torch.no_grad():
@@ -235,7 +233,7 @@ def encode(vae: AutoencoderTiny, pixels: Tensor, padding: Padding, batch: int = 
     """uint8 pictures (n, 3, S, S) to latents (n, 8, S/8, S/8) float32, wrapping at the borders."""
     before, padding.mode = padding.mode, "wrapped"
     out = []
-    for chunk in pixels.split(batch):
+    for chunk in pixels.split(batch):  # type: ignore[no-untyped-call]  # torch
         x = (chunk.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
         with torch.autocast(x.device.type, torch.bfloat16):
             out.append(vae.encoder(x).float())
@@ -250,7 +248,7 @@ def decode(
     """Latents (n, 8, h, w) to uint8 pictures (n, 3, 8h, 8w)."""
     before, padding.mode = padding.mode, mode
     out = []
-    for chunk in latents.split(64):
+    for chunk in latents.split(64):  # type: ignore[no-untyped-call]  # torch
         z = chunk.contiguous(memory_format=torch.channels_last)
         with torch.autocast(z.device.type, torch.bfloat16):
             y = vae.decoder(z).float()

@@ -85,4 +85,4 @@ def save_pipeline(
 def load_autoencoder(folder: Path, device: str) -> AutoencoderTiny:
     """The saved autoencoder in float32, ready to train on."""
     vae = AutoencoderTiny.from_pretrained(folder / "vae").float().to(device)
-    return vae.to(memory_format=torch.channels_last)  # type: ignore[no-any-return,call-overload]
+    return vae.to(memory_format=torch.channels_last)

@@ -55,7 +55,7 @@ class Diffusion:
 
     def __init__(self, tokenizer: FastTokenizer, device: str) -> None:
         self.device, self.tokenizer = device, tokenizer
-        unet = make_unet().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        unet = make_unet().to(device).to(memory_format=torch.channels_last)
         self.unet: UNet2DConditionModel = unet
         self.text: CLIPTextModel = make_text_encoder(
             tokenizer.size, tokenizer.bos, tokenizer.eos
@@ -133,11 +133,11 @@ class Diffusion:
         t = torch.randint(0, TRAIN_TIMESTEPS, (batch,), device=self.device)
         with torch.autocast(self.device.split(":")[0], torch.bfloat16):
             out = predict(x, t, text)
-        out.float().pow(2).mean().backward()
+        out.float().pow(2).mean().backward()  # type: ignore[no-untyped-call]  # torch
         for p in self.parameters:
             p.grad = None
 
-    def train(
+    def train(  # noqa: PLR0915  one loop, read top to bottom
         self,
         latents: Tensor,
         pool: Pool,
@@ -190,7 +190,7 @@ class Diffusion:
                 words = self.text(ids).last_hidden_state
                 out = predict(a * clean + s * eps, t, words)
             loss = (out.float() - (a * eps - s * clean)).pow(2).mean()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch
             skipped += self._step(loss)
             self._average(settings.ema_decay)
             step += 1
@@ -219,8 +219,8 @@ class Diffusion:
             if not bool(bad):
                 self.optimizer.step()
         else:
-            self.optimizer.grad_scale = None  # type: ignore[attr-defined]
-            self.optimizer.found_inf = bad  # type: ignore[attr-defined]  fused AdamW then does nothing
+            # Fused AdamW reads these two and then does nothing, without waiting for the device.
+            vars(self.optimizer).update(grad_scale=None, found_inf=bad)
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return bad

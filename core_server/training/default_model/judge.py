@@ -7,6 +7,7 @@ suite has an independent one.
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -25,7 +26,7 @@ class Judge(nn.Module):
         super().__init__()
         widths = (3, 48, 96, 160, 224)
         layers: list[nn.Module] = []
-        for given, made in zip(widths, widths[1:], strict=False):
+        for given, made in pairwise(widths):
             layers += [nn.Conv2d(given, made, 3, 1, 1), nn.BatchNorm2d(made), nn.ReLU()]
             layers += [nn.MaxPool2d(2)]
         self.body = nn.Sequential(*layers)
@@ -61,7 +62,7 @@ def train_judge(
             family, color = judge(x)
         loss = F.cross_entropy(family.float(), y[:, 0]) + F.cross_entropy(color.float(), y[:, 1])
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch
         optimizer.step()
     return judge.eval()
 
@@ -70,7 +71,7 @@ def train_judge(
 def score(judge: Judge, pixels: Tensor, labels: Tensor) -> dict[str, float]:
     """Shares of pictures whose family is first, in the first three; colour likewise."""
     hits = []
-    for x, y in zip(pixels.split(256), labels.split(256), strict=True):
+    for x, y in zip(pixels.split(256), labels.split(256), strict=True):  # type: ignore[no-untyped-call]  # torch
         family, color = judge(_half(x))
         top_f, top_c = family.topk(3).indices, color.topk(3).indices
         match_f, match_c = top_f == y[:, :1], top_c == y[:, 1:]

@@ -31,7 +31,7 @@ class WrapConv2d(nn.Conv2d):
 
     wrap: Padding
 
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002  torch names it so
         """Convolve (B, C, H, W)."""
         x = input
         if self.wrap.mode == "zeros":

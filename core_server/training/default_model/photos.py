@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-from core_server.training.materials.colors import COLORS, COLOR_SYNONYMS
+from core_server.training.materials.colors import COLOR_SYNONYMS, COLORS
 
 #: ambientCG category -> words in captions; what is missing here is left out of training
 CATEGORY_WORDS: dict[str, tuple[str, ...]] = {
@@ -128,7 +128,8 @@ def _oklab(srgb: np.ndarray) -> np.ndarray:
         [[0.4122215, 0.2119035, 0.0883025], [0.5363325, 0.6806995, 0.2817188],
          [0.0514460, 0.1073970, 0.6299787]]
     )  # fmt: skip
-    return np.cbrt(lms) @ np.array(
+    lab: np.ndarray = np.cbrt(lms) @ np.array(
         [[0.2104543, 1.9779985, 0.0259040], [0.7936178, -2.4285922, 0.7827718],
          [-0.0040720, 0.4505937, -0.8086758]]
     )  # fmt: skip
+    return lab

@@ -62,7 +62,7 @@ def make_pool(
 ) -> Pool:
     """Render `count` materials, all families in turn; captions are written by worker processes."""
     began = time.monotonic()
-    rng = random.Random(seed)
+    rng = random.Random(seed)  # noqa: S311  not secret
     photographs = load_photos(photos) if photos else []
     total = count + len(photographs)
     pixels = torch.empty(total, 3, size, size, dtype=torch.uint8, device=device)

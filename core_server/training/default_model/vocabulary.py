@@ -26,7 +26,7 @@ _COMMON = (
 
 def training_corpus(per_family: int = 600, seed: int = 0) -> list[str]:
     """Captions of every family plus the words artists put around them."""
-    rng = random.Random(seed)
+    rng = random.Random(seed)  # noqa: S311  not secret
     corpus = [
         caption(sample_params(rng, name), rng) for name in FAMILIES for _ in range(per_family)
     ]
@@ -41,7 +41,7 @@ def train_vocabulary(folder: Path, size: int = 2048) -> None:
     All 256 byte symbols and their 256 word-final forms come first, so no letter is unknown: a word
     never seen is spelled, it does not become the end of the text.
     """
-    from transformers import CLIPTokenizer  # slow import, only needed here
+    from transformers import CLIPTokenizer  # noqa: PLC0415  slow, workers do without
 
     trained = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     trained.normalizer = normalizers.Lowercase()
@@ -116,6 +116,6 @@ def caption_ids(task: tuple[str, list[MaterialParams], int, int]) -> np.ndarray:
     folder, params, seed, variants = task
     if _worker_tokenizer is None:
         _worker_tokenizer = FastTokenizer(Path(folder))
-    rng = random.Random(seed)
+    rng = random.Random(seed)  # noqa: S311  not secret
     texts = [caption(p, rng) for p in params for _ in range(variants)]
     return _worker_tokenizer(texts).reshape(len(params), variants, TOKENS)

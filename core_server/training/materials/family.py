@@ -31,7 +31,7 @@ class Draw(Fields):
     `color`, `accent`: (B, 3, 1, 1) linear albedo. `count`: (B, 1, 1) repeats of the pattern.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917
         self,
         batch: int,
         size: int,

@@ -90,7 +90,7 @@ class Fields:
         """(B, S, S) of zeros."""
         return torch.zeros(self.batch, self.size, self.size, device=self.device)
 
-    def noise2(
+    def noise2(  # noqa: PLR0917
         self,
         beta: float = 2.0,
         low: float = 1,
@@ -157,7 +157,8 @@ class Fields:
         falloff = torch.exp(
             -2 * (torch.pi * sigma_px / 256) ** 2 * (kx[None, :] ** 2 + ky[:, None] ** 2)
         )
-        return torch.fft.irfft2(torch.fft.rfft2(field) * falloff, s=(n, n))
+        blurred: Tensor = torch.fft.irfft2(torch.fft.rfft2(field) * falloff, s=(n, n))
+        return blurred
 
     def per_cell(self, ids: Tensor) -> Tensor:
         """A random number in [0, 1) for every cell id, the same wherever the id appears."""
@@ -181,7 +182,7 @@ class Fields:
         cell = (row % rows).long() * _MAX_CELLS + (col % columns).long()
         return Lattice(u - col, v - row, cell, row, col)
 
-    def cells(
+    def cells(  # noqa: PLR0917
         self,
         nx: Tensor,
         ny: Tensor | None = None,

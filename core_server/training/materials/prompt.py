@@ -84,7 +84,7 @@ def _words(text: str) -> list[str]:
     return [_fold(word) for word in re.findall(r"[\w'-]+", text.lower())]
 
 
-def _lexicon() -> dict[tuple[str, ...], tuple[str, str]]:
+def _lexicon() -> dict[tuple[str, ...], tuple[str, str]]:  # noqa: PLR0912  a flat list
     """Folded phrase -> (kind, value)."""
     entries: dict[tuple[str, ...], tuple[str, str]] = {}
 
@@ -153,7 +153,7 @@ def _match(words: list[str]) -> list[tuple[str, str, int]]:
 
 def _choose_family(found: list[tuple[str, str, int]]) -> tuple[str, bool]:
     """The most specific family before "with"; of equals the last, as English puts the noun last."""
-    head = []
+    head: list[tuple[str, str, int]] = []
     for item in found:
         if item[0] == "join" and head:
             break
@@ -168,7 +168,7 @@ def _choose_family(found: list[tuple[str, str, int]]) -> tuple[str, bool]:
     return (_EITHER[named_either[-1]], True) if named_either else ("plaster", False)
 
 
-def parse_prompt(prompt: str) -> ParsedPrompt:
+def parse_prompt(prompt: str) -> ParsedPrompt:  # noqa: PLR0912  one branch a kind of word
     """Read family, colours, size, orientation, wear, finish and style out of a prompt."""
     found = _match(_words(prompt))
     name, understood = _choose_family(found)
@@ -195,8 +195,10 @@ def parse_prompt(prompt: str) -> ParsedPrompt:
             params = replace(params, turn="turned" if value == spec.turned else turn)
         elif kind == "condition" and value not in params.conditions:
             params = replace(params, conditions=(*params.conditions, value)[:3])
-        elif kind in ("finish", "style"):
-            params = replace(params, **{kind: value})
+        elif kind == "finish":
+            params = replace(params, finish=value)
+        elif kind == "style":
+            params = replace(params, style=value)
         elif kind == "unknown" and value not in _FILLER:
             unknown.append(value)
     if colors:

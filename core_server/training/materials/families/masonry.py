@@ -12,7 +12,9 @@ _BRICK = "rust,terracotta,brown,red,maroon,tan,chestnut"
 _STONE = "grey,beige,tan,charcoal,silver,sand"
 
 
-def _laid(d: Draw, edge: Tensor, ids: Tensor, joint: float, crown: float, spread: float) -> Surface:
+def _laid(  # noqa: PLR0917
+    d: Draw, edge: Tensor, ids: Tensor, joint: float, crown: float, spread: float
+) -> Surface:
     """Pieces in joints: `edge` is the distance to the joint, in units of a piece's height."""
     fine, grain = d.noise2(1.6, 4, 80)
     mask = smooth(joint * 0.5, joint * 1.3, edge + 0.012 * grain)
