@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import torch
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img import retrieve_latents
 
 from core_server.canvas.colour import from_model_rgb, from_unit, to_model_rgb, to_unit
 from core_server.canvas.fill import fill
@@ -175,8 +176,9 @@ class _MaskedDenoising:
         generator = torch.Generator("cpu").manual_seed(seed)
         with torch.no_grad(), seamless(axes, model.vae):
             pixels = self._pipeline.image_processor.preprocess(as_tensor(image))
-            encoded = model.vae.encode(pixels.to(model.device, model.dtype)).latent_dist
-            self._original = encoded.sample(generator) * model.vae.config.scaling_factor
+            encoded = model.vae.encode(pixels.to(model.device, model.dtype))
+            latents = retrieve_latents(encoded, generator=generator)
+            self._original = latents * model.vae.config.scaling_factor
         self._noise = torch.randn(
             self._original.shape, generator=generator, dtype=self._original.dtype
         ).to(model.device)

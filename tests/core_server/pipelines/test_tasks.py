@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderTiny
 
 from core_server.canvas.geometry import Bounds, Extent
 from core_server.canvas.masks import read_wrapped
@@ -182,8 +183,15 @@ def test_masked_denoising_equals_the_stock_inpainting_blend(runtime, scheduler):
 
 
 @pytest.mark.parametrize("strength", [0.5, 1.0])
-def test_inpainting_with_eight_latent_channels(runtime, tmp_path, strength):
-    make_tiny_pipeline(seed=5, latent_channels=8).save_pretrained(tmp_path / "models" / "eight")
+@pytest.mark.parametrize("autoencoder", ["kl", "tiny"])
+def test_inpainting_with_eight_latent_channels(tmp_path, strength, autoencoder):
+    pipeline = make_tiny_pipeline(seed=5, latent_channels=8)
+    if autoencoder == "tiny":  # what the default model has: latents without a distribution
+        widths = (8, 8, 8, 8)
+        pipeline.vae = AutoencoderTiny(
+            latent_channels=8, encoder_block_out_channels=widths, decoder_block_out_channels=widths
+        )
+    pipeline.save_pretrained(tmp_path / "models" / "eight")
     wide = LocalRuntime("eight", "cpu", tmp_path)
     document, soft = picture(96, 80), np.zeros((80, 96), np.uint8)
     soft[30:40, 40:60] = 255
