@@ -85,7 +85,8 @@ class ModelNotFound(NotFound):
     def __init__(self, model: str, known: tuple[str, ...] = ()) -> None:
         there = f" Installed: {', '.join(known)}." if known else ""
         super().__init__(
-            f"There is no model {model!r} here.{there} Give an installed id, a diffusers folder or a .safetensors file.",
+            f"There is no model {model!r} here.{there} "
+            "Give an installed id, a diffusers folder or a .safetensors file.",
             model=model,
             known=", ".join(known),
         )
