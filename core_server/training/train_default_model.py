@@ -32,12 +32,20 @@ from core_server.training.default_model.checkpoint import (
     save_pipeline,
 )
 from core_server.training.default_model.diffusion import Diffusion, DiffusionSettings
+from core_server.training.default_model.distillation import distill_guidance
 from core_server.training.default_model.judge import score, train_judge
+from core_server.training.default_model.maps import MapsNetwork, target_of, train_maps
 from core_server.training.default_model.networks import Padding, make_autoencoder, use_padding
 from core_server.training.default_model.pool import Pool, make_pool
 from core_server.training.default_model.sheets import SHEET_PROMPTS, draw_pairs, draw_sheet
 from core_server.training.default_model.vocabulary import FastTokenizer, train_vocabulary
-from core_server.training.materials import FAMILIES, FAMILY_NAMES, is_held_out
+from core_server.training.materials import (
+    FAMILIES,
+    FAMILY_NAMES,
+    is_held_out,
+    render_materials,
+    sample_params,
+)
 from core_server.training.materials.colors import COLOR_NAMES
 
 Log = Callable[..., None]
@@ -58,6 +66,9 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--autoencoder-seconds", type=float, default=0)
     add("--sharpness-seconds", type=float, default=0)
     add("--unet-seconds", type=float, default=0)
+    add("--distill-seconds", type=float, default=0, help="fold guidance into the UNet")
+    add("--distill-guidance", type=float, default=3.5)
+    add("--maps-seconds", type=float, default=0, help="train the picture-to-maps network")
     add("--until", type=float, default=0, help="seconds after the start at which training must end")
     add("--batch", type=int, default=256)
     add("--peak-lr", type=float, default=6e-4)
@@ -230,7 +241,7 @@ def train_unet(
         diffusion.samples = int(history.get("samples", 0))
         diffusion.steps = int(history.get("steps", 0))
         run.log("resumed weights", samples=diffusion.samples)
-    compiled = run.device != "cpu" and not args.no_compile
+    compiled = run.device != "cpu" and not args.no_compile and bool(args.unet_seconds)
     if run.compiler is not None:
         code = run.compiler.wait()
         run.log("compiler done", code=code)
@@ -238,7 +249,7 @@ def train_unet(
         diffusion.warm_up(args.batch, diffusion.predictor(True))
         run.log("compiled")
 
-    def save(sheet: str) -> None:
+    def save(sheet: str, folder: Path) -> None:
         began = time.monotonic()
         samples = diffusion.sample(SHEET_PROMPTS, size=args.size, steps=20)
         draw_sheet(ae.decode(vae, samples, padding), SHEET_PROMPTS, args.out / f"{sheet}.jpg")
@@ -246,8 +257,9 @@ def train_unet(
             "samples": diffusion.samples, "steps": diffusion.steps, "seed": args.seed,
             "last_peak_lr": args.peak_lr, "last_final_lr_share": args.final_lr_share,
             "latent_channels": vae.config.latent_channels,
+            "guidance_scale": diffusion.guidance_scale,
         }  # fmt: skip
-        save_pipeline(run.folder, vae=vae, unet=diffusion.unet_ema, text=diffusion.text_ema,
+        save_pipeline(folder, vae=vae, unet=diffusion.unet_ema, text=diffusion.text_ema,
                       tokenizer=tokenizer, training=training)  # fmt: skip
         run.log("saved", sheet=sheet, took=round(time.monotonic() - began, 1))
 
@@ -261,9 +273,9 @@ def train_unet(
     )  # fmt: skip
     diffusion.train(
         latents, pool, settings, compiled=compiled, log=run.log, marks=args.marks,
-        at_mark=lambda share: save(f"sheet-{round(share * 100):02d}"), max_steps=args.max_steps,
+        at_mark=lambda share: save(f"sheet-{round(share * 100):02d}", run.folder), max_steps=args.max_steps,
     )  # fmt: skip
-    save("sheet-end")
+    save("sheet-end", run.folder)
     if exact:
         torch.save(diffusion.state(), exact)
     large = [SHEET_PROMPTS[i] for i in (0, 4, 9, 16, 34, 42)]
@@ -274,8 +286,48 @@ def train_unet(
     zeros = diffusion.sample(SHEET_PROMPTS[:16], size=args.size, padding="zeros")
     draw_sheet(ae.decode(vae, zeros, padding, "zeros"), SHEET_PROMPTS[:16],
                args.out / "sheet-zero-padding.jpg")  # fmt: skip
+    if args.distill_seconds:
+        distill_guidance(
+            diffusion,
+            latents,
+            pool,
+            DiffusionSettings(seconds=args.distill_seconds, batch=args.batch, peak_lr=1e-4,
+                              final_lr_share=0.1, warmup_steps=100),
+            guidance_scale=args.distill_guidance,
+            log=run.log,
+            max_steps=args.max_steps,
+        )  # fmt: skip
+        diffusion.guidance_scale = 1.0
+        save("sheet-distilled", args.out / "default_model_distilled")
     if args.judge_seconds:
         score_samples(run, diffusion, vae, padding, pool, latents)
+
+
+def train_maps_network(run: Run) -> None:
+    """The picture-to-maps network, resumed or new; saves it and a sheet of fresh renders."""
+    resumed = run.args.resume / "maps" if run.args.resume else None
+    network = MapsNetwork.load(resumed) if resumed and resumed.exists() else MapsNetwork()
+    train_maps(
+        network,
+        seconds=run.args.maps_seconds,
+        device=run.device,
+        seed=run.args.seed,
+        log=run.log,
+        size=run.args.size,
+    )
+    network.save(run.folder / "maps")
+    rng = random.Random(9)  # noqa: S311  not secret
+    with torch.no_grad():
+        for channel, title in ((slice(1, 4), "normal"), (slice(0, 1), "height")):
+            truth, mine = [], []
+            for name in FAMILY_NAMES[::5]:
+                rendered = render_materials(
+                    [sample_params(rng, name)], seed=1, size=run.args.size, device=run.device
+                )
+                truth.append(target_of(rendered)[:, channel])
+                mine.append(network(rendered.image)[:, channel])
+            pictures = [(torch.cat(x).expand(-1, 3, -1, -1) * 255).byte() for x in (truth, mine)]
+            draw_pairs(pictures[0], pictures[1], run.args.out / f"maps-{title}.jpg")
 
 
 def compile_only(run: Run) -> None:
@@ -288,15 +340,9 @@ def compile_only(run: Run) -> None:
     run.log("compile process", took=round(time.monotonic() - began, 1))
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Run the stages that were given time."""
-    run = Run(arguments(argv))
+def train_pipeline(run: Run) -> None:
+    """Render the pool, then the autoencoder, UNet and text encoder as long as each was given."""
     args = run.args
-    if args.compile_only:
-        compile_only(run)
-        return
-    run.log("start", torch=torch.__version__, device=run.device,
-            name=torch.cuda.get_device_name() if run.device == "cuda" else "cpu")  # fmt: skip
     tokenizer = run.tokenizer()
     run.start_compiling()
     began = time.monotonic()
@@ -308,8 +354,24 @@ def main(argv: list[str] | None = None) -> None:
     run.log("pool", rendered=pool.rendered, photos=pool.photos,
             per_s=round(len(pool.pixels) / (time.monotonic() - began)))  # fmt: skip
     vae, padding = train_autoencoder(run, pool)
-    if args.unet_seconds:
+    if args.unet_seconds or args.distill_seconds:
         train_unet(run, pool, vae, padding, tokenizer)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the stages that were given time."""
+    run = Run(arguments(argv))
+    args = run.args
+    if args.compile_only:
+        compile_only(run)
+        return
+    run.log("start", torch=torch.__version__, device=run.device,
+            name=torch.cuda.get_device_name() if run.device == "cuda" else "cpu")  # fmt: skip
+    pictures = args.autoencoder_seconds or args.sharpness_seconds
+    if pictures or args.unet_seconds or args.distill_seconds:
+        train_pipeline(run)
+    if args.maps_seconds:
+        train_maps_network(run)
     if run.device == "cuda":
         run.log("end", peak_gib=round(torch.cuda.max_memory_allocated() / 2**30, 1))
 

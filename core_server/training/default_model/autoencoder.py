@@ -180,14 +180,14 @@ def train_sharpness(  # noqa: PLR0915  one loop, read top to bottom
     while (done := (time.monotonic() - began) / seconds) < 1:
         maker.param_groups[0]["lr"] = peak_lr * (1 - 0.9 * done)
         x = _crops(pool, batch, side)
-        with torch.autocast(kind, torch.bfloat16):
+        with torch.autocast(kind, torch.bfloat16, enabled=kind != "cpu"):
             with torch.no_grad():
                 z = vae.encoder(x)
             y = decoder(z + 0.05 * torch.randn_like(z))
         error, edges, grain = loss_of(y, x)
         rebuilt = error + 0.5 * edges + 0.1 * grain
         critic.requires_grad_(False)
-        with torch.autocast(kind, torch.bfloat16):
+        with torch.autocast(kind, torch.bfloat16, enabled=kind != "cpu"):
             fooled = -critic(y).float().mean()
         pull = torch.autograd.grad(rebuilt, last, retain_graph=True)[0].norm()
         push = torch.autograd.grad(fooled, last, retain_graph=True)[0].norm()
@@ -198,7 +198,7 @@ def train_sharpness(  # noqa: PLR0915  one loop, read top to bottom
         loss.backward()
         _guarded_step(maker, parameters, loss)
         critic.requires_grad_(True)
-        with torch.autocast(kind, torch.bfloat16):
+        with torch.autocast(kind, torch.bfloat16, enabled=kind != "cpu"):
             real, fake = critic(x).float(), critic(y.detach()).float()
         verdict = F.relu(1 - real).mean() + F.relu(1 + fake).mean()
         if step % 8 == 0:

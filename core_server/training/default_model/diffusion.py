@@ -62,6 +62,7 @@ class Diffusion:
         ).to(device)
         self.padding = Padding("masked")
         self.samples, self.steps = 0, 0
+        self.guidance_scale = 3.5  # 1 once guidance is folded into the UNet
         self._compiled: Predict | None = None
         self._wrap()
 
@@ -131,7 +132,9 @@ class Diffusion:
         self.padding.mask = torch.ones(batch, 1, 1, 1, device=self.device)
         text = torch.randn(batch, TOKENS, TEXT_WIDTH, device=self.device, requires_grad=True)
         t = torch.randint(0, TRAIN_TIMESTEPS, (batch,), device=self.device)
-        with torch.autocast(self.device.split(":")[0], torch.bfloat16):
+        with torch.autocast(
+            self.device.split(":")[0], torch.bfloat16, enabled=self.device != "cpu"
+        ):
             out = predict(x, t, text)
         out.float().pow(2).mean().backward()  # type: ignore[no-untyped-call]  # torch
         for p in self.parameters:
@@ -186,7 +189,7 @@ class Diffusion:
             a, s = signal[t].view(-1, 1, 1, 1), noise_level[t].view(-1, 1, 1, 1)
             zero_padded = torch.rand(n, 1, 1, 1, device=device) < settings.zero_padding_share
             self.padding.mask.copy_((~zero_padded).float())
-            with torch.autocast(kind, torch.bfloat16):
+            with torch.autocast(kind, torch.bfloat16, enabled=kind != "cpu"):
                 words = self.text(ids).last_hidden_state
                 out = predict(a * clean + s * eps, t, words)
             loss = (out.float() - (a * eps - s * clean)).pow(2).mean()
@@ -237,13 +240,14 @@ class Diffusion:
         *,
         size: int = 256,
         steps: int = 20,
-        guidance_scale: float = 3.5,
+        guidance_scale: float | None = None,
         seed: int = 0,
         padding: str = "wrapped",
         batch: int = 96,
     ) -> Tensor:
         """Latents (n, 8, size/8, size/8) for `prompts` from the averaged weights."""
         self.sampling_padding.mode = padding
+        scale = self.guidance_scale if guidance_scale is None else guidance_scale
         generator = torch.Generator(self.device).manual_seed(seed)
         out = []
         side = size // LATENT_SCALE
@@ -251,7 +255,7 @@ class Diffusion:
         for start in range(0, len(prompts), batch):
             part = list(prompts[start : start + batch])
             ids = torch.from_numpy(self.tokenizer([*([""] * len(part)), *part])).long()
-            with torch.autocast(kind, torch.bfloat16):
+            with torch.autocast(kind, torch.bfloat16, enabled=kind != "cpu"):
                 words = self.text_ema(ids.to(self.device)).last_hidden_state
             scheduler = DPMSolverMultistepScheduler(**scheduler_config())
             scheduler.set_timesteps(steps, device=self.device)
@@ -259,9 +263,9 @@ class Diffusion:
                 len(part), LATENT_CHANNELS, side, side, generator=generator, device=self.device
             )
             for t in scheduler.timesteps:
-                with torch.autocast(kind, torch.bfloat16):
+                with torch.autocast(kind, torch.bfloat16, enabled=kind != "cpu"):
                     v = self.unet_ema(torch.cat([x, x]), t, words, return_dict=False)[0].float()
                 free, led = v.chunk(2)
-                x = scheduler.step(free + guidance_scale * (led - free), t, x, return_dict=False)[0]
+                x = scheduler.step(free + scale * (led - free), t, x, return_dict=False)[0]
             out.append(x)
         return torch.cat(out)

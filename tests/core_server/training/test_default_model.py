@@ -14,6 +14,7 @@ from transformers import CLIPTokenizer
 from core_server.training import train_default_model
 from core_server.training.default_model.checkpoint import save_pipeline
 from core_server.training.default_model.diffusion import Diffusion, DiffusionSettings
+from core_server.training.default_model.distillation import distill_guidance, guided_target
 from core_server.training.default_model.networks import (
     LATENT_CHANNELS,
     Padding,
@@ -173,3 +174,33 @@ def test_masked_padding_mixes_wrapping_and_zeros() -> None:
     assert torch.allclose(mixed[0], network(x)[0], atol=1e-6)
     padding.mode = "zeros"
     assert torch.allclose(mixed[1], network(x)[1], atol=1e-6)
+
+
+def test_distillation_learns_the_guided_prediction() -> None:
+    torch.manual_seed(0)
+    tokenizer = FOLDER / "tokenizer"
+    pool = make_pool(
+        4, tokenizer=tokenizer, photos=None, seed=0, device="cpu", size=32, batch=2, workers=0,
+        max_seconds=0,
+    )  # fmt: skip
+    diffusion = Diffusion(FastTokenizer(tokenizer), "cpu")
+    latents = torch.randn(len(pool.pixels), LATENT_CHANNELS, 4, 4).half()
+    teacher = [p.clone() for p in diffusion.unet_ema.parameters()]
+    distill_guidance(
+        diffusion, latents, pool, DiffusionSettings(seconds=60, batch=2, warmup_steps=1),
+        guidance_scale=3.0, log=lambda event, **values: None, max_steps=2,
+    )  # fmt: skip
+    moved = list(diffusion.unet_ema.parameters())
+    assert any(not torch.equal(a, b) for a, b in zip(teacher, moved, strict=True))
+    assert all(torch.isfinite(p).all() for p in moved)
+
+
+def test_guided_target_is_linear_in_the_scale() -> None:
+    class Teacher(torch.nn.Module):
+        def forward(self, x, t, words, return_dict):  # type: ignore[no-untyped-def]
+            return (words.mean((1, 2)).view(-1, 1, 1, 1).expand_as(x),)
+
+    x, t = torch.zeros(2, 1, 2, 2), torch.zeros(2, dtype=torch.long)
+    words, empty = torch.full((2, 3, 4), 2.0), torch.full((2, 3, 4), 0.5)
+    assert torch.allclose(guided_target(Teacher(), x, t, words, empty, 1.0), torch.tensor(2.0))
+    assert torch.allclose(guided_target(Teacher(), x, t, words, empty, 3.0), torch.tensor(5.0))

@@ -1,0 +1,194 @@
+"""From a picture of a material to its height, normal, roughness and occlusion."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
+
+from core_server.training.default_model.networks import Padding, use_padding
+from core_server.training.materials import FAMILY_NAMES, Rendered, render_materials, sample_batch
+
+Tensor = torch.Tensor
+CHANNELS = ("height", "normal_x", "normal_y", "normal_z", "roughness", "occlusion")
+_WIDTHS = (24, 48, 96, 144)
+_WEIGHTS, _CONFIG = "diffusion_pytorch_model.safetensors", "config.json"
+
+
+class ChannelNorm(nn.Module):
+    """Layer norm over channels at every pixel: no statistics of the picture, so any size works."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same."""
+        out: Tensor = self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return out
+
+
+class Block(nn.Module):
+    """Norm, 3x3, GELU, 3x3, added."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            ChannelNorm(width),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.GELU(),
+            nn.Conv2d(width, width, 3, padding=1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same."""
+        out: Tensor = x + self.body(x)
+        return out
+
+
+class MapsNetwork(nn.Module):
+    """A small U-net of about 1.5 M parameters; sides must be multiples of 8.
+
+    In: (B, 3, H, W) sRGB in [0, 1]. Out: (B, 6, H, W) in [0, 1] in the order of `CHANNELS`; the
+    normal is OpenGL (+Y up), encoded n * 0.5 + 0.5. Set `padding.mode` to "wrapped" for tiles.
+    """
+
+    def __init__(self, widths: tuple[int, ...] = _WIDTHS) -> None:
+        super().__init__()
+        self.widths = tuple(widths)
+        self.stem = nn.Conv2d(3, widths[0], 3, padding=1)
+        self.down = nn.ModuleList(Block(w) for w in widths)
+        self.shrink = nn.ModuleList(
+            nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(widths)
+        )
+        self.middle = nn.Sequential(Block(widths[-1]), Block(widths[-1]))
+        self.grow = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(widths))
+        self.up = nn.ModuleList(Block(w) for w in widths[:-1])
+        self.head = nn.Conv2d(widths[0], len(CHANNELS), 3, padding=1)
+        self.padding = use_padding(self, Padding("wrapped"))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Predict all maps."""
+        x = self.stem(image * 2 - 1)
+        skips = []
+        for level, block in enumerate(self.down):
+            x = block(x)
+            if level < len(self.shrink):
+                skips.append(x)
+                x = self.shrink[level](x)
+        x = self.middle(x)
+        for level in reversed(range(len(self.up))):
+            x = F.interpolate(self.grow[level](x), scale_factor=2.0, mode="nearest")
+            x = self.up[level](x + skips[level])
+        raw = self.head(x)
+        normal = F.normalize(raw[:, 1:4] + raw.new_tensor([0, 0, 1.0]).view(1, 3, 1, 1), dim=1)
+        scalars = torch.sigmoid(raw)
+        return torch.cat([scalars[:, :1], normal * 0.5 + 0.5, scalars[:, 4:]], 1)
+
+    def save(self, folder: Path) -> None:
+        """fp16 weights and config.json."""
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {k: v.detach().half().contiguous().cpu() for k, v in self.state_dict().items()}
+        save_file(weights, folder / _WEIGHTS)
+        config = {"widths": self.widths, "channels": CHANNELS}
+        (folder / _CONFIG).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> MapsNetwork:
+        """The saved network in float32."""
+        config = json.loads((folder / _CONFIG).read_text("utf-8"))
+        network = cls(tuple(config["widths"]))
+        weights = load_file(folder / _WEIGHTS)
+        network.load_state_dict({key: value.float() for key, value in weights.items()})
+        return network.eval()
+
+
+def target_of(rendered: Rendered) -> Tensor:
+    """Ground truth in the order of `CHANNELS`: (B, 6, S, S)."""
+    return torch.cat([rendered.height, rendered.normal, rendered.roughness, rendered.occlusion], 1)
+
+
+def maps_loss(output: Tensor, target: Tensor) -> Tensor:
+    """Absolute errors; height up to its mean, and by its slopes, which is what shading shows."""
+    height, wanted = output[:, :1], target[:, :1]
+    height = height - height.mean((2, 3), keepdim=True)
+    wanted = wanted - wanted.mean((2, 3), keepdim=True)
+    slopes = (height.diff(dim=3) - wanted.diff(dim=3)).abs().mean()
+    slopes = slopes + (height.diff(dim=2) - wanted.diff(dim=2)).abs().mean()
+    rest = (output[:, 1:] - target[:, 1:]).abs().mean((0, 2, 3))
+    weights = rest.new_tensor([2.0, 2.0, 1.0, 0.5, 1.0])
+    return (height - wanted).abs().mean() + 4 * slopes + (rest * weights).sum()
+
+
+def camera(image: Tensor) -> Tensor:
+    """What lies between a render and a photograph: exposure, tint, contrast, blur and noise."""
+    n, device = len(image), image.device
+
+    def draw(low: float, high: float, channels: int = 1) -> Tensor:
+        return torch.rand(n, channels, 1, 1, device=device) * (high - low) + low
+
+    grey = image.mean((1, 2, 3), keepdim=True)
+    x = (image - grey) * draw(0.7, 1.25) + grey * draw(0.75, 1.2)
+    x = x * draw(0.92, 1.08, 3)
+    soft = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="circular"), 3, 1)
+    x = x + (soft - x) * draw(0, 1) * (draw(0, 1) < 0.5)
+    return (x + torch.randn_like(x) * draw(0, 0.03)).clamp(0, 1)
+
+
+def train_maps(
+    network: MapsNetwork,
+    *,
+    seconds: float,
+    device: str,
+    seed: int,
+    log: Callable[..., None],
+    size: int = 256,
+    families_a_step: int = 8,
+    each: int = 8,
+    peak_lr: float = 1e-3,
+    max_steps: int | None = None,
+) -> float:
+    """Train on fresh renders, unseen twice; returns the mean loss of the last 50 steps.
+
+    Pixel art, cartoon and the like are drawn from the same surface, so they train too.
+    """
+    rng = random.Random(seed)  # noqa: S311  not secret
+    network.to(device).train()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=peak_lr, betas=(0.9, 0.99))
+    began, step = time.monotonic(), 0
+    recent: list[float] = []
+    while (done := (time.monotonic() - began) / seconds) < 1 and step != max_steps:
+        optimizer.param_groups[0]["lr"] = peak_lr * min(1, (step + 1) / 100) * (1 - 0.95 * done)
+        images, targets = [], []
+        for name in rng.sample(FAMILY_NAMES, families_a_step):
+            rendered = render_materials(
+                sample_batch(rng, name, each), seed=rng.getrandbits(30), size=size, device=device
+            )
+            images.append(rendered.image)
+            targets.append(target_of(rendered))
+        image, target = camera(torch.cat(images)), torch.cat(targets)
+        network.padding.mode = "wrapped" if rng.random() < 0.7 else "zeros"
+        with torch.autocast(image.device.type, torch.bfloat16, enabled=device != "cpu"):
+            output = network(image)
+        loss = maps_loss(output.float(), target)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch
+        norm = nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        if bool(torch.isfinite(norm)):
+            optimizer.step()
+        step += 1
+        recent = [*recent[-49:], float(loss.detach())]
+        if step % 200 == 0:
+            log("maps", step=step, loss=round(sum(recent) / len(recent), 4))
+    network.padding.mode = "wrapped"
+    network.eval()
+    log("maps end", step=step, loss=round(sum(recent) / max(1, len(recent)), 4))
+    return sum(recent) / max(1, len(recent))
