@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import photoshop_plugin.host
+from tests.npm import node_modules
 
 HERE = Path(__file__).parent
 PROGRAMS = sorted((Path(photoshop_plugin.host.__file__).parent / "jsx").glob("*.jsx"))
@@ -20,22 +20,9 @@ TYPES = HERE / "node_modules/types-for-adobe/Photoshop/2015.5/index.d.ts"
 
 
 @pytest.fixture(scope="module")
-def node() -> Iterator[str]:
-    found = shutil.which("node")
-    if found is None:
-        pytest.skip("Node is not installed")
-    if not TYPES.is_file():
-        npm = shutil.which("npm")
-        installed = npm and subprocess.run(
-            [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
-            cwd=HERE,
-            capture_output=True,
-            check=False,
-            timeout=100,
-        )
-        if not installed or installed.returncode:
-            pytest.skip("the npm registry cannot be reached")
-    yield found
+def node() -> str:
+    node_modules(HERE)
+    return shutil.which("node") or "node"
 
 
 def run(node: str, script: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
