@@ -67,7 +67,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--sharpness-seconds", type=float, default=0)
     add("--unet-seconds", type=float, default=0)
     add("--distill-seconds", type=float, default=0, help="fold guidance into the UNet")
-    add("--distill-guidance", type=float, default=3.5)
+    add("--distill-guidance", type=float, default=2.5)
     add("--maps-seconds", type=float, default=0, help="train the picture-to-maps network")
     add("--until", type=float, default=0, help="seconds after the start at which training must end")
     add("--batch", type=int, default=256)

@@ -62,7 +62,7 @@ class Diffusion:
         ).to(device)
         self.padding = Padding("masked")
         self.samples, self.steps = 0, 0
-        self.guidance_scale = 3.5  # 1 once guidance is folded into the UNet
+        self.guidance_scale = 2.5  # 1 once guidance is folded into the UNet
         self._compiled: Predict | None = None
         self._wrap()
 
