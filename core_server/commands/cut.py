@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -34,19 +32,3 @@ def cut(source: Pixels | npt.NDArray[Any], bounds: Bounds) -> Pixels:
             np.ascontiguousarray(piece), source.color_space, source.icc_profile
         )
     return Pixels.from_numpy(np.ascontiguousarray(piece), ColorSpace.NON_COLOR)
-
-
-def polygon(
-    corners: Sequence[tuple[int, int]], width: int, height: int, feather: int = 6
-) -> npt.NDArray[np.uint8]:
-    """A soft selection of shape (height, width), uint8, from a convex polygon's corners in px, clockwise.
-
-    Full scale inside; it fades to 0 over `feather` px outside.
-    """
-    x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
-    outside = np.full((height, width), -np.inf)
-    for (x0, y0), (x1, y1) in pairwise((*corners, corners[0])):
-        along = np.hypot(x1 - x0, y1 - y0)
-        # Distance to the edge's line, positive outside.
-        outside = np.maximum(outside, ((y1 - y0) * (x - x0) - (x1 - x0) * (y - y0)) / along)
-    return np.rint(np.clip(1 - outside / feather, 0, 1) * 255).astype(np.uint8)

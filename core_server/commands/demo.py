@@ -20,16 +20,13 @@ if TYPE_CHECKING:
     from scumble.client import Client, Patch, Pixels, Request
 
 PHOTO = Path(__file__).parent / "demo_photo" / "espresso.jpg"
+SELECTION = PHOTO.with_name("table.png")
 ADDON = Path(__file__).parents[2] / "blender_addon"
 BLENDER_SECONDS = 600
-TEXTURE_PROMPT, PHOTO_PROMPT, BLENDER_PROMPT = (
-    "mossy stone wall",
-    "white marble",
-    "weathered red bricks",
-)
+TEXTURE_PROMPT, VARIATIONS_PROMPT = "teal hexagon tiles", "grey stone blocks"
+PHOTO_PROMPT, BLENDER_PROMPT = "blue mosaic", "red bricks with white mortar"
 SEED = 7
-SELECTION = ((498, 60), (590, 30), (590, 330), (500, 360))
-"""Corners of a piece of the table in the photograph, px."""
+SIDE = 256
 
 
 def register(subparsers: Subparsers) -> None:
@@ -98,7 +95,7 @@ def _texture(client: Client, options: argparse.Namespace) -> Iterator[Entry]:
     from core_server.commands.contact_sheet import Entry  # noqa: PLC0415
     from scumble.client import Pixels, Texture  # noqa: PLC0415
 
-    request = Texture(TEXTURE_PROMPT, 512, 512, model=options.model or "", seed=SEED)
+    request = Texture(TEXTURE_PROMPT, SIDE, SIDE, model=options.model or "", seed=SEED)
     [patch] = _painted(client, request, "Texture")
     yield Entry(
         "Texture",
@@ -115,38 +112,37 @@ def _variations(client: Client, options: argparse.Namespace) -> Iterator[Entry]:
     from core_server.commands.contact_sheet import Entry  # noqa: PLC0415
     from scumble.client import Texture  # noqa: PLC0415
 
-    request = Texture(TEXTURE_PROMPT, 256, 256, model=options.model or "", seed=SEED + 1, count=4)
+    model = options.model or ""
+    request = Texture(VARIATIONS_PROMPT, SIDE, SIDE, model=model, seed=SEED, count=4)
     for patch in _painted(client, request, "Variations"):
         path = options.out / f"variation-{patch.index + 1}.png"
-        yield Entry(
-            f"Variation {patch.index + 1}", f"seed {patch.seed}", _write(path, patch.pixels)
-        )
+        text = f'"{VARIATIONS_PROMPT}", seed {patch.seed}'
+        yield Entry(f"Variation {patch.index + 1}", text, _write(path, patch.pixels))
 
 
 def _photograph(client: Client, options: argparse.Namespace) -> Iterator[Entry]:
     import numpy as np  # noqa: PLC0415
 
     from core_server.commands.contact_sheet import Entry  # noqa: PLC0415
-    from core_server.commands.cut import bounding_box, cut, polygon  # noqa: PLC0415
+    from core_server.commands.cut import bounding_box, cut  # noqa: PLC0415
     from core_server.commands.files import read_picture  # noqa: PLC0415
-    from scumble.client import ColorSpace, Inpaint, Pixels, paste  # noqa: PLC0415
+    from scumble.client import CanvasOptions, Inpaint, paste  # noqa: PLC0415
 
-    photo = read_picture(PHOTO).pixels
-    mask = polygon(SELECTION, photo.width, photo.height)
+    photo, selection = read_picture(PHOTO).pixels, read_picture(SELECTION).pixels
+    mask = selection.numpy()[..., 0]
     yield Entry("Photograph", "by Rachel Michetti, CC0", _write(options.out / "photo.png", photo))
-    selection = Pixels.from_numpy(mask, ColorSpace.SRGB)
-    yield Entry(
-        "Selection", "a piece of the table", _write(options.out / "photo-selection.png", selection)
-    )
+    path = _write(options.out / "photo-selection.png", selection)
+    yield Entry("Selection", "the table, with a soft edge", path)
     model = options.model or ""
-    plan = client.plan(photo.extent, bounding_box(mask), model=model)
+    exact = CanvasOptions(exact_selection=True)
+    plan = client.plan(photo.extent, bounding_box(mask), model=model, options=exact)
     request = Inpaint(
         PHOTO_PROMPT,
         cut(photo, plan.context),
         cut(mask, plan.context),
         plan=plan,
         model=model,
-        seed=SEED,
+        seed=SEED + 1,
     )
     [patch] = _painted(client, request, "Inpaint")
     result = paste(photo, patch)
@@ -187,7 +183,9 @@ def _blender(client: Client, options: argparse.Namespace) -> Iterator[Entry]:
         scene += ["--out", str(options.out.resolve() / "blender"), "--prompt", BLENDER_PROMPT]
         server = {"SCUMBLE_SERVER": location.address, "SCUMBLE_TOKEN": location.token}
         report = json.loads(
-            _run_for_blender([*scene, "--seed", str(SEED)], server).splitlines()[-1]
+            _run_for_blender(
+                [*scene, "--seed", str(SEED), "--size", str(SIDE)], server
+            ).splitlines()[-1]
         )
     yield Entry("Texture in Blender", f'"{BLENDER_PROMPT}", by the add-on', Path(report["texture"]))
     yield Entry(
