@@ -102,11 +102,15 @@ def rounded_cube(bpy: Any) -> Any:
     cube = bpy.context.active_object
     bevel = cube.modifiers.new("Bevel", "BEVEL")
     bevel.width, bevel.segments = 0.16, 6
-    # The cube's UV map is a cross of quarters; give each side the whole tile.
-    for polygon in cube.data.polygons:
-        corners = ((0, 0), (1, 0), (1, 1), (0, 1))
-        for loop, corner in zip(polygon.loop_indices, corners, strict=True):
-            cube.data.uv_layers.active.uv[loop].vector = corner
+    # The cube's UV map is a cross of quarters; give each side the whole tile, upright.
+    mesh = cube.data
+    for polygon in mesh.polygons:
+        facing = max(range(3), key=lambda axis: abs(polygon.normal[axis]))
+        across, up = ((1, 2), (0, 2), (0, 1))[facing]
+        for loop in polygon.loop_indices:
+            corner = mesh.vertices[mesh.loops[loop].vertex_index].co
+            vector = ((corner[across] + 1) / 2, (corner[up] + 1) / 2)
+            mesh.uv_layers.active.uv[loop].vector = vector
     bpy.ops.object.shade_smooth()
     return cube
 
