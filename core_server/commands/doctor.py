@@ -117,7 +117,7 @@ def _device() -> Finding:
         mend = (
             "There is an NVIDIA driver: install the CUDA build of torch to use it, python3 run.py setup --gpu cu130"
             if has_driver
-            else "Pictures take minutes on a processor; a GPU makes them in seconds."
+            else "The default model paints in seconds on a processor; larger models want a GPU."
         )
     return Finding("device", f"{found['device']}{memory}", mend)
 

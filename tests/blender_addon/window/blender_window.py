@@ -60,7 +60,7 @@ def show_window(path: Path, enter: tuple[int, int]) -> int:
     base = next(
         int(line.split("-")[0], 16)
         for line in lines
-        if line.endswith(str(path)) and line.split()[2] == "00000000"
+        if line.endswith(str(path.resolve())) and line.split()[2] == "00000000"
     )
     start, size = enter
     code = ctypes.string_at(base + start, size)
