@@ -21,8 +21,6 @@ FloatArray = npt.NDArray[np.float32]
 class Filter(Enum):
     """Resampling filters, by what they do best."""
 
-    NEAREST = cv2.INTER_NEAREST_EXACT
-    LINEAR = cv2.INTER_LINEAR
     CUBIC = cv2.INTER_CUBIC
     LANCZOS = cv2.INTER_LANCZOS4
     AREA = cv2.INTER_AREA

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from core_server.commands.errors import CommandError, NotInThisVersion
+from core_server.commands.errors import CommandError, NotInThisVersion, last_words
 from core_server.commands.options import Subparsers, add_command
 
 _EXAMPLES = """\
@@ -43,6 +43,5 @@ def run(options: argparse.Namespace) -> int:
         command += ["--install", options.blender]
     outcome = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
     if outcome.returncode:
-        said = outcome.stderr.strip().splitlines() or ["it said nothing"]
-        raise CommandError(said[-1])
+        raise CommandError(last_words(outcome.stderr))
     return 0

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core_server.commands.errors import CommandError
+from core_server.commands.errors import CommandError, last_words
 from core_server.commands.options import Subparsers, add_command, add_server_options
 
 if TYPE_CHECKING:
@@ -162,31 +162,15 @@ def _blender(client: Client, options: argparse.Namespace) -> Iterator[Entry]:
         raise CommandError(f"Blender's part needs the add-on's source, which is not in {ADDON}.")
     print("Blender", file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
-        package = [
-            sys.executable,
-            "-m",
-            "blender_addon.package",
-            "--platform",
-            "current",
-            "--out",
-            folder,
-        ]
-        _run_for_blender(package, {})
+        package = [sys.executable, "-m", "blender_addon.package"]
+        _run_for_blender([*package, "--platform", "current", "--out", folder], {})
         [extension] = Path(folder).glob("*.zip")
         location = locate(client.address, None, options.data_dir)
-        scene = [
-            str(options.blender_python),
-            str(ADDON / "demo_scene.py"),
-            "--extension",
-            str(extension),
-        ]
-        scene += ["--out", str(options.out.resolve() / "blender"), "--prompt", BLENDER_PROMPT]
+        scene = [str(options.blender_python), str(ADDON / "demo_scene.py")]
+        scene += ["--extension", str(extension), "--out", str(options.out.resolve() / "blender")]
+        scene += ["--prompt", BLENDER_PROMPT, "--seed", str(SEED), "--size", str(SIDE)]
         server = {"SCUMBLE_SERVER": location.address, "SCUMBLE_TOKEN": location.token}
-        report = json.loads(
-            _run_for_blender(
-                [*scene, "--seed", str(SEED), "--size", str(SIDE)], server
-            ).splitlines()[-1]
-        )
+        report = json.loads(_run_for_blender(scene, server).splitlines()[-1])
     yield Entry("Texture in Blender", f'"{BLENDER_PROMPT}", by the add-on', Path(report["texture"]))
     yield Entry(
         "Rendered by Blender",
@@ -207,10 +191,8 @@ def _run_for_blender(command: list[str], environment: dict[str, str]) -> str:
         check=False,
     )
     if outcome.returncode:
-        said = (outcome.stderr.strip() or outcome.stdout.strip()).splitlines() or [
-            "it said nothing"
-        ]
-        raise CommandError(f"Blender's part failed: {said[-1]}")
+        reason = last_words(outcome.stderr.strip() or outcome.stdout)
+        raise CommandError(f"Blender's part failed: {reason}")
     return outcome.stdout
 
 

@@ -12,3 +12,9 @@ class NotInThisVersion(CommandError):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"{what} is not in this version yet.")
+
+
+def last_words(output: str) -> str:
+    """The last line that a program printed before it failed: its reason, by our own programs' habit."""
+    lines = output.strip().splitlines()
+    return lines[-1].removeprefix("scumble: ") if lines else "it said nothing"

@@ -17,7 +17,7 @@ from typing import IO, Any
 from rich.console import Console
 
 import scumble.client
-from core_server.commands.errors import CommandError
+from core_server.commands.errors import CommandError, last_words
 from core_server.commands.options import model_name
 from scumble.client import Client, NotRunning
 from scumble.client.discovery import SERVER_VARIABLE
@@ -87,8 +87,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], data_dir: Path, log: IO[
     while _announced_pid(data_dir) != process.pid:
         if process.poll() is not None or time.monotonic() > deadline:
             log.seek(0)
-            lines = log.read().decode(errors="replace").strip().splitlines()
-            why = lines[-1].removeprefix("scumble: ") if lines else "it said nothing"
+            why = last_words(log.read().decode(errors="replace"))
             raise CommandError(f"The server could not be started: {why}")
         time.sleep(_POLL_SECONDS)
 

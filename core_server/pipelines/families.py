@@ -13,13 +13,12 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Names of diffusers classes by task. native_side: px a side the family was trained at."""
+    """Names of diffusers classes by task. min_side, max_side: px a side that the family paints well."""
 
     name: str
     text_to_image: str
     image_to_image: str
     inpaint: str
-    native_side: int
     min_side: int
     max_side: int
 
@@ -33,7 +32,6 @@ STABLE_DIFFUSION = Family(
     text_to_image="StableDiffusionPipeline",
     image_to_image="StableDiffusionImg2ImgPipeline",
     inpaint="StableDiffusionInpaintPipeline",
-    native_side=512,
     min_side=256,
     max_side=1024,
 )
@@ -42,7 +40,6 @@ STABLE_DIFFUSION_XL = Family(
     text_to_image="StableDiffusionXLPipeline",
     image_to_image="StableDiffusionXLImg2ImgPipeline",
     inpaint="StableDiffusionXLInpaintPipeline",
-    native_side=1024,
     min_side=512,
     max_side=1536,
 )

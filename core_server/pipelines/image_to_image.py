@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
-
 from core_server.canvas.colour import from_model_rgb, to_model_rgb
 from core_server.canvas.pixels import Pixels
 from core_server.canvas.plan import SeamlessAxes
 from core_server.canvas.resample import document_to_model, model_to_document
 from core_server.canvas.sizes import model_extent
-from core_server.pipelines.model import FloatArray, LoadedModel
-from core_server.pipelines.progress import LatentsHook, StepReporter
+from core_server.pipelines.denoise import as_tensor, denoise
+from core_server.pipelines.model import LoadedModel
+from core_server.pipelines.progress import StepReporter
 from core_server.pipelines.prompt import prompt_notes
 from core_server.pipelines.recipe import make_recipe
 from core_server.pipelines.request import ImageToImage
-from core_server.pipelines.seamless import seam_ratios, seamless
+from core_server.pipelines.seamless import seam_ratios
 from core_server.pipelines.settings import Settings
 from core_server.pipelines.sizes import TiledSizes, range_note, size_note
 from core_server.pipelines.strength import require_steps
@@ -48,14 +47,15 @@ def image_to_image(
     )
     outputs = []
     for seed in settings.seeds:
-        image = repaint(
+        image = denoise(
+            "image_to_image",
             model,
             settings,
             seed,
-            image=source,
-            strength=request.strength,
             axes=axes,
             reporter=reporter,
+            image=as_tensor(source),
+            strength=request.strength,
         )
         image = model_to_document(image, document.extent, sizes.multiple, axes)
         pixels = from_model_rgb(image, document)
@@ -77,48 +77,3 @@ def image_to_image(
         )
         outputs.append(TaskOutput(pixels, seed, recipe))
     return outputs
-
-
-def repaint(
-    model: LoadedModel,
-    settings: Settings,
-    seed: int,
-    *,
-    image: FloatArray,
-    strength: float,
-    axes: SeamlessAxes,
-    reporter: StepReporter,
-    change: LatentsHook | None = None,
-) -> FloatArray:
-    """What the stock image-to-image pipeline gives for a generator on the CPU, bit for bit, if nothing is changed.
-
-    image: (height, width, 3) float32 sRGB 0..1 at a size the model can do; so is the result. change: sees, and may
-    replace, the latents after each step.
-    """
-    generator = torch.Generator("cpu").manual_seed(seed)
-    pipeline = model.pipeline("image_to_image", settings.scheduler)
-    reporter.stage("Painting")
-    with seamless(axes, model.unet, model.vae):
-        latents = pipeline(
-            settings.prompt,
-            image=as_tensor(image),
-            strength=strength,
-            negative_prompt=settings.negative_prompt or None,
-            num_inference_steps=settings.num_inference_steps,
-            guidance_scale=settings.guidance_scale,
-            generator=generator,
-            output_type="latent",
-            callback_on_step_end=reporter.step_hook(change),
-        ).images
-        reporter.picture_done()
-        reporter.stage("Decoding")
-        return model.decode(latents, generator)
-
-
-def as_tensor(image: FloatArray) -> torch.Tensor:
-    """(height, width) or (height, width, channels) to (1, channels, height, width).
-
-    A view with channels last in memory, as diffusers itself turns a PIL picture into a tensor: convolutions choose
-    their algorithm by the layout, and another layout gives other last bits.
-    """
-    return torch.from_numpy(image.reshape(1, *image.shape[:2], -1).transpose(0, 3, 1, 2))

@@ -27,7 +27,7 @@ from core_server.canvas.planner import plan_canvas, resolve
 from core_server.canvas.resample import document_to_model, model_to_document
 from core_server.canvas.sizes import round_up
 from core_server.errors import InvalidRequest
-from core_server.pipelines.image_to_image import as_tensor, repaint
+from core_server.pipelines.denoise import as_tensor, denoise
 from core_server.pipelines.model import FloatArray, LoadedModel
 from core_server.pipelines.progress import StepReporter
 from core_server.pipelines.prompt import prompt_notes
@@ -122,37 +122,30 @@ def inpaint_at_model_size(
     """
     if int(model.unet.config.in_channels) not in (4, 9):
         keep = _MaskedDenoising(model, settings, seed, image=image, mask=mask, axes=axes)
-        return repaint(
+        return denoise(
+            "image_to_image",
             model,
             settings,
             seed,
-            image=image,
-            strength=strength,
             axes=axes,
             reporter=reporter,
             change=keep,
-        )
-    generator = torch.Generator("cpu").manual_seed(seed)
-    pipeline = model.pipeline("inpaint", settings.scheduler)
-    reporter.stage("Painting")
-    with seamless(axes, model.unet, model.vae):
-        latents = pipeline(
-            settings.prompt,
             image=as_tensor(image),
-            mask_image=as_tensor(mask),
-            width=image.shape[1],
-            height=image.shape[0],
             strength=strength,
-            negative_prompt=settings.negative_prompt or None,
-            num_inference_steps=settings.num_inference_steps,
-            guidance_scale=settings.guidance_scale,
-            generator=generator,
-            output_type="latent",
-            callback_on_step_end=reporter.step_hook(),
-        ).images
-        reporter.picture_done()
-        reporter.stage("Decoding")
-        return model.decode(latents, generator)
+        )
+    return denoise(
+        "inpaint",
+        model,
+        settings,
+        seed,
+        axes=axes,
+        reporter=reporter,
+        image=as_tensor(image),
+        mask_image=as_tensor(mask),
+        width=image.shape[1],
+        height=image.shape[0],
+        strength=strength,
+    )
 
 
 class _MaskedDenoising:

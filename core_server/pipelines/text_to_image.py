@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import torch
-
 from core_server.canvas.colour import to_uint8
-from core_server.canvas.geometry import Extent
 from core_server.canvas.pixels import Pixels
 from core_server.canvas.plan import SeamlessAxes
 from core_server.canvas.resample import model_to_document
 from core_server.canvas.sizes import model_extent
 from core_server.errors import InvalidRequest, NotImplementedHere
-from core_server.pipelines.model import FloatArray, LoadedModel
+from core_server.pipelines.denoise import denoise
+from core_server.pipelines.model import LoadedModel
 from core_server.pipelines.progress import StepReporter
 from core_server.pipelines.prompt import prompt_notes
 from core_server.pipelines.recipe import make_recipe
 from core_server.pipelines.request import TextToImage, Texture
-from core_server.pipelines.seamless import seam_ratios, seamless
+from core_server.pipelines.seamless import seam_ratios
 from core_server.pipelines.settings import Settings
 from core_server.pipelines.sizes import TiledSizes, size_note
 from core_server.pipelines.task import StepCallback, TaskOutput
@@ -50,7 +48,16 @@ def text_to_image(
     notes = prompt_notes(model, settings) + size_note(request.extent, painted, sizes.multiple)
     outputs = []
     for seed in settings.seeds:
-        image = paint(model, settings, seed, extent=painted, axes=axes, reporter=reporter)
+        image = denoise(
+            "text_to_image",
+            model,
+            settings,
+            seed,
+            axes=axes,
+            reporter=reporter,
+            width=painted.width,
+            height=painted.height,
+        )
         image = model_to_document(image, request.extent, sizes.multiple, axes)
         array = to_uint8(image)
         more = {} if axes is SeamlessAxes.NONE else {"seam_ratio": seam_ratios(array)}
@@ -66,33 +73,3 @@ def text_to_image(
         map_name = "base_color" if isinstance(request, Texture) else ""
         outputs.append(TaskOutput(Pixels(array), seed, recipe, map_name=map_name))
     return outputs
-
-
-def paint(
-    model: LoadedModel,
-    settings: Settings,
-    seed: int,
-    *,
-    extent: Extent,
-    axes: SeamlessAxes,
-    reporter: StepReporter,
-) -> FloatArray:
-    """What the stock text-to-image pipeline gives for a generator on the CPU, bit for bit: (height, width, 3), 0..1."""
-    generator = torch.Generator("cpu").manual_seed(seed)
-    pipeline = model.pipeline("text_to_image", settings.scheduler)
-    reporter.stage("Painting")
-    with seamless(axes, model.unet, model.vae):
-        latents = pipeline(
-            settings.prompt,
-            negative_prompt=settings.negative_prompt or None,
-            width=extent.width,
-            height=extent.height,
-            num_inference_steps=settings.num_inference_steps,
-            guidance_scale=settings.guidance_scale,
-            generator=generator,
-            output_type="latent",
-            callback_on_step_end=reporter.step_hook(),
-        ).images
-        reporter.picture_done()
-        reporter.stage("Decoding")
-        return model.decode(latents, generator)

@@ -6,7 +6,6 @@ The right-hand side of every comparison is a stock diffusers pipeline called as 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,22 +31,14 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[scumble.Client]
     # The order of a sum, and so its last bit, depends on the number of threads: one on both sides.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        _connected(patch, tmp_path_factory.mktemp("data")) as connected,
-    ):
-        yield connected
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        with (
+            running_server(tmp_path_factory.mktemp("data")) as server,
+            scumble.connect(server.address, token=server.token) as connected,
+        ):
+            yield connected
     torch.set_num_threads(threads)
-
-
-@contextmanager
-def _connected(patch: pytest.MonkeyPatch, data_dir: Path) -> Iterator[scumble.Client]:
-    patch.setenv("OMP_NUM_THREADS", "1")
-    with (
-        running_server(data_dir) as server,
-        scumble.connect(server.address, token=server.token) as connected,
-    ):
-        yield connected
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from core_server.errors import (
     TaskCancelled,
     TaskFailed,
 )
-from core_server.pipelines.image_to_image import repaint
+from core_server.pipelines.denoise import as_tensor, denoise
 from core_server.pipelines.inpaint import _MaskedDenoising, inpaint_at_model_size
 from core_server.pipelines.local_runtime import LocalRuntime
 from core_server.pipelines.progress import StepReporter
@@ -171,9 +171,9 @@ def test_masked_denoising_equals_the_stock_inpainting_blend(runtime, scheduler):
     mask[16:40, 8:48] = 1
     reporter = StepReporter(model, quiet, 3, 2)
     keep = _MaskedDenoising(model, settings, 3, image=image, mask=mask, axes=SeamlessAxes.NONE)
-    ours = repaint(
-        model, settings, 3, image=image, strength=0.5, axes=SeamlessAxes.NONE,
-        reporter=reporter, change=keep,
+    ours = denoise(
+        "image_to_image", model, settings, 3, axes=SeamlessAxes.NONE, reporter=reporter,
+        change=keep, image=as_tensor(image), strength=0.5,
     )  # fmt: skip
     theirs = inpaint_at_model_size(
         model, settings, 3, image=image, mask=mask, strength=0.5, axes=SeamlessAxes.NONE,
