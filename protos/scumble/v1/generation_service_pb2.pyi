@@ -132,8 +132,16 @@ class CreateJobRequest(google.protobuf.message.Message):
 
     REQUEST_ID_FIELD_NUMBER: builtins.int
     GENERATION_FIELD_NUMBER: builtins.int
+    PRIORITY_FIELD_NUMBER: builtins.int
+    CLIENT_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """Chosen by the client, unique for each wish, 1..128 visible ASCII characters; makes retries safe."""
+    priority: scumble.v1.job_pb2.Priority.ValueType
+    """How urgent it is among the jobs of the same token; unset means NORMAL."""
+    client: builtins.str
+    """Which program or window asks, up to 64 visible ASCII characters; may be empty. The queue takes turns between the
+    tokens, and within a token between the clients, so that one's batch does not hold up another's single picture.
+    """
     @property
     def generation(self) -> scumble.v1.generation_pb2.Generation:
         """What is wanted."""
@@ -143,9 +151,11 @@ class CreateJobRequest(google.protobuf.message.Message):
         *,
         request_id: builtins.str = ...,
         generation: scumble.v1.generation_pb2.Generation | None = ...,
+        priority: scumble.v1.job_pb2.Priority.ValueType = ...,
+        client: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["generation", b"generation"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["generation", b"generation", "request_id", b"request_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["client", b"client", "generation", b"generation", "priority", b"priority", "request_id", b"request_id"]) -> None: ...
 
 global___CreateJobRequest = CreateJobRequest
 

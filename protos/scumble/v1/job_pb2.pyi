@@ -60,6 +60,34 @@ JOB_STATE_CANCELLED: JobState.ValueType  # 5
 """Ended because somebody asked for it."""
 global___JobState = JobState
 
+class _Priority:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _PriorityEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_Priority.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    PRIORITY_UNSPECIFIED: _Priority.ValueType  # 0
+    """Not set; means NORMAL."""
+    PRIORITY_INTERACTIVE: _Priority.ValueType  # 1
+    """Somebody sits and waits: before all others of the same token."""
+    PRIORITY_NORMAL: _Priority.ValueType  # 2
+    """The usual."""
+    PRIORITY_BATCH: _Priority.ValueType  # 3
+    """Nobody waits: after all others of the same token."""
+
+class Priority(_Priority, metaclass=_PriorityEnumTypeWrapper):
+    """How urgent a job is, among those of the same token. Other tokens have their turns whatever it says."""
+
+PRIORITY_UNSPECIFIED: Priority.ValueType  # 0
+"""Not set; means NORMAL."""
+PRIORITY_INTERACTIVE: Priority.ValueType  # 1
+"""Somebody sits and waits: before all others of the same token."""
+PRIORITY_NORMAL: Priority.ValueType  # 2
+"""The usual."""
+PRIORITY_BATCH: Priority.ValueType  # 3
+"""Nobody waits: after all others of the same token."""
+global___Priority = Priority
+
 class _ErrorReason:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: typing_extensions.TypeAlias = ValueType
@@ -96,6 +124,10 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """The request does not fit the state of the thing it names."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 14
     """A mistake of ours; the server's log has more."""
+    ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 15
+    """The token may not do that; metadata: scope."""
+    ERROR_REASON_STALLED: _ErrorReason.ValueType  # 16
+    """The job made no progress for too long and was ended; metadata: seconds."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a job or a call failed. Also the `reason` of google.rpc.ErrorInfo (domain "scumble")."""
@@ -130,6 +162,10 @@ ERROR_REASON_FAILED_PRECONDITION: ErrorReason.ValueType  # 13
 """The request does not fit the state of the thing it names."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 14
 """A mistake of ours; the server's log has more."""
+ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 15
+"""The token may not do that; metadata: scope."""
+ERROR_REASON_STALLED: ErrorReason.ValueType  # 16
+"""The job made no progress for too long and was ended; metadata: seconds."""
 global___ErrorReason = ErrorReason
 
 @typing.final
@@ -344,6 +380,8 @@ class Job(google.protobuf.message.Message):
     RESULTS_FIELD_NUMBER: builtins.int
     ERROR_FIELD_NUMBER: builtins.int
     LAST_EVENT_NUMBER_FIELD_NUMBER: builtins.int
+    PRIORITY_FIELD_NUMBER: builtins.int
+    CLIENT_FIELD_NUMBER: builtins.int
     job_id: builtins.str
     """Chosen by the server."""
     request_id: builtins.str
@@ -354,6 +392,10 @@ class Job(google.protobuf.message.Message):
     """How often it was started: more than 1 after a worker died."""
     last_event_number: builtins.int
     """Number of its newest event."""
+    priority: global___Priority.ValueType
+    """How urgent it is."""
+    client: builtins.str
+    """Which program or window asked, as it called itself."""
     @property
     def generation(self) -> scumble.v1.generation_pb2.Generation:
         """What was asked; inline images are replaced by image_ids, unset settings by what the server chose."""
@@ -397,8 +439,10 @@ class Job(google.protobuf.message.Message):
         results: collections.abc.Iterable[global___JobResult] | None = ...,
         error: global___JobError | None = ...,
         last_event_number: builtins.int = ...,
+        priority: global___Priority.ValueType = ...,
+        client: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "generation", b"generation", "progress", b"progress", "start_time", b"start_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["attempts", b"attempts", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "generation", b"generation", "job_id", b"job_id", "last_event_number", b"last_event_number", "progress", b"progress", "request_id", b"request_id", "results", b"results", "start_time", b"start_time", "state", b"state"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attempts", b"attempts", "client", b"client", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "generation", b"generation", "job_id", b"job_id", "last_event_number", b"last_event_number", "priority", b"priority", "progress", b"progress", "request_id", b"request_id", "results", b"results", "start_time", b"start_time", "state", b"state"]) -> None: ...
 
 global___Job = Job

@@ -85,6 +85,13 @@ class Limits(google.protobuf.message.Message):
     MAX_STORE_BYTES_FIELD_NUMBER: builtins.int
     MAX_RESULT_AGE_SECONDS_FIELD_NUMBER: builtins.int
     MAX_PROMPT_CHARS_FIELD_NUMBER: builtins.int
+    MAX_UPLOAD_BYTES_FIELD_NUMBER: builtins.int
+    MAX_QUEUED_JOBS_PER_OWNER_FIELD_NUMBER: builtins.int
+    MAX_CALLS_PER_OWNER_FIELD_NUMBER: builtins.int
+    MAX_CONNECTIONS_FIELD_NUMBER: builtins.int
+    MAX_STALL_SECONDS_FIELD_NUMBER: builtins.int
+    MAX_WORKER_BYTES_FIELD_NUMBER: builtins.int
+    MAX_LOG_BYTES_FIELD_NUMBER: builtins.int
     max_pixels: builtins.int
     """Largest picture, px (width x height)."""
     max_side: builtins.int
@@ -103,6 +110,20 @@ class Limits(google.protobuf.message.Message):
     """Seconds results are kept."""
     max_prompt_chars: builtins.int
     """Longest prompt, characters."""
+    max_upload_bytes: builtins.int
+    """Largest image in one upload, bytes; all uploads under way together hold no more."""
+    max_queued_jobs_per_owner: builtins.int
+    """Most jobs waiting for one token."""
+    max_calls_per_owner: builtins.int
+    """Most calls of one token at a time, watches included."""
+    max_connections: builtins.int
+    """Most connections at a time."""
+    max_stall_seconds: builtins.int
+    """Seconds a running job may go without a sign of progress before it is ended."""
+    max_worker_bytes: builtins.int
+    """Memory of the worker process before its job is ended, bytes of the machine, not of the device; 0 for no limit."""
+    max_log_bytes: builtins.int
+    """Bytes of log kept for each process."""
     def __init__(
         self,
         *,
@@ -115,8 +136,15 @@ class Limits(google.protobuf.message.Message):
         max_store_bytes: builtins.int = ...,
         max_result_age_seconds: builtins.int = ...,
         max_prompt_chars: builtins.int = ...,
+        max_upload_bytes: builtins.int = ...,
+        max_queued_jobs_per_owner: builtins.int = ...,
+        max_calls_per_owner: builtins.int = ...,
+        max_connections: builtins.int = ...,
+        max_stall_seconds: builtins.int = ...,
+        max_worker_bytes: builtins.int = ...,
+        max_log_bytes: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["max_count", b"max_count", "max_message_bytes", b"max_message_bytes", "max_pixels", b"max_pixels", "max_prompt_chars", b"max_prompt_chars", "max_queued_jobs", b"max_queued_jobs", "max_result_age_seconds", b"max_result_age_seconds", "max_side", b"max_side", "max_steps", b"max_steps", "max_store_bytes", b"max_store_bytes"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["max_calls_per_owner", b"max_calls_per_owner", "max_connections", b"max_connections", "max_count", b"max_count", "max_log_bytes", b"max_log_bytes", "max_message_bytes", b"max_message_bytes", "max_pixels", b"max_pixels", "max_prompt_chars", b"max_prompt_chars", "max_queued_jobs", b"max_queued_jobs", "max_queued_jobs_per_owner", b"max_queued_jobs_per_owner", "max_result_age_seconds", b"max_result_age_seconds", "max_side", b"max_side", "max_stall_seconds", b"max_stall_seconds", "max_steps", b"max_steps", "max_store_bytes", b"max_store_bytes", "max_upload_bytes", b"max_upload_bytes", "max_worker_bytes", b"max_worker_bytes"]) -> None: ...
 
 global___Limits = Limits
 
@@ -137,6 +165,8 @@ class GetServerInfoResponse(google.protobuf.message.Message):
     FEATURES_FIELD_NUMBER: builtins.int
     ACTIVE_JOBS_FIELD_NUMBER: builtins.int
     RECOMMENDED_EXTENT_FIELD_NUMBER: builtins.int
+    TOKEN_NAME_FIELD_NUMBER: builtins.int
+    TOKEN_SCOPES_FIELD_NUMBER: builtins.int
     version: builtins.str
     """The server's version."""
     device: builtins.str
@@ -153,6 +183,8 @@ class GetServerInfoResponse(google.protobuf.message.Message):
     """The default model's id."""
     active_jobs: builtins.int
     """Jobs waiting and running."""
+    token_name: builtins.str
+    """Name of the token this call came with."""
     @property
     def limits(self) -> global___Limits:
         """The limits in force."""
@@ -164,6 +196,10 @@ class GetServerInfoResponse(google.protobuf.message.Message):
     @property
     def recommended_extent(self) -> scumble.v1.image_pb2.Extent:
         """The largest extent a single generated image may have at the model's best, px."""
+
+    @property
+    def token_scopes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """What that token may do: "use", "admin"."""
 
     def __init__(
         self,
@@ -179,8 +215,10 @@ class GetServerInfoResponse(google.protobuf.message.Message):
         features: collections.abc.Iterable[builtins.str] | None = ...,
         active_jobs: builtins.int = ...,
         recommended_extent: scumble.v1.image_pb2.Extent | None = ...,
+        token_name: builtins.str = ...,
+        token_scopes: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["limits", b"limits", "recommended_extent", b"recommended_extent"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["active_jobs", b"active_jobs", "default_model", b"default_model", "device", b"device", "device_free_bytes", b"device_free_bytes", "device_memory_bytes", b"device_memory_bytes", "features", b"features", "limits", b"limits", "recommended_extent", b"recommended_extent", "version", b"version", "worker_message", b"worker_message", "worker_state", b"worker_state"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["active_jobs", b"active_jobs", "default_model", b"default_model", "device", b"device", "device_free_bytes", b"device_free_bytes", "device_memory_bytes", b"device_memory_bytes", "features", b"features", "limits", b"limits", "recommended_extent", b"recommended_extent", "token_name", b"token_name", "token_scopes", b"token_scopes", "version", b"version", "worker_message", b"worker_message", "worker_state", b"worker_state"]) -> None: ...
 
 global___GetServerInfoResponse = GetServerInfoResponse
