@@ -12,7 +12,7 @@ from core_server.canvas.geometry import Extent
 from core_server.canvas.masks import make_masks
 from core_server.canvas.pixels import Pixels
 from core_server.canvas.plan import FillMode, SeamlessAxes
-from core_server.pipelines.inpaint import inpaint_at_model_size
+from core_server.pipelines.masked_denoising import inpaint_at_model_size
 from core_server.pipelines.progress import StepReporter
 from core_server.pipelines.request import ImageToImage, Inpaint, Parameters, TextToImage
 from core_server.pipelines.settings import settle

@@ -25,8 +25,8 @@ from core_server.errors import (
     TaskFailed,
 )
 from core_server.pipelines.denoise import as_tensor, denoise
-from core_server.pipelines.inpaint import _MaskedDenoising, inpaint_at_model_size
 from core_server.pipelines.local_runtime import LocalRuntime
+from core_server.pipelines.masked_denoising import MaskedDenoising, inpaint_at_model_size
 from core_server.pipelines.progress import StepReporter
 from core_server.pipelines.request import (
     Adapter,
@@ -170,7 +170,7 @@ def test_masked_denoising_equals_the_stock_inpainting_blend(runtime, scheduler):
     mask = np.zeros((64, 64), np.float32)
     mask[16:40, 8:48] = 1
     reporter = StepReporter(model, quiet, 3, 2)
-    keep = _MaskedDenoising(model, settings, 3, image=image, mask=mask, axes=SeamlessAxes.NONE)
+    keep = MaskedDenoising(model, settings, 3, image=image, mask=mask, axes=SeamlessAxes.NONE)
     ours = denoise(
         "image_to_image", model, settings, 3, axes=SeamlessAxes.NONE, reporter=reporter,
         change=keep, image=as_tensor(image), strength=0.5,

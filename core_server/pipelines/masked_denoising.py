@@ -1,0 +1,99 @@
+"""Repaint what a mask covers of a picture that has the model's own size already."""
+
+from __future__ import annotations
+
+import torch
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img import retrieve_latents
+
+from core_server.canvas.plan import SeamlessAxes
+from core_server.pipelines.denoise import as_tensor, denoise
+from core_server.pipelines.model import FloatArray, LoadedModel
+from core_server.pipelines.progress import StepReporter
+from core_server.pipelines.seamless import seamless
+from core_server.pipelines.settings import Settings
+
+
+def inpaint_at_model_size(
+    model: LoadedModel,
+    settings: Settings,
+    seed: int,
+    *,
+    image: FloatArray,
+    mask: FloatArray,
+    strength: float,
+    axes: SeamlessAxes,
+    reporter: StepReporter,
+) -> FloatArray:
+    """What the stock inpainting pipeline gives for the same picture and mask, bit for bit.
+
+    image: (height, width, 3) float32 sRGB 0..1, already filled under the mask; mask: (height, width) 0..1, from 0.5 on
+    repainted; both at a size the model can do, and so is the result. The stock pipeline knows denoisers with 4 and 9
+    input channels; others go through the stock image-to-image pipeline with the unmasked latents put back at each step.
+    """
+    if int(model.unet.config.in_channels) not in (4, 9):
+        keep = MaskedDenoising(model, settings, seed, image=image, mask=mask, axes=axes)
+        return denoise(
+            "image_to_image",
+            model,
+            settings,
+            seed,
+            axes=axes,
+            reporter=reporter,
+            change=keep,
+            image=as_tensor(image),
+            strength=strength,
+        )
+    return denoise(
+        "inpaint",
+        model,
+        settings,
+        seed,
+        axes=axes,
+        reporter=reporter,
+        image=as_tensor(image),
+        mask_image=as_tensor(mask),
+        width=image.shape[1],
+        height=image.shape[0],
+        strength=strength,
+    )
+
+
+class MaskedDenoising:
+    """After each step, puts the original's latents, noised for the next step, back where the mask is below 0.5.
+
+    The same blend as the stock inpainting pipeline makes for denoisers with 4 input channels. It draws the noise that
+    the image-to-image pipeline itself starts from, so that inside and outside of the mask belong together.
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        settings: Settings,
+        seed: int,
+        *,
+        image: FloatArray,
+        mask: FloatArray,
+        axes: SeamlessAxes,
+    ) -> None:
+        self._pipeline = model.pipeline("image_to_image", settings.scheduler)
+        generator = torch.Generator("cpu").manual_seed(seed)
+        with torch.no_grad(), seamless(axes, model.vae):
+            pixels = self._pipeline.image_processor.preprocess(as_tensor(image))
+            encoded = model.vae.encode(pixels.to(model.device, model.dtype))
+            latents = retrieve_latents(encoded, generator=generator)
+            self._original = latents * model.vae.config.scaling_factor
+        self._noise = torch.randn(
+            self._original.shape, generator=generator, dtype=self._original.dtype
+        ).to(model.device)
+        size = self._original.shape[-2:]
+        binary = torch.nn.functional.interpolate((as_tensor(mask) >= 0.5).float(), size=size)
+        self._mask = binary.to(model.device, self._original.dtype)
+
+    def __call__(self, index: int, latents: torch.Tensor) -> torch.Tensor:
+        scheduler = self._pipeline.scheduler
+        timesteps = scheduler.timesteps[-self._pipeline.num_timesteps :]
+        original = self._original
+        if index < len(timesteps) - 1:
+            original = scheduler.add_noise(original, self._noise, timesteps[index + 1][None])
+        blended: torch.Tensor = (1 - self._mask) * original + self._mask * latents
+        return blended
