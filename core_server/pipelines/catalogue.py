@@ -26,15 +26,16 @@ import msgspec
 
 from core_server.canvas.geometry import Extent
 from core_server.errors import ModelLoadFailed, ModelNotFound
-from core_server.pipelines import families
-from core_server.pipelines.families import STABLE_DIFFUSION, Family
-from core_server.pipelines.schedulers import SCHEDULER_NAMES, scheduler_name
+from core_server.pipelines.families.family import Family
+from core_server.pipelines.families.registry import family_of, known_classes
+from core_server.pipelines.families.sizes import vae_scale_factor
+from core_server.pipelines.families.stable_diffusion import STABLE_DIFFUSION
+from core_server.pipelines.schedulers import scheduler_name
 from core_server.pipelines.task import ModelProfile
 
 DEFAULT_MODEL_FOLDER = Path(__file__).parents[1] / "models" / "default_model"
 DEFAULT, TINY = "default", "tiny"
 MODEL_INDEX, PROFILE = "model_index.json", "profile.json"
-ALL_TASKS = ("text_to_image", "image_to_image", "inpaint", "texture")
 
 _TINY_PROFILE = ModelProfile(
     model_id=TINY,
@@ -49,8 +50,8 @@ _TINY_PROFILE = ModelProfile(
     num_inference_steps=8,
     guidance_scale=5.0,
     scheduler="euler",
-    schedulers=SCHEDULER_NAMES,
-    tasks=ALL_TASKS,
+    schedulers=STABLE_DIFFUSION.schedulers,
+    tasks=STABLE_DIFFUSION.all_tasks(),
     description="Random weights: every path of the server runs, the pictures are coloured noise.",
 )
 
@@ -121,39 +122,41 @@ def profile_of(files: ModelFiles) -> ModelProfile:
             )
         return _TINY_PROFILE
     if files.path.is_file():
-        return _profile(files, STABLE_DIFFUSION, {}, in_channels=4, multiple=8)
+        return _profile(files, STABLE_DIFFUSION, {}, {}, {}, {})
     index = _read_json(files.path / MODEL_INDEX)
-    pipeline_class = str(index.get("_class_name", ""))
-    family = families.family_of(pipeline_class)
+    class_name = str(index.get("_class_name", ""))
+    denoiser = _read_json(files.path / "unet" / "config.json") or _read_json(
+        files.path / "transformer" / "config.json"
+    )
+    family = family_of(class_name, denoiser)
     if family is None:
-        known = ", ".join(sorted(name for f in families.FAMILIES.values() for name in f.classes()))
         raise ModelLoadFailed(
-            f"The model {files.model_id!r} is a {pipeline_class or 'nameless pipeline'}, which this version cannot "
-            f"run; it runs {known}.",
+            f"The model {files.model_id!r} is a {class_name or 'nameless pipeline'}, which this version cannot run; it "
+            f"runs {', '.join(known_classes())}.",
             model=files.model_id,
         )
-    unet = _read_json(files.path / "unet" / "config.json")
-    vae = _read_json(files.path / "vae" / "config.json")
-    multiple = 2 ** (len(vae.get("block_out_channels", (0,) * 4)) - 1)
     return _profile(
         files,
         family,
+        index,
+        denoiser,
+        _read_json(files.path / "vae" / "config.json"),
         _read_json(files.path / "scheduler" / "scheduler_config.json"),
-        in_channels=int(unet.get("in_channels", 4)),
-        multiple=multiple,
     )
 
 
 def _profile(
     files: ModelFiles,
     family: Family,
-    scheduler_config: dict[str, Any],
-    in_channels: int,
-    multiple: int,
+    index: dict[str, Any],
+    denoiser: dict[str, Any],
+    vae: dict[str, Any],
+    scheduler: dict[str, Any],
 ) -> ModelProfile:
     path = files.path
     assert path is not None
-    inpaint_only = in_channels == 9  # latents, mask and masked picture side by side
+    defaults = family.defaults(index, denoiser)
+    named = scheduler_name(scheduler)
     derived = ModelProfile(
         model_id=files.model_id,
         title=path.stem if path.is_file() else path.name,
@@ -163,12 +166,12 @@ def _profile(
         size_bytes=sum(file.stat().st_size for file in weight_files(path)),
         min_extent=Extent(family.min_side, family.min_side),
         max_extent=Extent(family.max_side, family.max_side),
-        multiple=multiple,
-        num_inference_steps=25,
-        guidance_scale=7.0,
-        scheduler=scheduler_name(scheduler_config),
-        schedulers=SCHEDULER_NAMES,
-        tasks=("inpaint",) if inpaint_only else ALL_TASKS,
+        multiple=vae_scale_factor(vae) * family.patch,
+        num_inference_steps=defaults.num_inference_steps,
+        guidance_scale=defaults.guidance_scale,
+        scheduler=named if named in family.schedulers else family.schedulers[0],
+        schedulers=family.schedulers,
+        tasks=family.all_tasks(),
         description="",
     )
     own = path / PROFILE

@@ -13,12 +13,12 @@ import msgspec
 import torch
 
 from core_server.errors import ModelLoadFailed
-from core_server.pipelines import families
 from core_server.pipelines.catalogue import (
     ModelFiles,
     profile_of,
     weight_files,
 )
+from core_server.pipelines.families.registry import FAMILIES, pipeline_class
 from core_server.pipelines.model import LoadedModel
 from core_server.pipelines.single_file import read_single_file
 from core_server.pipelines.task import ModelProfile
@@ -76,13 +76,8 @@ def load_model(files: ModelFiles, device: torch.device) -> LoadedModel:
                 model=files.model_id,
             ) from error
     pipeline.to(device=device, dtype=dtype)
-    components = {
-        name: component
-        for name, component in pipeline.components.items()
-        if name not in ("safety_checker", "feature_extractor", "image_encoder")
-    }
-    if profile.family == families.STABLE_DIFFUSION.name:
-        components |= {"safety_checker": None, "feature_extractor": None}
+    family = FAMILIES[profile.family]
+    components = pipeline.components | dict.fromkeys(family.dropped)
     for component in components.values():
         if isinstance(component, torch.nn.Module):
             component.eval().requires_grad_(False)
@@ -129,13 +124,16 @@ def check_safetensors(path: Path) -> dict[str, Any]:
 def _read(path: Path, family: str, dtype: torch.dtype) -> Any:
     if path.is_file():
         return read_single_file(path, check_safetensors(path), dtype)
-    name = families.FAMILIES[family].text_to_image
-    no_checker: dict[str, Any] = {}
-    if family == families.STABLE_DIFFUSION.name:
-        no_checker = {"safety_checker": None, "feature_extractor": None}
-        no_checker["requires_safety_checker"] = False
-    return families.pipeline_class(name).from_pretrained(
-        path, dtype=dtype, local_files_only=True, use_safetensors=True, **no_checker
+    wanted = FAMILIES[family]
+    known = pipeline_class(next(iter(wanted.tasks.values())).class_name)
+    dropped = dict.fromkeys(wanted.dropped)
+    return known.from_pretrained(
+        path,
+        dtype=dtype,
+        local_files_only=True,
+        use_safetensors=True,
+        **dropped,
+        **wanted.pipeline_options,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,8 @@ import numpy.typing as npt
 import torch
 
 from core_server.errors import TaskFailed
-from core_server.pipelines import families
+from core_server.pipelines.families.family import Family
+from core_server.pipelines.families.registry import FAMILIES, pipeline_class
 from core_server.pipelines.preview import PreviewProjection
 from core_server.pipelines.schedulers import make_scheduler
 from core_server.pipelines.task import ModelProfile
@@ -39,9 +41,19 @@ class LoadedModel:
         return self.components["vae"]
 
     @property
+    def family(self) -> Family:
+        """What kind of model this is."""
+        return FAMILIES[self.profile.family]
+
+    @property
+    def denoiser(self) -> Any:
+        """The network that is called at each step: a UNet or a transformer."""
+        return self.components[self.family.denoiser]
+
+    @property
     def unet(self) -> Any:
         """The denoiser."""
-        return self.components["unet"]
+        return self.denoiser
 
     @property
     def scale_factor(self) -> int:
@@ -58,14 +70,17 @@ class LoadedModel:
         """The stock diffusers pipeline for "text_to_image", "image_to_image" or "inpaint", with a fresh scheduler."""
         pipeline = self._pipelines.get(task)
         if pipeline is None:
-            family = families.FAMILIES[self.profile.family]
-            pipeline = families.pipeline_class(getattr(family, task))(
-                **self.components, **_extras(family)
-            )
+            kind = pipeline_class(self.family.tasks[task].class_name)
+            pipeline = kind(**self._parts(kind), **self.family.pipeline_options)
             pipeline.set_progress_bar_config(disable=True)
             self._pipelines[task] = pipeline
         pipeline.scheduler = make_scheduler(scheduler, self.components["scheduler"].config)
         return pipeline
+
+    def _parts(self, kind: Any) -> dict[str, Any]:
+        # The same objects in every pipeline: another task costs no second copy of the weights.
+        names = inspect.signature(kind.__init__).parameters
+        return {name: part for name, part in self.components.items() if name in names}
 
     def preview(self, latents: torch.Tensor) -> npt.NDArray[np.uint8]:
         """A rough picture of latents, at most 256 px a side."""
@@ -82,7 +97,7 @@ class LoadedModel:
         _require_finite(bool(torch.isfinite(latents).all()))
         vae = self.vae
         upcast = vae.dtype == torch.float16 and bool(getattr(vae.config, "force_upcast", False))
-        if upcast and self.profile.family == families.STABLE_DIFFUSION_XL.name:
+        if upcast and self.profile.family == "stable_diffusion_xl":
             vae.to(torch.float32)
             latents = latents.to(torch.float32)
         else:
@@ -96,13 +111,6 @@ class LoadedModel:
         array = (image * 0.5 + 0.5).clamp(0, 1).cpu().permute(0, 2, 3, 1).float().numpy()[0]
         _require_finite(bool(np.isfinite(array).all()))
         return np.ascontiguousarray(array)
-
-
-def _extras(family: families.Family) -> dict[str, Any]:
-    # Marking pictures is the server's own business, and there is no safety checker to hand over.
-    if family is families.STABLE_DIFFUSION_XL:
-        return {"add_watermarker": False}
-    return {"requires_safety_checker": False}
 
 
 def _denormalised(latents: torch.Tensor, config: Any) -> torch.Tensor:

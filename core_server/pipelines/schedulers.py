@@ -21,6 +21,7 @@ class SchedulerChoice:
 _PLAIN = {"use_karras_sigmas": False}
 _KARRAS = {"use_karras_sigmas": True}
 _TRAILING = {"timestep_spacing": "trailing"}
+_FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction", "use_karras_sigmas": False}
 
 SCHEDULERS: Mapping[str, SchedulerChoice] = {
     "euler": SchedulerChoice("EulerDiscreteScheduler", "Euler", _PLAIN),
@@ -30,6 +31,7 @@ SCHEDULERS: Mapping[str, SchedulerChoice] = {
     ),
     "euler_a": SchedulerChoice("EulerAncestralDiscreteScheduler", "Euler ancestral"),
     "heun": SchedulerChoice("HeunDiscreteScheduler", "Heun", _PLAIN),
+    "heun_karras": SchedulerChoice("HeunDiscreteScheduler", "Heun Karras", _KARRAS),
     "dpm2": SchedulerChoice("KDPM2DiscreteScheduler", "DPM2", _PLAIN),
     "dpm2_a": SchedulerChoice("KDPM2AncestralDiscreteScheduler", "DPM2 ancestral", _PLAIN),
     "dpmpp_2m": SchedulerChoice(
@@ -55,6 +57,11 @@ SCHEDULERS: Mapping[str, SchedulerChoice] = {
         "DPM++ 2S",
         _PLAIN | {"algorithm_type": "dpmsolver++", "lower_order_final": True},
     ),
+    "dpmpp_2s_karras": SchedulerChoice(
+        "DPMSolverSinglestepScheduler",
+        "DPM++ 2S Karras",
+        _KARRAS | {"algorithm_type": "dpmsolver++", "lower_order_final": True},
+    ),
     "dpmpp_sde": SchedulerChoice(
         "DPMSolverSinglestepScheduler",
         "DPM++ SDE",
@@ -66,6 +73,7 @@ SCHEDULERS: Mapping[str, SchedulerChoice] = {
         _KARRAS | {"algorithm_type": "sde-dpmsolver++", "lower_order_final": True},
     ),
     "unipc": SchedulerChoice("UniPCMultistepScheduler", "UniPC", _PLAIN),
+    "unipc_karras": SchedulerChoice("UniPCMultistepScheduler", "UniPC Karras", _KARRAS),
     "deis": SchedulerChoice("DEISMultistepScheduler", "DEIS", _PLAIN),
     "ddim": SchedulerChoice("DDIMScheduler", "DDIM", {"clip_sample": False}),
     "ddim_trailing": SchedulerChoice(
@@ -75,10 +83,42 @@ SCHEDULERS: Mapping[str, SchedulerChoice] = {
     "pndm": SchedulerChoice("PNDMScheduler", "PNDM", {"skip_prk_steps": True}),
     "lcm": SchedulerChoice("LCMScheduler", "LCM"),
     "tcd": SchedulerChoice("TCDScheduler", "TCD"),
+    "flow_euler": SchedulerChoice(
+        "FlowMatchEulerDiscreteScheduler",
+        "Flow matching, Euler",
+        _PLAIN | {"stochastic_sampling": False},
+    ),
+    "flow_euler_karras": SchedulerChoice(
+        "FlowMatchEulerDiscreteScheduler",
+        "Flow matching, Euler Karras",
+        _KARRAS | {"stochastic_sampling": False},
+    ),
+    "flow_euler_a": SchedulerChoice(
+        "FlowMatchEulerDiscreteScheduler",
+        "Flow matching, Euler ancestral",
+        _PLAIN | {"stochastic_sampling": True},
+    ),
+    "flow_heun": SchedulerChoice("FlowMatchHeunDiscreteScheduler", "Flow matching, Heun"),
+    "flow_lcm": SchedulerChoice("FlowMatchLCMScheduler", "Flow matching, LCM"),
+    "flow_unipc": SchedulerChoice("UniPCMultistepScheduler", "Flow matching, UniPC", _FLOW),
+    "flow_dpmpp_2m": SchedulerChoice(
+        "DPMSolverMultistepScheduler",
+        "Flow matching, DPM++ 2M",
+        _FLOW | {"algorithm_type": "dpmsolver++"},
+    ),
+    "flow_dpmpp_2m_sde": SchedulerChoice(
+        "DPMSolverMultistepScheduler",
+        "Flow matching, DPM++ 2M SDE",
+        _FLOW | {"algorithm_type": "sde-dpmsolver++"},
+    ),
 }
 """Every scheduler a request may name. Sources: the papers cited in each diffusers class."""
 
 SCHEDULER_NAMES: tuple[str, ...] = tuple(SCHEDULERS)
+FLOW_SCHEDULERS: tuple[str, ...] = tuple(name for name in SCHEDULERS if name.startswith("flow_"))
+"""For models that predict the velocity of a straight flow from noise to picture."""
+DIFFUSION_SCHEDULERS: tuple[str, ...] = tuple(n for n in SCHEDULERS if n not in FLOW_SCHEDULERS)
+"""For models that predict the noise, or the velocity of a diffusion process."""
 
 
 def scheduler_choice(name: str) -> SchedulerChoice:
@@ -97,7 +137,9 @@ def scheduler_choice(name: str) -> SchedulerChoice:
 def scheduler_name(config: Mapping[str, Any]) -> str:
     """The name that fits a `scheduler_config.json` best: same class, most settings equal; "euler" for unknown ones."""
     same_class = {
-        name: sum(config.get(key, False) == value for key, value in choice.settings.items())
+        name: sum(
+            1 if config.get(key, False) == value else -1 for key, value in choice.settings.items()
+        )
         for name, choice in SCHEDULERS.items()
         if choice.class_name == config.get("_class_name")
     }
@@ -109,4 +151,16 @@ def make_scheduler(name: str, config: Mapping[str, Any]) -> Any:
     import diffusers  # noqa: PLC0415  names and titles are wanted without torch
 
     choice = scheduler_choice(name)
-    return getattr(diffusers, choice.class_name).from_config(config, **choice.settings)
+    kind = getattr(diffusers, choice.class_name)
+    settings = dict(choice.settings)
+    if name in FLOW_SCHEDULERS:
+        # The same number, by the name that this class has for it.
+        shift = config.get("shift", config.get("flow_shift", 1.0))
+        settings["shift" if choice.class_name.startswith("FlowMatch") else "flow_shift"] = shift
+    scheduler = kind.from_config(config, **settings)
+    if name in FLOW_SCHEDULERS and not hasattr(scheduler, "scale_noise"):
+        # What the flow pipelines call to noise a picture; these classes do it under the older name.
+        scheduler.scale_noise = lambda sample, timestep, noise: scheduler.add_noise(
+            sample, noise, timestep
+        )
+    return scheduler

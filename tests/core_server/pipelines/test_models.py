@@ -165,8 +165,8 @@ def test_files_are_judged_by_their_bytes(tmp_path, content, words):
         (lambda path: (path / "unet" / "config.json").unlink(), "could not be loaded"),
         (lambda path: (path / "unet" / "config.json").write_text("{"), "cannot be read"),
         (
-            lambda path: (path / "model_index.json").write_text('{"_class_name": "FluxPipeline"}'),
-            "FluxPipeline, which this version cannot run",
+            lambda path: (path / "model_index.json").write_text('{"_class_name": "WanPipeline"}'),
+            "WanPipeline, which this version cannot run",
         ),
         (_drop_tensor, "could not be loaded"),
     ],

@@ -1,0 +1,68 @@
+"""FLUX.1 (dev, schnell, Krea) and its inpainting checkpoint FLUX.1 Fill.
+
+Source: https://github.com/black-forest-labs/flux and the model cards. Guidance is distilled into the denoiser: one call a
+step, guidance_scale is one of its inputs, and a negative prompt has nothing to act on.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core_server.pipelines.families.family import (
+    Config,
+    Defaults,
+    Family,
+    Guidance,
+    LatentSpace,
+    Seamless,
+    TaskPipeline,
+)
+from core_server.pipelines.families.stable_diffusion import NEEDS_A_PICTURE
+from core_server.pipelines.schedulers import FLOW_SCHEDULERS
+
+
+def _arguments(guidance: Guidance) -> dict[str, Any]:
+    return {"prompt": guidance.prompt, "guidance_scale": guidance.guidance_scale}
+
+
+def _defaults(_index: Config, denoiser: Config) -> Defaults:
+    # The one without an input for guidance is schnell, distilled to a few steps.
+    return Defaults(28, 3.5) if denoiser.get("guidance_embeds", False) else Defaults(4, 0.0)
+
+
+_COMMON: dict[str, Any] = {
+    "adapters": "flux",
+    "schedulers": FLOW_SCHEDULERS,
+    "latent_space": LatentSpace.PACKED,
+    "seamless": Seamless.ROLL,
+    "license": "FLUX.1 [dev] Non-Commercial License (schnell: Apache-2.0)",
+    "commercial_use": False,
+    "text_encoders": ("text_encoder", "text_encoder_2"),
+    "tokenizers": ("tokenizer", "tokenizer_2"),
+    "dropped": ("image_encoder", "feature_extractor"),
+    "arguments": _arguments,
+    "negative_prompt": False,
+}
+
+FLUX = Family(
+    name="flux",
+    title="FLUX.1",
+    tasks={
+        "text_to_image": TaskPipeline("FluxPipeline"),
+        "image_to_image": TaskPipeline("FluxImg2ImgPipeline"),
+        "inpaint": TaskPipeline("FluxInpaintPipeline"),
+    },
+    original="black-forest-labs/FLUX.1-dev",
+    defaults=_defaults,
+    **_COMMON,
+)
+FLUX_FILL = Family(
+    name="flux_fill",
+    title="FLUX.1 Fill",
+    tasks={"inpaint": TaskPipeline("FluxFillPipeline")},
+    refused=dict.fromkeys(("text_to_image", "image_to_image"), NEEDS_A_PICTURE),
+    original="black-forest-labs/FLUX.1-Fill-dev",
+    fill="none",
+    defaults=lambda _index, _denoiser: Defaults(50, 30.0),
+    **_COMMON,
+)

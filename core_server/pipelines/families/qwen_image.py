@@ -1,0 +1,69 @@
+"""Qwen-Image and Qwen-Image-Edit.
+
+Source: Wu et al., "Qwen-Image Technical Report", arXiv:2508.02324. The edit model reads the picture twice, through the
+vision part of its text encoder and as latents beside those that it paints.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core_server.pipelines.families.family import (
+    Defaults,
+    Family,
+    Guidance,
+    LatentSpace,
+    Route,
+    Seamless,
+    TaskPipeline,
+)
+from core_server.pipelines.schedulers import FLOW_SCHEDULERS
+
+
+def _arguments(guidance: Guidance) -> dict[str, Any]:
+    return {
+        "prompt": guidance.prompt,
+        # Without any negative prompt these pipelines do not guide at all; one space is what their authors use.
+        "negative_prompt": guidance.negative_prompt or " ",
+        "true_cfg_scale": guidance.guidance_scale,
+    }
+
+
+_COMMON: dict[str, Any] = {
+    "schedulers": FLOW_SCHEDULERS,
+    "latent_space": LatentSpace.VIDEO,
+    "seamless": Seamless.ROLL,
+    "license": "Apache-2.0",
+    "commercial_use": True,
+    "min_side": 512,
+    "max_side": 1792,
+    "defaults": lambda _index, _denoiser: Defaults(50, 4.0),
+    "arguments": _arguments,
+}
+
+QWEN_IMAGE = Family(
+    name="qwen_image",
+    title="Qwen-Image",
+    adapters="qwen_image",
+    tasks={
+        "text_to_image": TaskPipeline("QwenImagePipeline"),
+        "image_to_image": TaskPipeline("QwenImageImg2ImgPipeline"),
+        "inpaint": TaskPipeline("QwenImageInpaintPipeline"),
+    },
+    original="Qwen/Qwen-Image",
+    **_COMMON,
+)
+QWEN_IMAGE_EDIT = Family(
+    name="qwen_image_edit",
+    title="Qwen-Image-Edit",
+    adapters="qwen_image",
+    tasks={
+        "image_to_image": TaskPipeline("QwenImageEditInpaintPipeline", Route.WHOLE_MASK),
+        "inpaint": TaskPipeline("QwenImageEditInpaintPipeline"),
+    },
+    refused={"text_to_image": "it changes pictures and always needs one; Qwen-Image paints from words"},
+    other_classes=("QwenImageEditPipeline",),
+    original="Qwen/Qwen-Image-Edit",
+    fill="none",
+    **_COMMON,
+)

@@ -1,0 +1,70 @@
+"""Every family this version runs, and which of them a pipeline belongs to.
+
+An own table rather than AutoPipeline: it is explicit, and a class that is not here is refused with a sentence instead
+of half working.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from core_server.pipelines.families.family import Config, Family
+from core_server.pipelines.families.flux import FLUX, FLUX_FILL
+from core_server.pipelines.families.flux_2 import FLUX_2_KLEIN
+from core_server.pipelines.families.pixart import PIXART_ALPHA, PIXART_SIGMA
+from core_server.pipelines.families.qwen_image import QWEN_IMAGE, QWEN_IMAGE_EDIT
+from core_server.pipelines.families.sana import SANA
+from core_server.pipelines.families.stable_diffusion import (
+    STABLE_DIFFUSION,
+    STABLE_DIFFUSION_2,
+    STABLE_DIFFUSION_2_INPAINT,
+    STABLE_DIFFUSION_INPAINT,
+)
+from core_server.pipelines.families.stable_diffusion_3 import STABLE_DIFFUSION_3
+from core_server.pipelines.families.stable_diffusion_xl import (
+    STABLE_DIFFUSION_XL,
+    STABLE_DIFFUSION_XL_INPAINT,
+)
+from core_server.pipelines.families.z_image import Z_IMAGE
+
+FAMILIES: Mapping[str, Family] = {
+    family.name: family
+    for family in (
+        STABLE_DIFFUSION,
+        STABLE_DIFFUSION_INPAINT,
+        STABLE_DIFFUSION_2,
+        STABLE_DIFFUSION_2_INPAINT,
+        STABLE_DIFFUSION_XL,
+        STABLE_DIFFUSION_XL_INPAINT,
+        STABLE_DIFFUSION_3,
+        FLUX,
+        FLUX_FILL,
+        FLUX_2_KLEIN,
+        Z_IMAGE,
+        QWEN_IMAGE,
+        QWEN_IMAGE_EDIT,
+        PIXART_ALPHA,
+        PIXART_SIGMA,
+        SANA,
+    )
+}
+
+
+def family_of(class_name: str, denoiser: Config) -> Family | None:
+    """The family of a model_index.json's pipeline class with this denoiser configuration; None if it is unknown."""
+    return next(
+        (f for f in FAMILIES.values() if class_name in f.classes() and f.matches(denoiser)), None
+    )
+
+
+def known_classes() -> tuple[str, ...]:
+    """Every pipeline class that some family knows, sorted."""
+    return tuple(sorted({name for family in FAMILIES.values() for name in family.classes()}))
+
+
+def pipeline_class(name: str) -> Any:
+    """The diffusers class of that name."""
+    import diffusers  # noqa: PLC0415  the table is wanted without torch
+
+    return getattr(diffusers, name)
