@@ -14,20 +14,11 @@ import torch
 import transformers
 
 from core_server.canvas.pixels import Pixels
-from core_server.errors import ImageNotFound, InvalidRequest, OutOfMemory
+from core_server.errors import ImageNotFound, OutOfMemory
 from core_server.pipelines.catalogue import Catalogue
-from core_server.pipelines.image_to_image import image_to_image
-from core_server.pipelines.inpaint import inpaint
 from core_server.pipelines.loader import choose_device, load_model
 from core_server.pipelines.model import LoadedModel
-from core_server.pipelines.request import (
-    ImageToImage,
-    Inpaint,
-    Request,
-    TextToImage,
-    Texture,
-    image_ids,
-)
+from core_server.pipelines.request import Request, image_ids
 from core_server.pipelines.settings import settle
 from core_server.pipelines.task import (
     ModelProfile,
@@ -36,7 +27,7 @@ from core_server.pipelines.task import (
     StepProgress,
     TaskOutput,
 )
-from core_server.pipelines.text_to_image import text_to_image
+from core_server.pipelines.tasks import do_task
 
 MAX_LOADED_MODELS = 2
 
@@ -86,14 +77,7 @@ class LocalRuntime:
                 on_step(StepProgress(0, 0, "Loading model"))
             model = self._model(name)
             settings = settle(request, model.profile)
-            match request:
-                case TextToImage() | Texture():
-                    return text_to_image(model, request, settings, on_step)
-                case ImageToImage():
-                    return image_to_image(model, request, settings, images, on_step)
-                case Inpaint():
-                    return inpaint(model, request, settings, images, on_step)
-        raise InvalidRequest("task", "This version does not know the task.")
+            return do_task(model, request, settings, images, on_step)
 
     def _model(self, name: str) -> LoadedModel:
         files = self._catalogue.find(name)

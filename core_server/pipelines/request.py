@@ -29,6 +29,32 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True):
     weight: float = 1.0
 
 
+class ControlKind(StrEnum):
+    """What a control image shows; `scumble.v1.ControlKind` in lower case."""
+
+    DEPTH = "depth"
+    NORMAL = "normal"
+    LINE = "line"
+    POSE = "pose"
+    TILE = "tile"
+    INPAINT = "inpaint"
+
+
+class ControlImage(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture that steers the structure of the result. image: id; weight 0..2."""
+
+    kind: ControlKind
+    image: str
+    weight: float = 1.0
+
+
+class ReferenceImage(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture that steers the look of the result (IP-Adapter). image: id; weight 0..1."""
+
+    image: str
+    weight: float = 0.6
+
+
 class Parameters(msgspec.Struct, frozen=True, kw_only=True):
     """Settings shared by all diffusion tasks. None takes the model's default, filled in by the worker's runtime."""
 
@@ -43,6 +69,8 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
     count: int = 1
     seamless: SeamlessAxes = SeamlessAxes.NONE
     adapters: tuple[Adapter, ...] = ()
+    control_images: tuple[ControlImage, ...] = ()
+    reference_images: tuple[ReferenceImage, ...] = ()
     style: str = ""
 
 
@@ -75,15 +103,56 @@ class Inpaint(msgspec.Struct, frozen=True, kw_only=True, tag="inpaint"):
     options: CanvasOptions = CanvasOptions()
 
 
+class Outpaint(msgspec.Struct, frozen=True, kw_only=True, tag="outpaint"):
+    """Continue a picture beyond its borders. image: id; left, right, top, bottom: px to add, 0 or more, not all 0."""
+
+    parameters: Parameters
+    image: str
+    left: int = 0
+    right: int = 0
+    top: int = 0
+    bottom: int = 0
+
+
 class Texture(msgspec.Struct, frozen=True, kw_only=True, tag="texture"):
-    """A seamless texture from a prompt; maps beyond base colour are a later version's."""
+    """A seamless texture from a prompt. maps: names as in `scumble.v1.MaterialMap`; empty means base colour only."""
 
     parameters: Parameters
     extent: Extent
     maps: tuple[str, ...] = ()
 
 
-Request = TextToImage | ImageToImage | Inpaint | Texture
+class MaterialMaps(msgspec.Struct, frozen=True, kw_only=True, tag="material_maps"):
+    """Height, normal, roughness and ambient occlusion from a picture. image: id; maps: empty means all."""
+
+    parameters: Parameters
+    image: str
+    maps: tuple[str, ...] = ()
+
+
+class Upscale(msgspec.Struct, frozen=True, kw_only=True, tag="upscale"):
+    """A larger picture with the same content. image: id; factor: 2 or 4."""
+
+    parameters: Parameters
+    image: str
+    factor: int = 2
+
+
+class Project(msgspec.Struct, frozen=True, kw_only=True, tag="project"):
+    """What one camera sees of an object, repainted. depth (near is bright), image (the current look), normals and
+    mask (where to paint): ids of equally large pixels, all but depth may be missing. strength: in (0, 1]."""
+
+    parameters: Parameters
+    depth: str
+    image: str | None = None
+    normals: str | None = None
+    mask: str | None = None
+    strength: float = 1.0
+
+
+Request = (
+    TextToImage | ImageToImage | Inpaint | Outpaint | Texture | MaterialMaps | Upscale | Project
+)
 """Every task this version can do; a tagged union, `request.__struct_config__.tag` is the task's name."""
 
 
@@ -93,11 +162,12 @@ def task_name(request: Request) -> str:
 
 
 def image_ids(request: Request) -> tuple[str, ...]:
-    """Ids of the images a request refers to."""
-    match request:
-        case ImageToImage():
-            return (request.image,)
-        case Inpaint():
-            return (request.image, request.selection)
-        case _:
-            return ()
+    """Ids of the images a request refers to, those of its parameters last."""
+    parameters = request.parameters
+    names = ("depth", "image", "selection", "normals", "mask")
+    own = (getattr(request, name, None) for name in names)
+    return (
+        *(it for it in own if it is not None),
+        *(it.image for it in parameters.control_images),
+        *(it.image for it in parameters.reference_images),
+    )

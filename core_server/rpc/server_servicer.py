@@ -7,7 +7,6 @@ from core_server.config import Limits
 from core_server.jobs.service import JobService
 from core_server.rpc.calls import Context
 from core_server.rpc.convert.canvas import to_proto_extent
-from core_server.rpc.convert.generation import TASKS
 from core_server.rpc.convert.model import WORKER_STATES, to_proto_limits
 from core_server.rpc.known import profile_of
 from scumble.v1 import server_service_pb2 as messages
@@ -31,7 +30,6 @@ class ServerServicer(ServerServiceServicer):
             worker_state=WORKER_STATES.to_proto(status.state),
             worker_message=status.message,
             limits=to_proto_limits(self._limits),
-            features=TASKS,
             active_jobs=self._jobs.active_jobs(),
         )
         info = status.info
@@ -40,6 +38,7 @@ class ServerServicer(ServerServiceServicer):
             message.device_memory_bytes = info.memory_bytes
             message.device_free_bytes = info.free_bytes
             message.default_model = info.default_model
+            message.features.extend(sorted({task for it in info.models for task in it.tasks}))
             profile = profile_of(info, "")
             if profile is not None:
                 message.recommended_extent.CopyFrom(to_proto_extent(profile.max_extent))

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Awaitable, Callable
-from typing import Never
+from collections.abc import Iterable
 
 import msgspec
 
 from core_server.canvas.plan import SeamlessAxes
 from core_server.config import Limits
-from core_server.errors import InvalidRequest, NotImplementedHere
+from core_server.errors import InvalidRequest
 from core_server.pipelines.request import (
     ImageToImage,
     Inpaint,
+    MaterialMaps,
+    Outpaint,
     Parameters,
+    Project,
     Request,
     TextToImage,
     Texture,
+    Upscale,
 )
 from core_server.rpc.convert.canvas import (
-    SEAMLESS,
     from_proto_options,
     from_proto_picture_extent,
     from_proto_plan,
@@ -28,35 +29,21 @@ from core_server.rpc.convert.canvas import (
     to_proto_options,
     to_proto_plan,
 )
-from core_server.rpc.convert.fields import (
-    MAX_NAME_CHARS,
-    needed,
-    real,
-    shortest,
-    strength,
-    text,
-    whole,
+from core_server.rpc.convert.fields import needed, strength, whole
+from core_server.rpc.convert.parameters import (
+    ImageResolver,
+    from_proto_parameters,
+    to_proto_parameters,
 )
-from scumble.v1 import canvas_pb2, generation_pb2, image_pb2
+from scumble.v1 import canvas_pb2, generation_pb2
 
-ImageResolver = Callable[[image_pb2.ImageSource, str], Awaitable[str]]
-"""Called with an image source and its field path: stores the image if need be and returns its id."""
-
-MAX_GUIDANCE = 50.0
 IMAGE_TO_IMAGE_STRENGTH = 0.6
 INPAINT_STRENGTH = 1.0
-DRAWN_SEED_BITS = 32
-"""Seeds drawn here are short enough to be read out; clients may give any of 64 bit."""
+PROJECT_STRENGTH = 1.0
+UPSCALE_FACTORS = (2, 4)
 
-TASKS = ("text_to_image", "image_to_image", "inpaint", "texture")
-"""What this version can do, by the field names of Generation.task."""
-
-_LATER_TASKS = {
-    "outpaint": "continue a picture beyond its border (outpaint)",
-    "material_maps": "make material maps from a picture (material_maps)",
-    "upscale": "enlarge a picture (upscale)",
-    "project": "paint what a camera sees (project)",
-}
+TASKS = tuple(field.name for field in generation_pb2.Generation.DESCRIPTOR.oneofs[0].fields)
+"""Every task of the contract, by the field names of Generation.task; which of them a model can do, its profile says."""
 
 
 async def from_proto_generation(
@@ -64,8 +51,7 @@ async def from_proto_generation(
 ) -> Request:
     """A request with everything but its images checked; a seed is drawn if there is none.
 
-    Everything that costs nothing is checked before an image is resolved.
-    Errors: InvalidRequest, ImageNotFound, NotImplementedHere.
+    Errors: InvalidRequest, ImageNotFound.
     """
     task = message.WhichOneof("task")
     if task is None:
@@ -74,12 +60,11 @@ async def from_proto_generation(
             f"The request names no task; set one of {', '.join(TASKS)}.",
             allowed=", ".join(TASKS),
         )
-    if task in _LATER_TASKS:
-        _later(f"{_LATER_TASKS[task]}; it can do {', '.join(TASKS)}")
-    parameters = from_proto_parameters(
+    parameters = await from_proto_parameters(
         message.parameters,
         f"{field}.parameters",
         limits,
+        resolve,
         prompt_needed=task in ("text_to_image", "texture"),
     )
     at = f"{field}.{task}."
@@ -87,63 +72,23 @@ async def from_proto_generation(
         case "text_to_image":
             size = needed(message.text_to_image, "extent", at, "The picture's size")
             extent = from_proto_picture_extent(size, f"{at}extent", limits)
-            return TextToImage(parameters=parameters, extent=extent)
+            request: Request = TextToImage(parameters=parameters, extent=extent)
         case "image_to_image":
-            return await _image_to_image(message.image_to_image, at, parameters, resolve)
+            request = await _image_to_image(message.image_to_image, at, parameters, resolve)
         case "inpaint":
-            return await _inpaint(message.inpaint, at, parameters, limits, resolve)
+            request = await _inpaint(message.inpaint, at, parameters, limits, resolve)
+        case "outpaint":
+            request = await _outpaint(message.outpaint, at, parameters, limits, resolve)
+        case "material_maps":
+            request = await _material_maps(message.material_maps, at, parameters, resolve)
+        case "upscale":
+            request = await _upscale(message.upscale, at, parameters, resolve)
+        case "project":
+            request = await _project(message.project, at, parameters, resolve)
         case _:
             unset = message.parameters.seamless == canvas_pb2.SEAMLESS_AXES_UNSPECIFIED
-            return _texture(message.texture, at, parameters, limits, unset_seamless=unset)
-
-
-def from_proto_parameters(
-    message: generation_pb2.GenerationParameters, field: str, limits: Limits, *, prompt_needed: bool
-) -> Parameters:
-    """The shared settings. `field`: path of the settings themselves."""
-    at = f"{field}."
-    if message.adapters:
-        _later("use LoRA or textual inversion (parameters.adapters)")
-    if message.control_images:
-        _later("use control images (parameters.control_images)")
-    if message.reference_images:
-        _later("use reference images (parameters.reference_images)")
-    if message.style:
-        _later("use styles (parameters.style)")
-    prompt_chars = limits.max_prompt_chars
-    steps = guidance = None
-    if message.HasField("num_inference_steps"):
-        steps = whole(
-            message.num_inference_steps,
-            f"{at}num_inference_steps",
-            "The number of denoising steps",
-            1,
-            limits.max_steps,
-        )
-    if message.HasField("guidance_scale"):
-        guidance = real(
-            shortest(message.guidance_scale),
-            f"{at}guidance_scale",
-            "The guidance scale",
-            0,
-            MAX_GUIDANCE,
-        )
-    count = message.count if message.HasField("count") else 1
-    return Parameters(
-        prompt=text(
-            message.prompt, f"{at}prompt", "The prompt", prompt_chars, needed=prompt_needed
-        ),
-        negative_prompt=text(
-            message.negative_prompt, f"{at}negative_prompt", "The negative prompt", prompt_chars
-        ),
-        model=text(message.model, f"{at}model", "The model's name", MAX_NAME_CHARS),
-        num_inference_steps=steps,
-        guidance_scale=guidance,
-        scheduler=text(message.scheduler, f"{at}scheduler", "The scheduler's name", MAX_NAME_CHARS),
-        seed=message.seed if message.HasField("seed") else secrets.randbits(DRAWN_SEED_BITS),
-        count=whole(count, f"{at}count", "The number of variations", 1, limits.max_count),
-        seamless=SEAMLESS.from_proto(message.seamless, f"{at}seamless"),
-    )
+            request = _texture(message.texture, at, parameters, limits, unset_seamless=unset)
+    return request
 
 
 async def _image_to_image(
@@ -191,25 +136,105 @@ def _texture(
     unset_seamless: bool,
 ) -> Texture:
     """A texture tiles: where nothing is said about its axes, along both."""
-    wrapper = generation_pb2.MaterialMap
-    for index, number in enumerate(message.maps):
-        if number not in wrapper.values() or number == generation_pb2.MATERIAL_MAP_UNSPECIFIED:
-            allowed = ", ".join(wrapper.keys()[1:])
-            raise InvalidRequest(
-                f"{at}maps[{index}]",
-                f"There is no material map number {number}; use one of {allowed}.",
-                allowed=allowed,
-            )
-        if number != generation_pb2.MATERIAL_MAP_BASE_COLOR:
-            _later("make maps other than the base colour of a texture (texture.maps)")
+    maps = _map_names(message.maps, f"{at}maps")
     size = needed(message, "extent", at, "The texture's size")
     if unset_seamless:
         parameters = msgspec.structs.replace(parameters, seamless=SeamlessAxes.XY)
     return Texture(
         parameters=parameters,
         extent=from_proto_picture_extent(size, f"{at}extent", limits),
-        maps=tuple(map_name(number) for number in message.maps),
+        maps=maps,
     )
+
+
+async def _outpaint(
+    message: generation_pb2.OutpaintTask,
+    at: str,
+    parameters: Parameters,
+    limits: Limits,
+    resolve: ImageResolver,
+) -> Outpaint:
+    sides = {
+        name: whole(
+            getattr(message, name), f"{at}{name}", f"What is added {where}", 0, limits.max_side
+        )
+        for name, where in (
+            ("left", "on the left"),
+            ("right", "on the right"),
+            ("top", "at the top"),
+            ("bottom", "at the bottom"),
+        )
+    }
+    if not any(sides.values()):
+        raise InvalidRequest(
+            at.rstrip("."),
+            "Nothing is added on any side; give left, right, top or bottom in px.",
+            allowed="at least one of left, right, top, bottom above 0",
+        )
+    source = needed(message, "image", at, "The picture to continue")
+    return Outpaint(parameters=parameters, image=await resolve(source, f"{at}image"), **sides)
+
+
+async def _material_maps(
+    message: generation_pb2.MaterialMapsTask,
+    at: str,
+    parameters: Parameters,
+    resolve: ImageResolver,
+) -> MaterialMaps:
+    maps = _map_names(message.maps, f"{at}maps")
+    source = needed(message, "image", at, "The picture")
+    image = await resolve(source, f"{at}image")
+    return MaterialMaps(parameters=parameters, image=image, maps=maps)
+
+
+async def _upscale(
+    message: generation_pb2.UpscaleTask,
+    at: str,
+    parameters: Parameters,
+    resolve: ImageResolver,
+) -> Upscale:
+    if message.factor not in UPSCALE_FACTORS:
+        raise InvalidRequest(
+            f"{at}factor",
+            f"The factor is {message.factor}; it must be 2 or 4.",
+            allowed="2, 4",
+        )
+    source = needed(message, "image", at, "The picture to enlarge")
+    image = await resolve(source, f"{at}image")
+    return Upscale(parameters=parameters, image=image, factor=message.factor)
+
+
+async def _project(
+    message: generation_pb2.ProjectTask,
+    at: str,
+    parameters: Parameters,
+    resolve: ImageResolver,
+) -> Project:
+    value = strength(message, at, PROJECT_STRENGTH)
+    needed(message, "depth", at, "The depth picture")
+    found = {
+        name: await resolve(getattr(message, name), f"{at}{name}")
+        for name in ("depth", "image", "normals", "mask")
+        if message.HasField(name)
+    }
+    return Project(parameters=parameters, strength=value, **found)
+
+
+def _map_names(
+    numbers: Iterable[generation_pb2.MaterialMap.ValueType], field: str
+) -> tuple[str, ...]:
+    wrapper = generation_pb2.MaterialMap
+    names = []
+    for index, number in enumerate(numbers):
+        if number not in wrapper.values() or number == generation_pb2.MATERIAL_MAP_UNSPECIFIED:
+            allowed = ", ".join(wrapper.keys()[1:])
+            raise InvalidRequest(
+                f"{field}[{index}]",
+                f"There is no material map number {number}; use one of {allowed}.",
+                allowed=allowed,
+            )
+        names.append(map_name(number))
+    return tuple(names)
 
 
 def map_name(number: generation_pb2.MaterialMap.ValueType) -> str:
@@ -226,7 +251,7 @@ def map_number(name: str) -> generation_pb2.MaterialMap.ValueType:
 
 def to_proto_generation(request: Request) -> generation_pb2.Generation:
     """What GetJob reports: images by id, the seed that was drawn."""
-    message = generation_pb2.Generation(parameters=_to_proto_parameters(request.parameters))
+    message = generation_pb2.Generation(parameters=to_proto_parameters(request.parameters))
     match request:
         case TextToImage():
             message.text_to_image.extent.CopyFrom(to_proto_extent(request.extent))
@@ -243,23 +268,19 @@ def to_proto_generation(request: Request) -> generation_pb2.Generation:
         case Texture():
             message.texture.extent.CopyFrom(to_proto_extent(request.extent))
             message.texture.maps.extend(map_number(name) for name in request.maps)
+        case Outpaint():
+            message.outpaint.image.image_id = request.image
+            for name in ("left", "right", "top", "bottom"):
+                setattr(message.outpaint, name, getattr(request, name))
+        case MaterialMaps():
+            message.material_maps.image.image_id = request.image
+            message.material_maps.maps.extend(map_number(name) for name in request.maps)
+        case Upscale():
+            message.upscale.image.image_id = request.image
+            message.upscale.factor = request.factor
+        case Project():
+            for name in ("depth", "image", "normals", "mask"):
+                if (image_id := getattr(request, name)) is not None:
+                    getattr(message.project, name).image_id = image_id
+            message.project.strength = request.strength
     return message
-
-
-def _to_proto_parameters(parameters: Parameters) -> generation_pb2.GenerationParameters:
-    return generation_pb2.GenerationParameters(
-        prompt=parameters.prompt,
-        negative_prompt=parameters.negative_prompt,
-        model=parameters.model,
-        num_inference_steps=parameters.num_inference_steps,
-        guidance_scale=parameters.guidance_scale,
-        scheduler=parameters.scheduler,
-        seed=parameters.seed,
-        count=parameters.count,
-        seamless=SEAMLESS.to_proto(parameters.seamless),
-        style=parameters.style,
-    )
-
-
-def _later(what: str) -> Never:
-    raise NotImplementedHere(f"This version of the server cannot {what}.")

@@ -13,12 +13,30 @@ from scumble.client.values import (
     Adapter,
     CanvasOptions,
     CanvasPlan,
+    ControlKind,
     MaterialMap,
     SeamlessAxes,
 )
 
 ImageLike = Pixels | str
 """Pixels, or an image_id."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlImage:
+    """A picture that steers the structure of the result. weight: 0..2."""
+
+    kind: ControlKind | str
+    image: ImageLike
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceImage:
+    """A picture that steers the look of the result (IP-Adapter). weight: 0..1."""
+
+    image: ImageLike
+    weight: float = 0.6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +57,8 @@ class Common:
     count: int = 1
     seamless: SeamlessAxes | str = SeamlessAxes.NONE
     adapters: tuple[Adapter, ...] = ()
+    control_images: tuple[ControlImage, ...] = ()
+    reference_images: tuple[ReferenceImage, ...] = ()
     style: str = ""
 
 
@@ -88,5 +108,59 @@ class Texture(Common):
     maps: tuple[MaterialMap | str, ...] = ()
 
 
-Request = TextToImage | ImageToImage | Inpaint | Texture
+@dataclass(frozen=True, slots=True)
+class Outpaint(Common):
+    """Continue a picture beyond its borders; its own pixels stay as they are.
+
+    left, right, top, bottom: px to add, 0 or more, not all 0.
+    """
+
+    prompt: str
+    image: ImageLike
+    left: int = 0
+    right: int = 0
+    top: int = 0
+    bottom: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MaterialMaps(Common):
+    """Height, normal, roughness and ambient occlusion from a picture. maps: those wanted; empty means all.
+
+    seamless: the axes along which the picture tiles, so that its maps tile too.
+    """
+
+    image: ImageLike
+    maps: tuple[MaterialMap | str, ...] = ()
+    prompt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Upscale(Common):
+    """A larger picture with the same content. factor: 2 or 4. prompt: what it shows; may be empty."""
+
+    image: ImageLike
+    factor: int = 2
+    prompt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Project(Common):
+    """What one camera sees of an object, repainted so that it can be projected back.
+
+    depth: near is bright. image: the current look. normals: in camera space. mask: where to paint, one channel. All of
+    one size, all but depth may be None. strength: denoising strength, above 0 and at most 1.
+    """
+
+    prompt: str
+    depth: ImageLike
+    image: ImageLike | None = None
+    normals: ImageLike | None = None
+    mask: ImageLike | None = None
+    strength: float = 1.0
+
+
+Request = (
+    TextToImage | ImageToImage | Inpaint | Outpaint | Texture | MaterialMaps | Upscale | Project
+)
 """Every task of this version."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from scumble.client.convert import (
     enum_to_message,
@@ -17,9 +17,13 @@ from scumble.client.requests import (
     ImageLike,
     ImageToImage,
     Inpaint,
+    MaterialMaps,
+    Outpaint,
+    Project,
     Request,
     TextToImage,
     Texture,
+    Upscale,
 )
 from scumble.client.values import Extent
 from scumble.v1 import canvas_pb2, generation_pb2, image_pb2
@@ -41,7 +45,10 @@ def generation_to_message(
         data = image_pb2.ImageData(header=header_to_message(image), payload=image.tobytes())
         return image_pb2.ImageSource(data=data)
 
-    generation = generation_pb2.Generation(parameters=_parameters(request))
+    def maybe(image: ImageLike | None) -> image_pb2.ImageSource | None:
+        return None if image is None else source(image)
+
+    generation = generation_pb2.Generation(parameters=_parameters(request, source))
     match request:
         case TextToImage():
             extent = extent_to_message(Extent(request.width, request.height))
@@ -50,10 +57,7 @@ def generation_to_message(
             generation.texture.CopyFrom(
                 generation_pb2.TextureTask(
                     extent=extent_to_message(Extent(request.width, request.height)),
-                    maps=[
-                        enum_to_message(generation_pb2.MaterialMap, "MATERIAL_MAP", name)
-                        for name in request.maps
-                    ],
+                    maps=_maps(request.maps),
                 )
             )
         case ImageToImage():
@@ -72,10 +76,46 @@ def generation_to_message(
                     options=options_to_message(request.options),
                 )
             )
+        case Outpaint():
+            generation.outpaint.CopyFrom(
+                generation_pb2.OutpaintTask(
+                    image=source(request.image),
+                    left=request.left,
+                    right=request.right,
+                    top=request.top,
+                    bottom=request.bottom,
+                )
+            )
+        case MaterialMaps():
+            generation.material_maps.CopyFrom(
+                generation_pb2.MaterialMapsTask(
+                    image=source(request.image), maps=_maps(request.maps)
+                )
+            )
+        case Upscale():
+            generation.upscale.CopyFrom(
+                generation_pb2.UpscaleTask(image=source(request.image), factor=request.factor)
+            )
+        case Project():
+            generation.project.CopyFrom(
+                generation_pb2.ProjectTask(
+                    depth=source(request.depth),
+                    image=maybe(request.image),
+                    normals=maybe(request.normals),
+                    mask=maybe(request.mask),
+                    strength=request.strength,
+                )
+            )
     return generation
 
 
-def _parameters(request: Request) -> generation_pb2.GenerationParameters:
+def _maps(names: Iterable[str]) -> list[generation_pb2.MaterialMap.ValueType]:
+    return [enum_to_message(generation_pb2.MaterialMap, "MATERIAL_MAP", name) for name in names]
+
+
+def _parameters(
+    request: Request, source: Callable[[ImageLike], image_pb2.ImageSource]
+) -> generation_pb2.GenerationParameters:
     try:
         return generation_pb2.GenerationParameters(
             prompt=request.prompt,
@@ -94,6 +134,20 @@ def _parameters(request: Request) -> generation_pb2.GenerationParameters:
                     weight=adapter.weight,
                 )
                 for adapter in request.adapters
+            ],
+            control_images=[
+                generation_pb2.ControlImage(
+                    kind=enum_to_message(generation_pb2.ControlKind, "CONTROL_KIND", control.kind),
+                    image=source(control.image),
+                    weight=control.weight,
+                )
+                for control in request.control_images
+            ],
+            reference_images=[
+                generation_pb2.ReferenceImage(
+                    image=source(reference.image), weight=reference.weight
+                )
+                for reference in request.reference_images
             ],
             style=request.style,
         )

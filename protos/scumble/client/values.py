@@ -106,6 +106,16 @@ class FillMode(StrEnum):
     NONE = "none"
 
 
+class ModelSizing(StrEnum):
+    """Why a model works at the size it does: the context's own, ENLARGED for detail, REDUCED to the model's range, or
+    CAPPED by the device's memory."""
+
+    AS_IS = "as_is"
+    ENLARGED = "enlarged"
+    REDUCED = "reduced"
+    CAPPED = "capped"
+
+
 class MaterialMap(StrEnum):
     """The maps of a physically based material."""
 
@@ -121,6 +131,14 @@ class AdapterKind(StrEnum):
 
     LORA = "lora"
     TEXTUAL_INVERSION = "textual_inversion"
+
+
+class Priority(StrEnum):
+    """How urgent a job is among those of the same token."""
+
+    INTERACTIVE = "interactive"
+    NORMAL = "normal"
+    BATCH = "batch"
 
 
 class JobState(StrEnum):
@@ -165,6 +183,17 @@ class Adapter:
     weight: float = 1.0
 
 
+class ControlKind(StrEnum):
+    """What a control image shows."""
+
+    DEPTH = "depth"
+    NORMAL = "normal"
+    LINE = "line"
+    POSE = "pose"
+    TILE = "tile"
+    INPAINT = "inpaint"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanvasOptions:
     """What the artist overrides; None and AUTO are chosen by the planner. Unit: document px."""
@@ -186,7 +215,9 @@ DEFAULT_OPTIONS = CanvasOptions()
 class CanvasPlan:
     """The server's answer to a selection: selection within mask within context within document, all document px.
 
-    Read `context` from the document and send it; `model` is the size the model works at.
+    Read `context` from the document and send it; `model` is the size the model works at. padding: px of context aimed
+    at. max_model_pixels: most px of one pass on the server's device, 0 = no limit. With two passes `refine` is painted
+    again, at `refine_model` px with `refine_strength`.
     """
 
     document: Extent
@@ -202,6 +233,12 @@ class CanvasPlan:
     intent: CanvasIntent
     passes: int
     seamless: SeamlessAxes
+    padding: int = 0
+    sizing: ModelSizing = ModelSizing.AS_IS
+    max_model_pixels: int = 0
+    refine: Bounds | None = None
+    refine_model: Extent | None = None
+    refine_strength: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,11 +284,21 @@ class Limits:
     max_store_bytes: int
     max_result_age_seconds: int
     max_prompt_chars: int
+    max_upload_bytes: int = 0
+    max_queued_jobs_per_owner: int = 0
+    max_calls_per_owner: int = 0
+    max_connections: int = 0
+    max_stall_seconds: int = 0
+    max_worker_bytes: int = 0
+    max_log_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerInfo:
-    """Who answers. device: such as "cuda:0 (NVIDIA H100)", empty until the worker has told. Memory in bytes."""
+    """Who answers. device: such as "cuda:0 (NVIDIA H100)", empty until the worker has told. Memory in bytes.
+
+    token_name, token_scopes: which token we came with, and what it may do ("use", "admin").
+    """
 
     address: str
     version: str
@@ -265,3 +312,5 @@ class ServerInfo:
     features: tuple[str, ...]
     active_jobs: int
     recommended_extent: Extent
+    token_name: str = ""
+    token_scopes: tuple[str, ...] = ()

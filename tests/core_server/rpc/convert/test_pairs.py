@@ -25,14 +25,24 @@ from core_server.jobs.job import (
     JobState,
 )
 from core_server.pipelines.request import (
+    Adapter,
+    AdapterKind,
+    ControlImage,
+    ControlKind,
     ImageToImage,
     Inpaint,
+    MaterialMaps,
+    Outpaint,
     Parameters,
+    Project,
+    ReferenceImage,
     Request,
     TextToImage,
     Texture,
+    Upscale,
+    image_ids,
 )
-from core_server.rpc.convert import canvas, fields, generation, image
+from core_server.rpc.convert import canvas, fields, generation, image, parameters
 from core_server.rpc.convert.job import to_proto_event, to_proto_job
 from scumble.v1 import canvas_pb2, generation_pb2, image_pb2, job_pb2
 
@@ -89,6 +99,8 @@ def plans(draw: st.DrawFn) -> CanvasPlan:
     )
 
 
+IDS = st.text("0123456789abcdef", min_size=64, max_size=64)
+WEIGHTS = st.integers(0, 100).map(lambda it: it / 100)
 PARAMETERS = st.builds(
     Parameters,
     prompt=st.text(min_size=1, max_size=40).filter(str.strip),
@@ -100,8 +112,24 @@ PARAMETERS = st.builds(
     seed=st.integers(0, 2**64 - 1),
     count=st.integers(1, 16),
     seamless=st.sampled_from([SeamlessAxes.NONE, *SeamlessAxes]),
+    adapters=st.lists(
+        st.builds(
+            Adapter,
+            kind=st.sampled_from(AdapterKind),
+            name=st.text(min_size=1, max_size=9).filter(str.strip),
+            weight=st.integers(-200, 200).map(lambda it: it / 100),
+        ),
+        max_size=2,
+    ).map(tuple),
+    control_images=st.lists(
+        st.builds(ControlImage, kind=st.sampled_from(ControlKind), image=IDS, weight=WEIGHTS),
+        max_size=2,
+    ).map(tuple),
+    reference_images=st.lists(st.builds(ReferenceImage, image=IDS, weight=WEIGHTS), max_size=2).map(
+        tuple
+    ),
+    style=st.text(max_size=9),
 )
-IDS = st.text("0123456789abcdef", min_size=64, max_size=64)
 STRENGTHS = st.integers(1, 100).map(lambda it: it / 100)
 REQUESTS: st.SearchStrategy[Request] = st.one_of(
     st.builds(TextToImage, parameters=PARAMETERS, extent=EXTENTS),
@@ -119,7 +147,27 @@ REQUESTS: st.SearchStrategy[Request] = st.one_of(
         Texture,
         parameters=PARAMETERS,
         extent=EXTENTS,
-        maps=st.sampled_from([(), ("base_color",)]),
+        maps=st.sampled_from([(), ("base_color",), ("base_color", "normal", "height")]),
+    ),
+    st.builds(
+        Outpaint,
+        parameters=PARAMETERS,
+        image=IDS,
+        left=SMALL.map(lambda it: it or 0),
+        right=st.integers(1, 4096),
+    ),
+    st.builds(
+        MaterialMaps, parameters=PARAMETERS, image=IDS, maps=st.sampled_from([(), ("roughness",)])
+    ),
+    st.builds(Upscale, parameters=PARAMETERS, image=IDS, factor=st.sampled_from((2, 4))),
+    st.builds(
+        Project,
+        parameters=PARAMETERS,
+        depth=IDS,
+        image=IDS | st.none(),
+        normals=IDS | st.none(),
+        mask=IDS | st.none(),
+        strength=STRENGTHS,
     ),
 )
 
@@ -143,6 +191,14 @@ def parsed(request: Request) -> Request:
 @given(REQUESTS)
 def test_requests(request: Request) -> None:
     assert parsed(request) == request
+
+
+@given(REQUESTS)
+def test_every_image_of_a_request_is_known(request: Request) -> None:
+    """The store keeps the images a job refers to: none may be missed."""
+    sent = str(generation.to_proto_generation(request))
+    assert sent.count("image_id:") == len(image_ids(request))
+    assert all(image_id in sent for image_id in image_ids(request))
 
 
 @given(plans())
@@ -234,6 +290,8 @@ ENUMS = [
     (canvas.INTENTS, canvas_pb2.CanvasIntent),
     (canvas.FILL_MODES, canvas_pb2.FillMode),
     (canvas.SEAMLESS, canvas_pb2.SeamlessAxes),
+    (parameters.ADAPTER_KINDS, generation_pb2.AdapterKind),
+    (parameters.CONTROL_KINDS, generation_pb2.ControlKind),
     (image.COLOR_SPACES, image_pb2.ColorSpace),
     (image.ENCODINGS, image_pb2.ImageEncoding),
 ]
