@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> None:
     renders = render_labelled(
         args.pool, seed=_TRAIN_SEED + args.seed, device=device, seconds=0.3 * args.seconds
     )
-    tests = {"renders": render_labelled(args.test, seed=_TEST_SEED, device=device, batch=8)}
+    tests = {"renders": render_labelled(args.test, seed=_TEST_SEED, device=device, batch=12)}
     log("rendered", device=device, train=len(renders), test=len(tests["renders"]))
     photos = None
     if args.photos:
