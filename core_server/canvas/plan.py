@@ -1,4 +1,4 @@
-"""The canvas plan: where a selection's context, mask and patch lie. (Placeholder types; the planner follows.)"""
+"""The canvas plan: where a selection's context, mask and patch lie, and how the model paints them."""
 
 from __future__ import annotations
 
@@ -40,6 +40,15 @@ class SeamlessAxes(StrEnum):
     XY = "xy"
 
 
+class ModelSizing(StrEnum):
+    """Why the model works at the size it does; `scumble.v1.ModelSizing` in lower case."""
+
+    AS_IS = "as_is"
+    ENLARGED = "enlarged"
+    REDUCED = "reduced"
+    CAPPED = "capped"
+
+
 class CanvasOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What the artist overrides; None is chosen by the planner. Unit: document px."""
 
@@ -53,7 +62,11 @@ class CanvasOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CanvasPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """`scumble.v1.CanvasPlan`: selection within mask within context within document, all in document px."""
+    """`scumble.v1.CanvasPlan`: selection within mask within context within document, all in document px.
+
+    padding: px of context aimed at around the mask. max_model_pixels: most px of one pass on the device, 0 = no limit.
+    With two passes `refine` is the rectangle painted again, at `refine_model` px with `refine_strength`.
+    """
 
     document: Extent
     selection: Bounds
@@ -68,3 +81,9 @@ class CanvasPlan(msgspec.Struct, frozen=True, kw_only=True):
     intent: CanvasIntent
     passes: int
     seamless: SeamlessAxes
+    padding: int = 0
+    sizing: ModelSizing = ModelSizing.AS_IS
+    max_model_pixels: int = 0
+    refine: Bounds | None = None
+    refine_model: Extent | None = None
+    refine_strength: float = 0.0

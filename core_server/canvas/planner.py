@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 
+import msgspec
+
 from core_server.canvas.geometry import Bounds, Extent
 from core_server.canvas.plan import CanvasIntent, CanvasOptions, CanvasPlan, FillMode, SeamlessAxes
-from core_server.canvas.sizes import ModelSizes, model_extent, round_up
+from core_server.canvas.sizes import ModelSizes, refining_extent, round_up, scaled_extent
 from core_server.errors import InvalidRequest
 
 FEATHER_SHARE, FEATHER_LEAST = 0.10, 32
@@ -23,10 +25,19 @@ MASK_SHARE = 0.06
 """The mask's bounds lie this share of d further out than the mask itself."""
 MASK_LEAST, CONTEXT_LEAST = 256, 512
 """Smallest side of the mask's bounds; smallest side of the context at full strength."""
+CONTEXT_MOST = 4
+"""A context is at most so many times the selection's mean side (if MASK_LEAST allows): a small selection in a large
+document would otherwise be a speck of a picture, painted without detail."""
+DETAIL, ENLARGE_LEAST = 256, 1.25
+"""A selection is enlarged towards so many model px a side, if that enlarges it at least so many times."""
+TWO_PASSES_BELOW = 0.9
+"""Painted smaller than this share of its size, the mask is painted a second time at full resolution."""
+REFINE_STRENGTH = 0.4
+"""Strength of the second pass, times s: enough for detail, too little for a new layout."""
 SQUARENESS = 0.75
 """At full strength the context's shorter side is at least this share of the longer one, where the document allows."""
 
-_FILL_BY_INTENT = {
+FILL_BY_INTENT = {
     CanvasIntent.FILL: FillMode.BLUR,
     CanvasIntent.ADD_OBJECT: FillMode.NEUTRAL,
     CanvasIntent.REMOVE_OBJECT: FillMode.STRUCTURE,
@@ -41,11 +52,14 @@ def plan_canvas(
     options: CanvasOptions,
     strength: float,
     profile: ModelSizes,
+    *,
+    max_pixels: int = 0,
 ) -> CanvasPlan:
     """Plans one inpaint.
 
     document: size of the whole document. selection: bounds of the selected pixels; inside the document, or on a
     seamless axis beginning inside it and no longer than it. strength: (0, 1]. profile: what the model can do.
+    max_pixels: what the device can take in one pass (`sizes.max_model_pixels`), 0 = anything.
     At strength below 1 an AUTO intent means REFINE; at full strength AUTO stays until the prompt is known (`resolve`).
     Errors: InvalidRequest.
     """
@@ -56,42 +70,38 @@ def plan_canvas(
     mask_padding = max(reach, math.ceil(feather + GROW_BASE + MASK_SHARE * diagonal))
     if options.exact_selection:
         mask_padding = math.ceil(MASK_SHARE * diagonal)
-    multiple = profile.multiple
     mask = _grown(
         selection,
         padding=mask_padding,
         least=MASK_LEAST,
-        multiple=multiple,
+        multiple=profile.multiple,
         document=document,
         seamless=options.seamless,
     )
-    context = mask
-    if strength == 1.0 or options.padding is not None:
-        padding = options.padding
-        if padding is None:
-            padding = max(max(document) // 16, (mask.width + mask.height) // 4)
-        context = _grown(
-            mask,
-            padding=padding,
-            least=CONTEXT_LEAST,
-            multiple=multiple,
-            document=document,
-            seamless=options.seamless,
-        )
-        if options.padding is None:
-            context = _squarer(context, multiple, document, options.seamless)
+    padding, context = _context(
+        mask,
+        selection.extent,
+        document=document,
+        options=options,
+        strength=strength,
+        profile=profile,
+    )
+    side = math.sqrt(selection.extent.area)
+    wanted = DETAIL / side if DETAIL / side >= ENLARGE_LEAST else 1.0
+    model, sizing = scaled_extent(context.extent, profile, wanted, max_pixels)
+    scale = math.sqrt(model.area / context.extent.area)
     intent = options.intent
     if intent is CanvasIntent.AUTO and strength < 1.0:
         intent = CanvasIntent.REFINE
     fill = options.fill
     if fill is FillMode.AUTO:
-        fill = _FILL_BY_INTENT.get(intent, FillMode.AUTO)
-    return CanvasPlan(
+        fill = FILL_BY_INTENT.get(intent, FillMode.AUTO)
+    plan = CanvasPlan(
         document=document,
         selection=selection,
         mask=mask,
         context=context,
-        model=model_extent(context.extent, profile),
+        model=model,
         grow=grow,
         feather=feather,
         blend=blend,
@@ -100,6 +110,20 @@ def plan_canvas(
         intent=intent,
         passes=1,
         seamless=options.seamless,
+        padding=padding,
+        sizing=sizing,
+        max_model_pixels=max_pixels,
+    )
+    refined = refining_extent(mask.extent, profile, max_pixels)
+    # A second pass pays only where it shows the mask larger than the first one did.
+    if scale >= TWO_PASSES_BELOW or math.sqrt(refined.area / mask.extent.area) < scale * 1.1:
+        return plan
+    return msgspec.structs.replace(
+        plan,
+        passes=2,
+        refine=mask,
+        refine_model=refined,
+        refine_strength=max(round(REFINE_STRENGTH * strength, 2), 0.01),
     )
 
 
@@ -107,7 +131,7 @@ def resolve(intent: CanvasIntent, fill: FillMode, prompt: str) -> tuple[CanvasIn
     """Intent and fill once the prompt is known: with one FILL, without REMOVE_OBJECT; neither result is AUTO."""
     if intent is CanvasIntent.AUTO:
         intent = CanvasIntent.FILL if prompt.strip() else CanvasIntent.REMOVE_OBJECT
-    return intent, _FILL_BY_INTENT[intent] if fill is FillMode.AUTO else fill
+    return intent, FILL_BY_INTENT[intent] if fill is FillMode.AUTO else fill
 
 
 def _check(document: Extent, selection: Bounds, options: CanvasOptions, strength: float) -> None:
@@ -164,6 +188,41 @@ def _edges(selection: Extent, options: CanvasOptions, strength: float) -> tuple[
     return grow, feather, min(BLEND_MOST, grow + feather // 2)
 
 
+def _context(
+    mask: Bounds,
+    selection: Extent,
+    *,
+    document: Extent,
+    options: CanvasOptions,
+    strength: float,
+    profile: ModelSizes,
+) -> tuple[int, Bounds]:
+    """The padding aimed at, and the context: the mask and what the model should see around it."""
+    if options.padding is not None:
+        return options.padding, _grown(
+            mask,
+            padding=options.padding,
+            least=CONTEXT_LEAST if strength == 1.0 else 0,
+            multiple=profile.multiple,
+            document=document,
+            seamless=options.seamless,
+        )
+    if strength < 1.0:  # the picture under the mask is its own context
+        return 0, mask
+    padding = max(max(document) // 16, (mask.width + mask.height) // 4)
+    most = max(MASK_LEAST, round(CONTEXT_MOST * math.sqrt(selection.area)))
+    least = min(CONTEXT_LEAST, most)
+    sides = [max(min(side + 2 * padding, max(most, side)), least) for side in mask.extent]
+    longest = max(sides)
+    sides = [max(side, math.ceil(longest * SQUARENESS)) for side in sides]
+    for axis, (side, high) in enumerate(zip(mask.extent, profile.max_extent, strict=True)):
+        # A little less context instead of a resampled picture.
+        if side + padding <= high < sides[axis]:
+            sides[axis] = high // profile.multiple * profile.multiple
+    width, height = (round_up(side, profile.multiple) for side in sides)
+    return padding, _placed(mask, width, height, document, options.seamless)
+
+
 def _wraps_x(seamless: SeamlessAxes) -> bool:
     return seamless in (SeamlessAxes.X, SeamlessAxes.XY)
 
@@ -185,13 +244,6 @@ def _grown(
     width = round_up(max(inner.width + 2 * padding, least), multiple)
     height = round_up(max(inner.height + 2 * padding, least), multiple)
     return _placed(inner, width, height, document, seamless)
-
-
-def _squarer(context: Bounds, multiple: int, document: Extent, seamless: SeamlessAxes) -> Bounds:
-    least = round_up(math.ceil(max(context.extent) * SQUARENESS), multiple)
-    return _placed(
-        context, max(context.width, least), max(context.height, least), document, seamless
-    )
 
 
 def _placed(

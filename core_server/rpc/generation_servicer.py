@@ -9,6 +9,7 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from core_server.canvas.planner import plan_canvas
+from core_server.canvas.sizes import max_model_pixels
 from core_server.config import MIB, Limits
 from core_server.errors import InvalidRequest
 from core_server.jobs.service import JobService
@@ -17,7 +18,13 @@ from core_server.rpc.calls import Context, patience
 from core_server.rpc.convert import canvas, fields
 from core_server.rpc.convert.generation import from_proto_generation
 from core_server.rpc.convert.image import ENCODINGS, from_proto_header
-from core_server.rpc.convert.job import JOB_STATES, to_proto_event, to_proto_job, to_proto_time
+from core_server.rpc.convert.job import (
+    JOB_STATES,
+    PRIORITIES,
+    to_proto_event,
+    to_proto_job,
+    to_proto_time,
+)
 from core_server.rpc.images import Uploads, pieces
 from core_server.rpc.known import WAIT_SECONDS, profile_for, require_names
 from scumble.v1 import generation_service_pb2 as messages
@@ -52,7 +59,9 @@ class GenerationServicer(GenerationServiceServicer):
         fields.text(request.model, "model", "The model's name", fields.MAX_NAME_CHARS)
         seconds = patience(context, WAIT_SECONDS)
         profile = await profile_for(self._jobs.engine, request.model, seconds)
-        plan = plan_canvas(document, selection, options, strength, profile)
+        info = self._jobs.engine.status.info
+        most = max_model_pixels(info.device, info.memory_bytes) if info is not None else 0
+        plan = plan_canvas(document, selection, options, strength, profile, max_pixels=most)
         return messages.PlanCanvasResponse(plan=canvas.to_proto_plan(plan))
 
     async def UploadImage(
@@ -60,20 +69,24 @@ class GenerationServicer(GenerationServiceServicer):
     ) -> messages.UploadImageResponse:
         header, payload = await self._uploads.receive(request_iterator)
         with fields.renamed_fields({"image": "chunk"}):
-            image = await self._jobs.put_image(header, payload)
+            image = await self._jobs.put_image(current_owner(), header, payload)
         return messages.UploadImageResponse(image_id=image.image_id)
 
     async def CreateJob(
         self, request: messages.CreateJobRequest, context: Context
     ) -> messages.CreateJobResponse:
         fields.identifier(request.request_id, "request_id", "The request id")
+        priority = PRIORITIES.from_proto(request.priority, "priority")
+        client = fields.name_of_client(request.client, "client")
         generation = fields.needed(request, "generation", "", "What to generate")
         wanted = await from_proto_generation(
             generation, "generation", self._limits, self._resolve_image
         )
         require_names(self._jobs.engine.status.info, wanted, "generation")
         with fields.renamed_fields({"": "generation."}):
-            job = await self._jobs.create(current_owner(), request.request_id, wanted)
+            job = await self._jobs.create(
+                current_owner(), request.request_id, wanted, priority=priority, client=client
+            )
         return messages.CreateJobResponse(job=to_proto_job(job))
 
     async def WatchJob(
@@ -133,7 +146,8 @@ class GenerationServicer(GenerationServiceServicer):
         image_id = fields.identifier(request.image_id, "image_id", "The image id")
         encoding = ENCODINGS.from_proto(request.encoding, "encoding") if request.encoding else None
         with fields.renamed_fields({"image": "encoding"}):
-            header, payload = await self._jobs.get_image(image_id, encoding)
+            header, payload = await self._jobs.get_image(
+                current_owner(), image_id, encoding)
         for piece in pieces(header, payload):
             yield piece
 
@@ -147,7 +161,7 @@ class GenerationServicer(GenerationServiceServicer):
                 header = from_proto_header(message, f"{at}.header", self._limits)
                 names = {"header": f"{at}.header", "image": f"{at}.payload"}
                 with fields.renamed_fields(names):
-                    image = await self._jobs.put_image(header, source.data.payload)
+                    image = await self._jobs.put_image(current_owner(), header, source.data.payload)
                 return image.image_id
             case _:
                 raise InvalidRequest(

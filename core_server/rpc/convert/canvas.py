@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from core_server.canvas.geometry import Bounds, Extent
-from core_server.canvas.plan import CanvasIntent, CanvasOptions, CanvasPlan, FillMode, SeamlessAxes
+from core_server.canvas.plan import (
+    CanvasIntent,
+    CanvasOptions,
+    CanvasPlan,
+    FillMode,
+    ModelSizing,
+    SeamlessAxes,
+)
 from core_server.config import Limits
 from core_server.errors import InvalidRequest
-from core_server.rpc.convert.fields import EnumTable, needed, whole
+from core_server.rpc.convert.fields import EnumTable, needed, real, shortest, whole
 from scumble.v1 import canvas_pb2, image_pb2
 
 MAX_DOCUMENT_SIDE = 300_000
@@ -20,6 +27,9 @@ INTENTS = EnumTable(
 FILL_MODES = EnumTable(canvas_pb2.FillMode, "FILL_MODE_", FillMode, unspecified=FillMode.AUTO)
 SEAMLESS = EnumTable(
     canvas_pb2.SeamlessAxes, "SEAMLESS_AXES_", SeamlessAxes, unspecified=SeamlessAxes.NONE
+)
+SIZINGS = EnumTable(
+    canvas_pb2.ModelSizing, "MODEL_SIZING_", ModelSizing, unspecified=ModelSizing.AS_IS
 )
 
 
@@ -113,6 +123,12 @@ def to_proto_plan(plan: CanvasPlan) -> canvas_pb2.CanvasPlan:
         intent=INTENTS.to_proto(plan.intent),
         passes=plan.passes,
         seamless=SEAMLESS.to_proto(plan.seamless),
+        padding=plan.padding,
+        sizing=SIZINGS.to_proto(plan.sizing),
+        max_model_pixels=plan.max_model_pixels,
+        refine=None if plan.refine is None else to_proto_bounds(plan.refine),
+        refine_model=None if plan.refine_model is None else to_proto_extent(plan.refine_model),
+        refine_strength=plan.refine_strength,
     )
 
 
@@ -128,6 +144,16 @@ def from_proto_plan(message: canvas_pb2.CanvasPlan, field: str, limits: Limits) 
     # The context is what travels as a picture, so the limits on pictures hold for it.
     from_proto_picture_extent(to_proto_extent(context.extent), f"{at}context", limits)
     model = needed(message, "model", at, "The model's size")
+    passes = whole(message.passes, f"{at}passes", "The number of passes", 1, 2)
+    refine = refine_model = None
+    refine_strength = 0.0
+    if passes > 1:
+        refine = bounds("refine", "The rectangle of the second pass")
+        again = needed(message, "refine_model", at, "The model's size in the second pass")
+        refine_model = from_proto_picture_extent(again, f"{at}refine_model", limits)
+        what = "The strength of the second pass"
+        refine_strength = shortest(message.refine_strength)
+        real(refine_strength, f"{at}refine_strength", what, 0, 1, above=True)
     plan = CanvasPlan(
         document=from_proto_extent(document, f"{at}document", MAX_DOCUMENT_SIDE),
         selection=bounds("selection", "The selection"),
@@ -140,8 +166,14 @@ def from_proto_plan(message: canvas_pb2.CanvasPlan, field: str, limits: Limits) 
         exact_selection=message.exact_selection,
         fill=FILL_MODES.from_proto(message.fill, f"{at}fill"),
         intent=INTENTS.from_proto(message.intent, f"{at}intent"),
-        passes=whole(message.passes, f"{at}passes", "The number of passes", 1, 2),
+        passes=passes,
         seamless=SEAMLESS.from_proto(message.seamless, f"{at}seamless"),
+        padding=whole(message.padding, f"{at}padding", "The padding", 0, MAX_DOCUMENT_SIDE),
+        sizing=SIZINGS.from_proto(message.sizing, f"{at}sizing"),
+        max_model_pixels=max(message.max_model_pixels, 0),
+        refine=refine,
+        refine_model=refine_model,
+        refine_strength=refine_strength,
     )
     _require_nested(plan, at)
     return plan
@@ -153,6 +185,8 @@ def _require_nested(plan: CanvasPlan, at: str) -> None:
         ("mask", plan.selection, "mask", plan.mask),
         ("context", plan.mask, "context", plan.context),
     ]
+    if plan.refine is not None:
+        pairs.append(("refine", plan.refine, "context", plan.context))
     if plan.seamless is SeamlessAxes.NONE:  # otherwise a context may reach across the border
         pairs.append(("context", plan.context, "document", document))
     for name, inner, outer_name, outer in pairs:

@@ -18,6 +18,7 @@ from scumble.client.values import (
     FillMode,
     Limits,
     Model,
+    ModelSizing,
     ModelState,
     SampleType,
     Scheduler,
@@ -158,6 +159,12 @@ def plan_to_message(plan: CanvasPlan) -> canvas_pb2.CanvasPlan:
         intent=enum_to_message(canvas_pb2.CanvasIntent, "CANVAS_INTENT", plan.intent),
         passes=plan.passes,
         seamless=enum_to_message(canvas_pb2.SeamlessAxes, "SEAMLESS_AXES", plan.seamless),
+        padding=plan.padding,
+        sizing=enum_to_message(canvas_pb2.ModelSizing, "MODEL_SIZING", plan.sizing),
+        max_model_pixels=plan.max_model_pixels,
+        refine=None if plan.refine is None else bounds_to_message(plan.refine),
+        refine_model=None if plan.refine_model is None else extent_to_message(plan.refine_model),
+        refine_strength=plan.refine_strength,
     )
 
 
@@ -185,7 +192,26 @@ def plan_from_message(message: canvas_pb2.CanvasPlan) -> CanvasPlan:
         ),
         passes=message.passes,
         seamless=seamless_from_message(message.seamless),
+        padding=message.padding,
+        sizing=enum_from_message(
+            canvas_pb2.ModelSizing,
+            "MODEL_SIZING",
+            message.sizing,
+            ModelSizing,
+            ModelSizing.AS_IS,
+        ),
+        max_model_pixels=message.max_model_pixels,
+        refine=bounds_from_message(message.refine) if message.HasField("refine") else None,
+        refine_model=extent_from_message(message.refine_model)
+        if message.HasField("refine_model")
+        else None,
+        refine_strength=shortest(message.refine_strength),
     )
+
+
+def shortest(value: float) -> float:
+    """What was meant by a number that travelled in single precision: 0.4, not 0.4000000059604645."""
+    return float(f"{value:.7g}")
 
 
 def seamless_from_message(number: int) -> SeamlessAxes:
@@ -251,4 +277,6 @@ def server_info_from_message(
         features=tuple(message.features),
         active_jobs=message.active_jobs,
         recommended_extent=extent_from_message(message.recommended_extent),
+        token_name=message.token_name,
+        token_scopes=tuple(message.token_scopes),
     )

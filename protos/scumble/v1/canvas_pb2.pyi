@@ -124,6 +124,38 @@ SEAMLESS_AXES_XY: SeamlessAxes.ValueType  # 4
 """Both."""
 global___SeamlessAxes = SeamlessAxes
 
+class _ModelSizing:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _ModelSizingEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_ModelSizing.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    MODEL_SIZING_UNSPECIFIED: _ModelSizing.ValueType  # 0
+    """Not told."""
+    MODEL_SIZING_AS_IS: _ModelSizing.ValueType  # 1
+    """The context's own size, rounded up to multiples; nothing is resampled."""
+    MODEL_SIZING_ENLARGED: _ModelSizing.ValueType  # 2
+    """Enlarged, because the context is below the model's range or the selection is too small to be painted in detail."""
+    MODEL_SIZING_REDUCED: _ModelSizing.ValueType  # 3
+    """Reduced, because the context is beyond the model's range."""
+    MODEL_SIZING_CAPPED: _ModelSizing.ValueType  # 4
+    """Reduced, because the server's device has too little memory for more."""
+
+class ModelSizing(_ModelSizing, metaclass=_ModelSizingEnumTypeWrapper):
+    """Why the model works at the size it does."""
+
+MODEL_SIZING_UNSPECIFIED: ModelSizing.ValueType  # 0
+"""Not told."""
+MODEL_SIZING_AS_IS: ModelSizing.ValueType  # 1
+"""The context's own size, rounded up to multiples; nothing is resampled."""
+MODEL_SIZING_ENLARGED: ModelSizing.ValueType  # 2
+"""Enlarged, because the context is below the model's range or the selection is too small to be painted in detail."""
+MODEL_SIZING_REDUCED: ModelSizing.ValueType  # 3
+"""Reduced, because the context is beyond the model's range."""
+MODEL_SIZING_CAPPED: ModelSizing.ValueType  # 4
+"""Reduced, because the server's device has too little memory for more."""
+global___ModelSizing = ModelSizing
+
 @typing.final
 class CanvasOptions(google.protobuf.message.Message):
     """What the artist may override; unset fields are chosen by the planner."""
@@ -192,6 +224,12 @@ class CanvasPlan(google.protobuf.message.Message):
     INTENT_FIELD_NUMBER: builtins.int
     PASSES_FIELD_NUMBER: builtins.int
     SEAMLESS_FIELD_NUMBER: builtins.int
+    PADDING_FIELD_NUMBER: builtins.int
+    SIZING_FIELD_NUMBER: builtins.int
+    MAX_MODEL_PIXELS_FIELD_NUMBER: builtins.int
+    REFINE_FIELD_NUMBER: builtins.int
+    REFINE_MODEL_FIELD_NUMBER: builtins.int
+    REFINE_STRENGTH_FIELD_NUMBER: builtins.int
     grow: builtins.int
     """Pixels the denoise mask grows, document px."""
     feather: builtins.int
@@ -208,6 +246,14 @@ class CanvasPlan(google.protobuf.message.Message):
     """1, or 2 when the model paints at its own size first and the mask crop is refined afterwards."""
     seamless: global___SeamlessAxes.ValueType
     """Axes along which the context wraps."""
+    padding: builtins.int
+    """Pixels of context around the mask that were aimed at, document px; borders and multiples may leave more or less."""
+    sizing: global___ModelSizing.ValueType
+    """Why `model` is the size it is."""
+    max_model_pixels: builtins.int
+    """Most px of one pass that the server's device should be given; 0 means no limit."""
+    refine_strength: builtins.float
+    """With two passes: the denoising strength of the second one."""
     @property
     def document(self) -> scumble.v1.image_pb2.Extent:
         """Size of the whole document, px."""
@@ -228,6 +274,14 @@ class CanvasPlan(google.protobuf.message.Message):
     def model(self) -> scumble.v1.image_pb2.Extent:
         """The size the model works at; each side a multiple of the model's `multiple`."""
 
+    @property
+    def refine(self) -> scumble.v1.image_pb2.Bounds:
+        """With two passes: the rectangle that is painted again at full resolution, document px. Lies in context."""
+
+    @property
+    def refine_model(self) -> scumble.v1.image_pb2.Extent:
+        """With two passes: the size the model works at the second time."""
+
     def __init__(
         self,
         *,
@@ -244,8 +298,14 @@ class CanvasPlan(google.protobuf.message.Message):
         intent: global___CanvasIntent.ValueType = ...,
         passes: builtins.int = ...,
         seamless: global___SeamlessAxes.ValueType = ...,
+        padding: builtins.int = ...,
+        sizing: global___ModelSizing.ValueType = ...,
+        max_model_pixels: builtins.int = ...,
+        refine: scumble.v1.image_pb2.Bounds | None = ...,
+        refine_model: scumble.v1.image_pb2.Extent | None = ...,
+        refine_strength: builtins.float = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["context", b"context", "document", b"document", "mask", b"mask", "model", b"model", "selection", b"selection"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["blend", b"blend", "context", b"context", "document", b"document", "exact_selection", b"exact_selection", "feather", b"feather", "fill", b"fill", "grow", b"grow", "intent", b"intent", "mask", b"mask", "model", b"model", "passes", b"passes", "seamless", b"seamless", "selection", b"selection"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["context", b"context", "document", b"document", "mask", b"mask", "model", b"model", "refine", b"refine", "refine_model", b"refine_model", "selection", b"selection"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["blend", b"blend", "context", b"context", "document", b"document", "exact_selection", b"exact_selection", "feather", b"feather", "fill", b"fill", "grow", b"grow", "intent", b"intent", "mask", b"mask", "max_model_pixels", b"max_model_pixels", "model", b"model", "padding", b"padding", "passes", b"passes", "refine", b"refine", "refine_model", b"refine_model", "refine_strength", b"refine_strength", "seamless", b"seamless", "selection", b"selection", "sizing", b"sizing"]) -> None: ...
 
 global___CanvasPlan = CanvasPlan
