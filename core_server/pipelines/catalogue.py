@@ -31,6 +31,7 @@ from core_server.pipelines.families.registry import family_of, known_classes
 from core_server.pipelines.families.sizes import vae_scale_factor
 from core_server.pipelines.families.stable_diffusion import STABLE_DIFFUSION
 from core_server.pipelines.schedulers import scheduler_name
+from core_server.pipelines.sources.shipped import configs_of
 from core_server.pipelines.task import ModelProfile
 
 DEFAULT_MODEL_FOLDER = Path(__file__).parents[1] / "models" / "default_model"
@@ -122,12 +123,15 @@ def profile_of(files: ModelFiles) -> ModelProfile:
             )
         return _TINY_PROFILE
     if files.path.is_file():
-        return _profile(files, STABLE_DIFFUSION, {}, {}, {}, {})
-    index = _read_json(files.path / MODEL_INDEX)
+        index, denoiser, vae, scheduler = configs_of(files.path)
+    else:
+        index = _read_json(files.path / MODEL_INDEX)
+        denoiser = _read_json(files.path / "unet" / "config.json") or _read_json(
+            files.path / "transformer" / "config.json"
+        )
+        vae = _read_json(files.path / "vae" / "config.json")
+        scheduler = _read_json(files.path / "scheduler" / "scheduler_config.json")
     class_name = str(index.get("_class_name", ""))
-    denoiser = _read_json(files.path / "unet" / "config.json") or _read_json(
-        files.path / "transformer" / "config.json"
-    )
     family = family_of(class_name, denoiser)
     if family is None:
         raise ModelLoadFailed(
@@ -135,17 +139,10 @@ def profile_of(files: ModelFiles) -> ModelProfile:
             f"runs {', '.join(known_classes())}.",
             model=files.model_id,
         )
-    return _profile(
-        files,
-        family,
-        index,
-        denoiser,
-        _read_json(files.path / "vae" / "config.json"),
-        _read_json(files.path / "scheduler" / "scheduler_config.json"),
-    )
+    return _profile(files, family, index, denoiser, vae, scheduler)
 
 
-def _profile(
+def _profile(  # noqa: PLR0917 - the model's files, in a row
     files: ModelFiles,
     family: Family,
     index: dict[str, Any],
@@ -174,8 +171,8 @@ def _profile(
         tasks=family.all_tasks(),
         description="",
     )
-    own = path / PROFILE
-    if not path.is_dir() or not own.is_file():
+    own = path / PROFILE if path.is_dir() else path.with_suffix(".json")
+    if not own.is_file():
         return derived
     fields = msgspec.to_builtins(derived) | {
         key: value
@@ -191,8 +188,10 @@ def _profile(
 
 
 def weight_files(path: Path) -> tuple[Path, ...]:
-    """The .safetensors files of a model folder, or the file itself; sorted."""
-    return (path,) if path.is_file() else tuple(sorted(path.rglob("*.safetensors")))
+    """The .safetensors and .gguf files of a model folder, or the file itself; sorted."""
+    if path.is_file():
+        return (path,)
+    return tuple(sorted((*path.rglob("*.safetensors"), *path.rglob("*.gguf"))))
 
 
 def _is_model(path: Path) -> bool:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import struct
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,14 +16,13 @@ from core_server.pipelines.catalogue import (
     profile_of,
     weight_files,
 )
-from core_server.pipelines.families.registry import FAMILIES, pipeline_class
+from core_server.pipelines.families.registry import FAMILIES
+from core_server.pipelines.folder import read_folder
 from core_server.pipelines.model import LoadedModel
 from core_server.pipelines.single_file import read_single_file
+from core_server.pipelines.sources.weights import read_header
 from core_server.pipelines.task import ModelProfile
 from core_server.pipelines.tiny import make_tiny_pipeline
-
-MAX_HEADER_BYTES = 100 * 1024 * 1024
-"""Longest JSON header of a .safetensors file that is read; the format's own limit."""
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -64,7 +61,7 @@ def load_model(files: ModelFiles, device: torch.device) -> LoadedModel:
         weights_hash = _resolved(_hash_modules(pipeline.components))
     else:
         for file in weight_files(files.path):
-            check_safetensors(file)
+            read_header(file)
         weights_hash = _hash_files(files.path)
         try:
             pipeline = _read(files.path, profile.family, dtype)
@@ -86,55 +83,10 @@ def load_model(files: ModelFiles, device: torch.device) -> LoadedModel:
     return LoadedModel(profile, components, device, dtype, weights_hash, notes)
 
 
-def check_safetensors(path: Path) -> dict[str, Any]:
-    """The file's header; the bytes count, not the name.
-
-    Errors: ModelLoadFailed for pickles, zip archives, broken headers and files that are cut off.
-    """
-    with path.open("rb") as stream:
-        start = stream.read(8)
-        if start[:2] == b"PK" or start[:1] == b"\x80":
-            raise ModelLoadFailed(
-                f"{path.name} is a pickle, which can run code when it is loaded, whatever its name says; convert it to "
-                "safetensors with a tool you trust."
-            )
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        if not 2 <= length <= MAX_HEADER_BYTES or stream.read(1) != b"{":
-            raise ModelLoadFailed(f"{path.name} is not a .safetensors file; download it again.")
-        stream.seek(8)
-        try:
-            header = json.loads(stream.read(length))
-            end = max(
-                (
-                    entry["data_offsets"][1]
-                    for key, entry in header.items()
-                    if key != "__metadata__"
-                ),
-                default=0,
-            )
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-            raise ModelLoadFailed(
-                f"The header of {path.name} is broken; download it again."
-            ) from error
-        if path.stat().st_size < 8 + length + end:
-            raise ModelLoadFailed(f"{path.name} is cut off; download it again.")
-    return dict(header)
-
-
 def _read(path: Path, family: str, dtype: torch.dtype) -> Any:
     if path.is_file():
-        return read_single_file(path, check_safetensors(path), dtype)
-    wanted = FAMILIES[family]
-    known = pipeline_class(next(iter(wanted.tasks.values())).class_name)
-    dropped = dict.fromkeys(wanted.dropped)
-    return known.from_pretrained(
-        path,
-        dtype=dtype,
-        local_files_only=True,
-        use_safetensors=True,
-        **dropped,
-        **wanted.pipeline_options,
-    )
+        return read_single_file(path, read_header(path), dtype)
+    return read_folder(path, FAMILIES[family], dtype)
 
 
 def _sized(profile: ModelProfile, components: dict[str, Any]) -> ModelProfile:

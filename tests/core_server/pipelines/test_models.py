@@ -9,25 +9,22 @@ import subprocess
 import sys
 from pathlib import Path
 
-import diffusers
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import CLIPTextConfig, CLIPTextModel
 
 from core_server.canvas.geometry import Extent
 from core_server.errors import InvalidRequest, ModelLoadFailed, ModelNotFound
 from core_server.pipelines.catalogue import Catalogue, profile_of
-from core_server.pipelines.loader import check_safetensors, choose_device, load_model
+from core_server.pipelines.loader import choose_device, load_model
 from core_server.pipelines.local_runtime import LocalRuntime
 from core_server.pipelines.request import Parameters, TextToImage
 from core_server.pipelines.schedulers import SCHEDULERS, make_scheduler, scheduler_name
-from core_server.pipelines.single_file import CONFIGS, clip_tokenizer, read_single_file
+from core_server.pipelines.sources.weights import read_header
 from core_server.pipelines.strength import require_steps, steps_run
 from core_server.pipelines.tiny import make_tiny_pipeline
 from tests.core_server.pipelines.conftest import quiet
-from tests.core_server.pipelines.ldm_layout import checkpoint
 
 CPU = torch.device("cpu")
 
@@ -153,7 +150,7 @@ def test_files_are_judged_by_their_bytes(tmp_path, content, words):
     path = tmp_path / "model.safetensors"
     path.write_bytes(content)
     with pytest.raises(ModelLoadFailed, match=words):
-        check_safetensors(path)
+        read_header(path)
     runtime = LocalRuntime(str(path), "cpu", tmp_path)
     with pytest.raises(ModelLoadFailed, match=words):
         runtime.load("")
@@ -223,48 +220,9 @@ def test_every_scheduler_is_what_its_name_says(name):
     assert len(scheduler.timesteps) >= 4
 
 
-def _untrained(kind, config):
-    return kind.from_config(kind.load_config(config))
-
-
-def test_a_single_file_gives_the_picture_of_its_folder(tmp_path):
-    """The original layout, at the architecture of Stable Diffusion 1 with fewer channels."""
-    config = tmp_path / "config"
-    shutil.copytree(CONFIGS / "stable_diffusion_1", config)
-    for part, changes in (
-        ("unet", {"block_out_channels": [32, 32, 64, 64], "attention_head_dim": 4}),
-        ("vae", {"block_out_channels": [32, 32, 32, 32]}),
-        ("text_encoder", {"num_hidden_layers": 1, "intermediate_size": 64}),
-    ):
-        file = config / part / "config.json"
-        file.write_text(json.dumps(json.loads(file.read_text()) | changes))
-    torch.manual_seed(0)
-    whole = diffusers.StableDiffusionPipeline(
-        unet=_untrained(diffusers.UNet2DConditionModel, config / "unet"),
-        vae=_untrained(diffusers.AutoencoderKL, config / "vae"),
-        text_encoder=CLIPTextModel(
-            CLIPTextConfig.from_pretrained(config, subfolder="text_encoder")
-        ).eval(),
-        tokenizer=clip_tokenizer(),
-        scheduler=diffusers.PNDMScheduler.from_pretrained(config, subfolder="scheduler"),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    path = tmp_path / "model.safetensors"
-    save_file(checkpoint(whole), path)
-    read = read_single_file(path, check_safetensors(path), torch.float32, config)
-    for name in ("unet", "vae", "text_encoder"):
-        expected = getattr(whole, name).state_dict()
-        found = getattr(read, name).state_dict()
-        assert expected.keys() == found.keys()
-        assert all(torch.equal(expected[key], found[key]) for key in expected)
-    assert read.tokenizer("a photo of a cat").input_ids == [49406, 320, 1125, 539, 320, 2368, 49407]
-
-
 def test_other_single_files_are_refused(tmp_path):
     path = tmp_path / "lora.safetensors"
     save_file({"lora.up.weight": torch.zeros(1)}, path)
     runtime = LocalRuntime(str(path), "cpu", tmp_path)
-    with pytest.raises(ModelLoadFailed, match="not a whole Stable Diffusion 1 checkpoint"):
+    with pytest.raises(ModelLoadFailed, match="it is a LoRA"):
         runtime.load("")

@@ -1,0 +1,241 @@
+"""What a weights file is, from the names and shapes of its tensors alone: kind, family and variant. Free of torch.
+
+The marks are facts of the formats, most of them also in diffusers' `single_file_utils.CHECKPOINT_KEY_NAMES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from core_server.pipelines.sources.weights import WeightsHeader
+
+
+class FileKind(StrEnum):
+    """What a weights file holds."""
+
+    CHECKPOINT = "checkpoint"
+    """Denoiser, autoencoder and text encoders of a model."""
+    DENOISER = "denoiser"
+    """The denoiser alone; the other parts come from elsewhere."""
+    LORA = "lora"
+    TEXTUAL_INVERSION = "textual_inversion"
+    CONTROLNET = "controlnet"
+    IP_ADAPTER = "ip_adapter"
+    AUTOENCODER = "autoencoder"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """architecture: one of ARCHITECTURES, "" if unknown. in_channels: of the denoiser, 0 if there is none."""
+
+    kind: FileKind
+    architecture: str = ""
+    in_channels: int = 0
+
+    @property
+    def title(self) -> str:
+        """For sentences."""
+        name = ARCHITECTURES.get(self.architecture, "")
+        what = _TITLES[self.kind]
+        return f"{what} for {name}" if name else what
+
+
+SD1, SD2, SD3 = "stable_diffusion", "stable_diffusion_2", "stable_diffusion_3"
+SDXL, SDXL_REFINER, FLUX2 = "stable_diffusion_xl", "stable_diffusion_xl_refiner", "flux_2_klein"
+
+ARCHITECTURES = {
+    SD1: "Stable Diffusion 1.x",
+    SD2: "Stable Diffusion 2.x",
+    SDXL: "SDXL",
+    SDXL_REFINER: "the SDXL refiner",
+    SD3: "Stable Diffusion 3",
+    "flux": "FLUX.1",
+    FLUX2: "FLUX.2",
+    "z_image": "Z-Image",
+    "qwen_image": "Qwen-Image",
+    "chroma": "Chroma",
+    "sana": "Sana",
+    "pixart_sigma": "PixArt",
+    "lumina2": "Lumina 2",
+}
+"""Architectures by the name that families give to what their adapters fit (`Family.adapters`)."""
+
+_TITLES = {
+    FileKind.CHECKPOINT: "a model",
+    FileKind.DENOISER: "a denoiser alone",
+    FileKind.LORA: "a LoRA",
+    FileKind.TEXTUAL_INVERSION: "a textual inversion",
+    FileKind.CONTROLNET: "a ControlNet",
+    FileKind.IP_ADAPTER: "an IP-Adapter",
+    FileKind.AUTOENCODER: "an autoencoder alone",
+    FileKind.UNKNOWN: "of a kind this version does not know",
+}
+
+_BY_WIDTH = {2048: SDXL, 1024: SD2, 768: SD1}
+"""Width of what the denoiser's cross-attention reads from the text encoder."""
+_LDM = "model.diffusion_model."
+UNET_IN = _LDM + "input_blocks.0.0.weight"
+_CROSS = _LDM + "input_blocks.{}.1.transformer_blocks.0.attn2.to_k.weight"
+_VAE = "first_stage_model.decoder.conv_in.weight"
+_LORA_MARKS = (
+    ".lora_down.weight", ".lora_up.weight", ".lora_A.weight", ".lora_B.weight", ".lora.down.weight",
+    ".lora.up.weight", ".hada_w1_a", ".lokr_w1", ".lokr_w1_a", ".oft_blocks", ".processor.to_q_lora.down.weight",
+)  # fmt: skip
+
+
+def recognise(header: WeightsHeader) -> Recognised:  # noqa: PLR0911 - one line a kind
+    """What the file is."""
+    keys = header.tensors
+    if any(f".{key}".endswith(_LORA_MARKS) for key in keys):
+        return Recognised(FileKind.LORA, lora_architecture(header))
+    inversion = _textual_inversion(header)
+    if inversion is not None:
+        return inversion
+    if "ip_adapter" in {key.partition(".")[0] for key in keys}:
+        width = (0, *_any_shape(header, "to_k_ip.weight"))[-1]
+        return Recognised(FileKind.IP_ADAPTER, _BY_WIDTH.get(width, ""))
+    if any(key.startswith(("control_model.", "controlnet_cond_embedding.")) for key in keys):
+        return Recognised(FileKind.CONTROLNET, _unet_architecture(header))
+    if header.shape(UNET_IN):
+        return _ldm(header)
+    dit = _transformer(header)
+    if dit:
+        whole = any(
+            key.startswith(("first_stage_model.", "vae.", "text_encoders.")) for key in keys
+        )
+        return Recognised(FileKind.CHECKPOINT if whole else FileKind.DENOISER, dit)
+    unet = header.shape("conv_in.weight")
+    if unet and "conv_norm_out.weight" in keys and "time_embedding.linear_1.weight" in keys:
+        return Recognised(FileKind.DENOISER, _unet_architecture(header), unet[1])
+    if any(key.startswith(("decoder.", _VAE)) for key in keys) and any(
+        key.startswith("encoder.") for key in keys
+    ):
+        return Recognised(FileKind.AUTOENCODER)
+    return Recognised(FileKind.UNKNOWN)
+
+
+def lora_architecture(header: WeightsHeader) -> str:
+    """The architecture a LoRA was made for: by the marks of its layers, else by its author's metadata."""
+    keys = list(header.tensors)
+    joined = "\n".join(keys)
+    marks = (
+        (SDXL, ("lora_te2_", "text_encoder_2.", "input_blocks_4_1_transformer_blocks_1", "transformer_blocks_9_",
+                  "input_blocks_7_1_transformer_blocks")),
+        ("flux", ("double_blocks", "single_transformer_blocks")),
+        (SD3, ("joint_blocks", "joint_attention")),
+        ("qwen_image", ("img_mlp", "img_mod", "add_q_proj")),
+        ("z_image", ("context_refiner", "noise_refiner")),
+    )  # fmt: skip
+    widths = {
+        header.tensors[key].shape[1]
+        for key in keys
+        if "attn2" in key
+        and any(part in key for part in ("to_k", "to_v"))
+        and key.endswith(("lora_down.weight", "lora_A.weight", "lora.down.weight"))
+        and len(header.tensors[key].shape) > 1
+    }
+    for width, name in _BY_WIDTH.items():
+        if width in widths:
+            return name
+    if _is_flux2(header, joined):
+        return FLUX2
+    for name, words in marks:
+        if any(word in joined for word in words):
+            return name
+    metadata = header.metadata
+    told = (
+        metadata.get("modelspec.architecture", "") + " " + metadata.get("ss_base_model_version", "")
+    ).lower()
+    for word, name in (
+        ("sdxl", SDXL), ("stable-diffusion-xl", SDXL), ("sd_v2", SD2), ("stable-diffusion-v2", SD2),
+        ("sd_v1", SD1), ("stable-diffusion-v1", SD1), ("flux-2", FLUX2), ("flux2", FLUX2), ("flux", "flux"),
+        ("qwen", "qwen_image"), ("z-image", "z_image"), ("zimage", "z_image"), ("sd3", SD3),
+    ):  # fmt: skip
+        if word in told:
+            return name
+    if any(word in joined for word in ("lora_unet_down_blocks", "unet.down_blocks", "lora_te_")):
+        return SD1
+    return ""
+
+
+def _is_flux2(header: WeightsHeader, joined: str) -> bool:
+    """FLUX.2's single blocks have one fused projection, and its modulations are shared by all blocks."""
+    return "to_qkv_mlp_proj" in joined or "single_stream_modulation" in joined or (
+        "double_blocks" in joined and "img_mod" not in joined and "flux2" in str(header.metadata).lower()
+    )  # fmt: skip
+
+
+def _textual_inversion(header: WeightsHeader) -> Recognised | None:
+    shapes = {key: info.shape for key, info in header.tensors.items()}
+    if {"clip_l", "clip_g"} <= shapes.keys():
+        return Recognised(FileKind.TEXTUAL_INVERSION, SDXL)
+    if len(shapes) == 1:
+        (shape,) = shapes.values()
+        if len(shape) in (1, 2) and shape[-1] in (768, 1024, 1280):
+            architecture = {768: SD1, 1024: SD2}.get(shape[-1], SDXL)
+            return Recognised(FileKind.TEXTUAL_INVERSION, architecture)
+    if "emb_params" in shapes or "string_to_param" in {key.partition(".")[0] for key in shapes}:
+        width = shapes.get("emb_params", (0,))[-1]
+        return Recognised(FileKind.TEXTUAL_INVERSION, {768: SD1, 1024: SD2}.get(width, ""))
+    return None
+
+
+def _ldm(header: WeightsHeader) -> Recognised:
+    kind = FileKind.CHECKPOINT if _has(header.tensors, _VAE) else FileKind.DENOISER
+    width_1, width_4 = (header.shape(_CROSS.format(block))[-1:] for block in (1, 4))
+    # Scaled-down networks have widths of their own; there the text encoders tell the architecture.
+    signs = {
+        SD1: width_1 == (768,),
+        SD2: width_1 == (1024,),
+        SDXL: width_4 == (2048,),
+        SDXL_REFINER: width_4 == (1280,),
+    }
+    if not any(signs.values()):
+        signs = {
+            SDXL: _has(header.tensors, "conditioner.embedders.1."),
+            SD2: _has(header.tensors, "cond_stage_model.model."),
+            SD1: _has(header.tensors, "cond_stage_model.transformer."),
+        }
+    architecture = next((name for name, holds in signs.items() if holds), "")
+    return Recognised(kind, architecture, header.shape(UNET_IN)[1])
+
+
+def _unet_architecture(header: WeightsHeader) -> str:
+    widths = {
+        info.shape[-1] for key, info in header.tensors.items() if key.endswith("attn2.to_k.weight")
+    }
+    for width, name in _BY_WIDTH.items():
+        if width in widths:
+            return name
+    return SDXL if "add_embedding.linear_1.weight" in header.tensors else ""
+
+
+def _transformer(header: WeightsHeader) -> str:
+    """Families of diffusion transformers, by a mark each has alone; original and diffusers names, with any prefix."""
+    marks = (
+        (FLUX2, ("single_stream_modulation.lin.weight", "single_stream_modulation.linear.weight")),
+        ("chroma", ("distilled_guidance_layer.in_proj.bias",)),
+        ("flux", ("double_blocks.0.img_attn.norm.key_norm.scale", "single_transformer_blocks.0.attn.norm_k.weight")),
+        (SD3, ("joint_blocks.0.context_block.adaLN_modulation.1.bias",)),
+        ("z_image", ("layers.0.adaLN_modulation.0.weight", "noise_refiner.0.attention.qkv.weight")),
+        ("lumina2", ("cap_embedder.0.weight",)),
+        ("qwen_image", ("transformer_blocks.0.attn.add_q_proj.weight",)),
+        ("sana", ("blocks.0.cross_attn.kv_linear.weight", "blocks.0.attn.qkv.weight")),
+        ("pixart_sigma", ("adaln_single.linear.weight",)),
+    )  # fmt: skip
+    plain = {key.removeprefix(_LDM) for key in header.tensors}
+    for name, words in marks:
+        if any(word in plain for word in words):
+            return name
+    return ""
+
+
+def _has(keys: Iterable[str], prefix: str) -> bool:
+    return any(key.startswith(prefix) for key in keys)
+
+
+def _any_shape(header: WeightsHeader, end: str) -> tuple[int, ...]:
+    return next((info.shape for key, info in header.tensors.items() if key.endswith(end)), ())
