@@ -1,8 +1,4 @@
-"""Between a document's numbers and what a model sees: sRGB, float32, three channels, 0..1.
-
-Every picture comes back in the sample type, channel count and colour space it came in; alpha never passes through
-the model and is returned as it was.
-"""
+"""Samples and colour spaces: between a document's numbers and sRGB in float32, nothing clipped."""
 
 from __future__ import annotations
 
@@ -42,7 +38,7 @@ def to_unit(array: npt.NDArray[Any]) -> FloatArray:
 
 
 def from_unit(values: FloatArray, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """The way back of `to_unit`: rounded and clipped for integer types, as it is for floats."""
+    """The way back of `to_unit`: rounded and clipped for integer types; floats keep what their type can hold."""
     if dtype == np.uint8:
         return to_uint8(np.clip(values, 0, 1))
     if dtype.kind == "u":
@@ -50,7 +46,8 @@ def from_unit(values: FloatArray, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
         return (
             (np.clip(values.astype(np.float64), 0, 1) * np.iinfo(dtype).max).round().astype(dtype)
         )
-    return values.astype(dtype)
+    largest = float(np.finfo(dtype).max)
+    return np.clip(values, -largest, largest).astype(dtype)
 
 
 def to_uint8(image: FloatArray) -> npt.NDArray[np.uint8]:
@@ -58,37 +55,53 @@ def to_uint8(image: FloatArray) -> npt.NDArray[np.uint8]:
     return (image * 255).round().astype(np.uint8)
 
 
-def to_model_rgb(pixels: Pixels) -> FloatArray:
-    """(height, width, 3) float32 sRGB 0..1. Values outside 0..1 are clipped: no model has seen them."""
-    values = to_unit(pixels.array)
-    colour = values[..., :3] if pixels.channels == 4 else values
+def colours_of(pixels: Pixels) -> npt.NDArray[Any]:
+    """The samples without alpha: (height, width, 1 or 3)."""
+    return pixels.array[..., :3] if pixels.channels == 4 else pixels.array
+
+
+def to_srgb(pixels: Pixels) -> FloatArray:
+    """(height, width, 3) float32 sRGB. Light above white and colours outside sRGB's gamut lie outside 0..1. Data
+    (NON_COLOR) comes as it is.
+
+    Errors: InvalidRequest for an ICC profile that cannot be used.
+    """
+    colour = to_unit(colours_of(pixels))
     match pixels.color_space:
         case ColorSpace.LINEAR_REC709:
             colour = linear_to_srgb(colour)
         case ColorSpace.ICC:
             colour = icc_to_srgb(colour, pixels.icc_profile)
-        case _:  # sRGB as it is; data is shown to the model unconverted
+        case _:
             pass
-    if colour.shape[2] == 1:
-        colour = np.repeat(colour, 3, axis=2)
-    return np.ascontiguousarray(np.clip(colour, 0, 1), np.float32)
+    return colour if colour.shape[2] == 3 else np.repeat(colour, 3, axis=2)
+
+
+def from_srgb(image: FloatArray, like: Pixels) -> FloatArray:
+    """(height, width, 3) float32 sRGB as float32 samples in the colour space and colour channels of `like`: (height,
+    width, 1 or 3), full scale of integer types 1, not clipped."""
+    grey = like.channels == 1
+    match like.color_space:
+        case ColorSpace.ICC:
+            return srgb_to_icc(image, like.icc_profile, 1 if grey else 3)
+        case ColorSpace.NON_COLOR:
+            return image.mean(axis=2, keepdims=True) if grey else image
+        case ColorSpace.LINEAR_REC709:
+            linear = srgb_to_linear(image)
+            return (linear @ _LUMA)[..., None] if grey else linear
+        case _:
+            return linear_to_srgb(srgb_to_linear(image) @ _LUMA)[..., None] if grey else image
+
+
+def to_model_rgb(pixels: Pixels) -> FloatArray:
+    """(height, width, 3) float32 sRGB 0..1, clipped: for pictures that steer a model. `Rendition` is for those that
+    come back."""
+    return np.ascontiguousarray(np.clip(to_srgb(pixels), 0, 1), np.float32)
 
 
 def from_model_rgb(image: FloatArray, like: Pixels) -> Pixels:
     """A model's picture in the sample type, channels and colour space of `like`, with its alpha; sizes must agree."""
-    colour = image
-    if like.channels == 1 and like.color_space is not ColorSpace.NON_COLOR:
-        colour = linear_to_srgb(srgb_to_linear(colour) @ _LUMA)[..., None]
-    elif like.channels == 1:
-        colour = colour.mean(axis=2, keepdims=True)
-    match like.color_space:
-        case ColorSpace.LINEAR_REC709:
-            colour = srgb_to_linear(colour)
-        case ColorSpace.ICC:
-            colour = srgb_to_icc(colour, like.icc_profile)
-        case _:
-            pass
-    array = from_unit(np.asarray(colour, np.float32), like.array.dtype)
+    array = from_unit(np.asarray(from_srgb(image, like), np.float32), like.array.dtype)
     if like.channels == 4:
         array = np.concatenate([array, like.array[..., 3:]], axis=2)
     return Pixels(np.ascontiguousarray(array), like.color_space, like.icc_profile)

@@ -50,7 +50,7 @@ class ModelSizing(StrEnum):
 
 
 class CanvasOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What the artist overrides; None is chosen by the planner. Unit: document px."""
+    """What the artist overrides; None is chosen by the planner. Unit: document px; color_match 0..1."""
 
     intent: CanvasIntent = CanvasIntent.AUTO
     fill: FillMode = FillMode.AUTO
@@ -59,6 +59,7 @@ class CanvasOptions(msgspec.Struct, frozen=True, kw_only=True):
     feather: int | None = None
     padding: int | None = None
     seamless: SeamlessAxes = SeamlessAxes.NONE
+    color_match: float | None = None
 
 
 class CanvasPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +67,7 @@ class CanvasPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     padding: px of context aimed at around the mask. max_model_pixels: most px of one pass on the device, 0 = no limit.
     With two passes `refine` is the rectangle painted again, at `refine_model` px with `refine_strength`.
+    color_match: share of the correction that brings the patch's colours to its surroundings', 0..1.
     """
 
     document: Extent
@@ -87,3 +89,4 @@ class CanvasPlan(msgspec.Struct, frozen=True, kw_only=True):
     refine: Bounds | None = None
     refine_model: Extent | None = None
     refine_strength: float = 0.0
+    color_match: float = 1.0

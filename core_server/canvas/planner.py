@@ -113,6 +113,7 @@ def plan_canvas(
         padding=padding,
         sizing=sizing,
         max_model_pixels=max_pixels,
+        color_match=1.0 if options.color_match is None else options.color_match,
     )
     refined = refining_extent(mask.extent, profile, max_pixels)
     # A second pass pays only where it shows the mask larger than the first one did.
@@ -173,6 +174,12 @@ def _check(document: Extent, selection: Bounds, options: CanvasOptions, strength
                 f"{name} is {value} px; it must be 0 to {most} px.",
                 allowed=f"0..{most}",
             )
+    if options.color_match is not None and not 0 <= options.color_match <= 1:
+        raise InvalidRequest(
+            "options.color_match",
+            f"color_match is {options.color_match:g}; it must be 0 (off) to 1.",
+            allowed="0..1",
+        )
 
 
 def _edges(selection: Extent, options: CanvasOptions, strength: float) -> tuple[int, int, int]:

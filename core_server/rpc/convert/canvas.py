@@ -91,6 +91,7 @@ def from_proto_options(message: canvas_pb2.CanvasOptions, field: str) -> CanvasO
         feather=override("feather", MAX_EDGE),
         padding=override("padding", MAX_PADDING),
         seamless=SEAMLESS.from_proto(message.seamless, f"{field}.seamless"),
+        color_match=_color_match(message, field),
     )
 
 
@@ -104,6 +105,7 @@ def to_proto_options(options: CanvasOptions) -> canvas_pb2.CanvasOptions:
         feather=options.feather,
         padding=options.padding,
         seamless=SEAMLESS.to_proto(options.seamless),
+        color_match=options.color_match,
     )
 
 
@@ -129,6 +131,7 @@ def to_proto_plan(plan: CanvasPlan) -> canvas_pb2.CanvasPlan:
         refine=None if plan.refine is None else to_proto_bounds(plan.refine),
         refine_model=None if plan.refine_model is None else to_proto_extent(plan.refine_model),
         refine_strength=plan.refine_strength,
+        color_match=plan.color_match,
     )
 
 
@@ -154,6 +157,7 @@ def from_proto_plan(message: canvas_pb2.CanvasPlan, field: str, limits: Limits) 
         what = "The strength of the second pass"
         refine_strength = shortest(message.refine_strength)
         real(refine_strength, f"{at}refine_strength", what, 0, 1, above=True)
+    color_match = _color_match(message, field)
     plan = CanvasPlan(
         document=from_proto_extent(document, f"{at}document", MAX_DOCUMENT_SIDE),
         selection=bounds("selection", "The selection"),
@@ -174,9 +178,19 @@ def from_proto_plan(message: canvas_pb2.CanvasPlan, field: str, limits: Limits) 
         refine=refine,
         refine_model=refine_model,
         refine_strength=refine_strength,
+        color_match=1.0 if color_match is None else color_match,
     )
     _require_nested(plan, at)
     return plan
+
+
+def _color_match(
+    message: canvas_pb2.CanvasOptions | canvas_pb2.CanvasPlan, field: str
+) -> float | None:
+    if not message.HasField("color_match"):
+        return None
+    value = shortest(message.color_match)
+    return real(value, f"{field}.color_match", "The colour match", 0, 1)
 
 
 def _require_nested(plan: CanvasPlan, at: str) -> None:

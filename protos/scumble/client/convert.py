@@ -140,6 +140,7 @@ def options_to_message(options: CanvasOptions) -> canvas_pb2.CanvasOptions:
         feather=options.feather,
         padding=options.padding,
         seamless=enum_to_message(canvas_pb2.SeamlessAxes, "SEAMLESS_AXES", options.seamless),
+        color_match=options.color_match,
     )
 
 
@@ -165,6 +166,7 @@ def plan_to_message(plan: CanvasPlan) -> canvas_pb2.CanvasPlan:
         refine=None if plan.refine is None else bounds_to_message(plan.refine),
         refine_model=None if plan.refine_model is None else extent_to_message(plan.refine_model),
         refine_strength=plan.refine_strength,
+        color_match=plan.color_match,
     )
 
 
@@ -206,6 +208,7 @@ def plan_from_message(message: canvas_pb2.CanvasPlan) -> CanvasPlan:
         if message.HasField("refine_model")
         else None,
         refine_strength=shortest(message.refine_strength),
+        color_match=shortest(message.color_match) if message.HasField("color_match") else 1.0,
     )
 
 

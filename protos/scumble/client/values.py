@@ -196,7 +196,7 @@ class ControlKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanvasOptions:
-    """What the artist overrides; None and AUTO are chosen by the planner. Unit: document px."""
+    """What the artist overrides; None and AUTO are chosen by the planner. Unit: document px; color_match 0..1."""
 
     intent: CanvasIntent = CanvasIntent.AUTO
     fill: FillMode = FillMode.AUTO
@@ -205,6 +205,7 @@ class CanvasOptions:
     feather: int | None = None
     padding: int | None = None
     seamless: SeamlessAxes = SeamlessAxes.NONE
+    color_match: float | None = None
 
 
 DEFAULT_OPTIONS = CanvasOptions()
@@ -217,7 +218,7 @@ class CanvasPlan:
 
     Read `context` from the document and send it; `model` is the size the model works at. padding: px of context aimed
     at. max_model_pixels: most px of one pass on the server's device, 0 = no limit. With two passes `refine` is painted
-    again, at `refine_model` px with `refine_strength`.
+    again, at `refine_model` px with `refine_strength`. color_match: share of the correction of the patch's colours.
     """
 
     document: Extent
@@ -239,6 +240,7 @@ class CanvasPlan:
     refine: Bounds | None = None
     refine_model: Extent | None = None
     refine_strength: float = 0.0
+    color_match: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -169,6 +169,7 @@ class CanvasOptions(google.protobuf.message.Message):
     FEATHER_FIELD_NUMBER: builtins.int
     PADDING_FIELD_NUMBER: builtins.int
     SEAMLESS_FIELD_NUMBER: builtins.int
+    COLOR_MATCH_FIELD_NUMBER: builtins.int
     intent: global___CanvasIntent.ValueType
     """What should happen in the selection."""
     fill: global___FillMode.ValueType
@@ -183,6 +184,8 @@ class CanvasOptions(google.protobuf.message.Message):
     """Pixels of context around the mask, document px, 0..4096."""
     seamless: global___SeamlessAxes.ValueType
     """Axes along which the document tiles; the context wraps across those borders."""
+    color_match: builtins.float
+    """How far the patch's colours are brought to those of its surroundings, 0 (off) to 1 (wholly, the default)."""
     def __init__(
         self,
         *,
@@ -193,9 +196,12 @@ class CanvasOptions(google.protobuf.message.Message):
         feather: builtins.int | None = ...,
         padding: builtins.int | None = ...,
         seamless: global___SeamlessAxes.ValueType = ...,
+        color_match: builtins.float | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_feather", b"_feather", "_grow", b"_grow", "_padding", b"_padding", "feather", b"feather", "grow", b"grow", "padding", b"padding"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_feather", b"_feather", "_grow", b"_grow", "_padding", b"_padding", "exact_selection", b"exact_selection", "feather", b"feather", "fill", b"fill", "grow", b"grow", "intent", b"intent", "padding", b"padding", "seamless", b"seamless"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_color_match", b"_color_match", "_feather", b"_feather", "_grow", b"_grow", "_padding", b"_padding", "color_match", b"color_match", "feather", b"feather", "grow", b"grow", "padding", b"padding"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_color_match", b"_color_match", "_feather", b"_feather", "_grow", b"_grow", "_padding", b"_padding", "color_match", b"color_match", "exact_selection", b"exact_selection", "feather", b"feather", "fill", b"fill", "grow", b"grow", "intent", b"intent", "padding", b"padding", "seamless", b"seamless"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_color_match", b"_color_match"]) -> typing.Literal["color_match"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_feather", b"_feather"]) -> typing.Literal["feather"] | None: ...
     @typing.overload
@@ -230,6 +236,7 @@ class CanvasPlan(google.protobuf.message.Message):
     REFINE_FIELD_NUMBER: builtins.int
     REFINE_MODEL_FIELD_NUMBER: builtins.int
     REFINE_STRENGTH_FIELD_NUMBER: builtins.int
+    COLOR_MATCH_FIELD_NUMBER: builtins.int
     grow: builtins.int
     """Pixels the denoise mask grows, document px."""
     feather: builtins.int
@@ -254,6 +261,8 @@ class CanvasPlan(google.protobuf.message.Message):
     """Most px of one pass that the server's device should be given; 0 means no limit."""
     refine_strength: builtins.float
     """With two passes: the denoising strength of the second one."""
+    color_match: builtins.float
+    """How far the patch's colours are brought to those of its surroundings, 0 (off) to 1 (wholly); unset means 1."""
     @property
     def document(self) -> scumble.v1.image_pb2.Extent:
         """Size of the whole document, px."""
@@ -304,8 +313,10 @@ class CanvasPlan(google.protobuf.message.Message):
         refine: scumble.v1.image_pb2.Bounds | None = ...,
         refine_model: scumble.v1.image_pb2.Extent | None = ...,
         refine_strength: builtins.float = ...,
+        color_match: builtins.float | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["context", b"context", "document", b"document", "mask", b"mask", "model", b"model", "refine", b"refine", "refine_model", b"refine_model", "selection", b"selection"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["blend", b"blend", "context", b"context", "document", b"document", "exact_selection", b"exact_selection", "feather", b"feather", "fill", b"fill", "grow", b"grow", "intent", b"intent", "mask", b"mask", "max_model_pixels", b"max_model_pixels", "model", b"model", "padding", b"padding", "passes", b"passes", "refine", b"refine", "refine_model", b"refine_model", "refine_strength", b"refine_strength", "seamless", b"seamless", "selection", b"selection", "sizing", b"sizing"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_color_match", b"_color_match", "color_match", b"color_match", "context", b"context", "document", b"document", "mask", b"mask", "model", b"model", "refine", b"refine", "refine_model", b"refine_model", "selection", b"selection"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_color_match", b"_color_match", "blend", b"blend", "color_match", b"color_match", "context", b"context", "document", b"document", "exact_selection", b"exact_selection", "feather", b"feather", "fill", b"fill", "grow", b"grow", "intent", b"intent", "mask", b"mask", "max_model_pixels", b"max_model_pixels", "model", b"model", "padding", b"padding", "passes", b"passes", "refine", b"refine", "refine_model", b"refine_model", "refine_strength", b"refine_strength", "seamless", b"seamless", "selection", b"selection", "sizing", b"sizing"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_color_match", b"_color_match"]) -> typing.Literal["color_match"] | None: ...
 
 global___CanvasPlan = CanvasPlan
