@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,9 +16,19 @@ DEFAULT_PORT = 47110
 MIB = 1024 * 1024
 
 
+def most_of_memory() -> int:
+    """Nine tenths of the memory this machine, or the container around us, has."""
+    import psutil  # noqa: PLC0415 - `scumble --help` does without it
+
+    total = int(psutil.virtual_memory().total)
+    with suppress(OSError, ValueError):  # cgroup v2: Linux alone, and "max" where there is no limit
+        total = min(total, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
+    return total // 10 * 9
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a request may ask for. Every refusal names the limit."""
+    """What this server takes, holds and does. Every refusal names the limit; all of them can stand in config.toml."""
 
     max_pixels: int = 4096 * 4096
     """Largest picture, width x height."""
@@ -25,12 +36,26 @@ class Limits:
     max_steps: int = 1000
     max_count: int = 16
     max_queued_jobs: int = 1000
+    max_queued_jobs_per_owner: int = 500
+    """Waiting and running jobs of one token."""
+    max_calls_per_owner: int = 512
+    """Calls of one token at a time, watches included."""
+    max_connections: int = 512
+    """TCP connections at a time; more are closed at once."""
     max_message_bytes: int = 8 * MIB
     max_upload_bytes: int = 1024 * MIB
     max_prompt_chars: int = 8192
     max_store_bytes: int = 20 * 1024 * MIB
     """Bytes of images kept for finished jobs; the oldest go first."""
     max_result_age_seconds: int = 30 * 24 * 3600
+    max_upload_pause_seconds: int = 30
+    """An upload that brings nothing for so long is ended."""
+    max_stall_seconds: int = 900
+    """A job that gives no sign of progress for so long is ended, loading its model included."""
+    max_worker_bytes: int = field(default_factory=most_of_memory)
+    """Memory of the machine, not of the device, that the worker may use; 0 for no limit."""
+    max_log_bytes: int = 32 * MIB
+    """Log kept on disk by each of the two processes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 ScumbleServerError                reason, metadata; the message is a sentence an artist can act on
 ├── InvalidRequest                a field is missing or outside what is allowed; nothing was changed
 ├── Unauthenticated               no token, or a wrong one
+├── NotAllowed                    the token may not do that
 ├── NotFound
 │   ├── JobNotFound
 │   ├── ImageNotFound
@@ -15,6 +16,7 @@ ScumbleServerError                reason, metadata; the message is a sentence an
 │   ├── TaskCancelled             because somebody asked for it
 │   ├── OutOfMemory               the device has too little memory for it
 │   ├── ModelLoadFailed           the model's files are missing, broken or of an unknown kind
+│   ├── Stalled                   no sign of progress for too long
 │   └── WorkerCrashed             the worker process died
 └── StartupError                  the server cannot start
     ├── AddressInUse              another program, or another Scumble, listens there
@@ -55,6 +57,12 @@ class Unauthenticated(ScumbleServerError):
     """The call carries no token, or a wrong one."""
 
     reason = "UNAUTHENTICATED"
+
+
+class NotAllowed(ScumbleServerError):
+    """The token is one of ours and lacks the scope for this call."""
+
+    reason = "PERMISSION_DENIED"
 
 
 class NotFound(ScumbleServerError):
@@ -125,6 +133,12 @@ class OutOfMemory(TaskFailed):
 
 class ModelLoadFailed(TaskFailed):
     reason = "MODEL_LOAD_FAILED"
+
+
+class Stalled(TaskFailed):
+    """Ended by the watchdog; it is not tried again, since it would hang again."""
+
+    reason = "STALLED"
 
 
 class WorkerCrashed(TaskFailed):

@@ -15,15 +15,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-MAX_BYTES = 5 * 1024 * 1024
+MAX_BYTES = 32 * 1024 * 1024
 KEPT_FILES = 5
 
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 @contextmanager
-def logging_to(data_dir: Path, name: str) -> Iterator[None]:
+def logging_to(data_dir: Path, name: str, max_bytes: int = MAX_BYTES) -> Iterator[None]:
     """Sends all log records to stderr and to <data dir>/logs/<name>.log for a while.
+
+    max_bytes: of that file and the older ones beside it together.
 
     Each process has a name of its own: two cannot take turns with one file.
     """
@@ -31,7 +33,7 @@ def logging_to(data_dir: Path, name: str) -> Iterator[None]:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     to_file = logging.handlers.RotatingFileHandler(
         folder / f"{name}.log",
-        maxBytes=MAX_BYTES,
+        maxBytes=max(max_bytes // (KEPT_FILES + 1), 1),
         backupCount=KEPT_FILES,
         encoding="utf-8",
         delay=True,

@@ -22,7 +22,8 @@ from core_server.jobs.local_engine import LocalEngine
 from core_server.jobs.service import JobService
 from core_server.logs import logging_to
 from core_server.rpc.server import GatewayServer
-from core_server.rpc.token import TOKEN_FILE, read_or_create_token
+from core_server.rpc.token import TOKEN_FILE
+from core_server.rpc.tokens import TokenBook
 
 SERVER_FILE = "server.json"
 INTERRUPTED = 130
@@ -37,10 +38,10 @@ async def serve(config: ServerConfig, ready: Callable[[str], None]) -> None:
     Errors: StartupError (AddressInUse, InsecureAddress, DataDirInUse), NotImplementedHere for an unknown engine.
     """
     make_data_dir(config.data_dir)
-    with logging_to(config.data_dir, "server"):
+    with logging_to(config.data_dir, "server", config.limits.max_log_bytes):
         # Bound before anything is started: a taken port costs nothing.
         jobs = JobService(config.data_dir, make_engine(config), config.limits)
-        server = GatewayServer(config, jobs, read_or_create_token(config.data_dir))
+        server = GatewayServer(config, jobs, TokenBook(config.data_dir))
         stop = asyncio.Event()
         with _signals_to(stop):
             await jobs.start()

@@ -24,6 +24,7 @@ from typing import BinaryIO
 import msgspec
 
 from core_server.errors import ImageNotFound
+from core_server.jobs.checkpoints import Reached, nobody
 from core_server.jobs.job import ImageHeader
 
 _PREAMBLE = struct.Struct("<8sIQ")
@@ -43,8 +44,9 @@ class _Entry:
 class BlobStore:
     """Images in `folder`, by id. Thread-safe. Files are readable by their owner alone."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, reached: Reached = nobody) -> None:
         self._folder = folder
+        self._reached = reached
         self._lock = threading.Lock()
         self._entries: dict[str, _Entry] = {}
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -73,15 +75,20 @@ class BlobStore:
         try:
             descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o600)
             with open(descriptor, "wb") as file:  # noqa: PTH123
+                self._reached("blob.opened")
                 file.write(_PREAMBLE.pack(_MAGIC, len(head), size))
                 file.write(head)
                 file.write(payload)
                 file.flush()
+                self._reached("blob.written")
                 os.fsync(file.fileno())
+            self._reached("blob.synced")
             part.replace(path)
+            self._reached("blob.renamed")
             _sync_folder(path.parent)
         except BaseException:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a read-only disk: the next start sweeps it
+                part.unlink(missing_ok=True)
             raise
         with self._lock:
             self._entries[image_id] = _Entry(_PREAMBLE.size + len(head) + size, time.time())

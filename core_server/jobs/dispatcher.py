@@ -17,6 +17,7 @@ from core_server.config import Limits
 from core_server.errors import ScumbleServerError, TaskCancelled, Unavailable, WorkerCrashed
 from core_server.jobs import codec, retention
 from core_server.jobs.blobs import BlobStore
+from core_server.jobs.checkpoints import Reached, nobody
 from core_server.jobs.disk import full_disk_told
 from core_server.jobs.engine import Engine
 from core_server.jobs.job import (
@@ -40,9 +41,17 @@ _PAUSE_SECONDS = 2.0
 
 
 class Dispatcher:
-    """First in, first out; one job at a time. `settling` is held while results are stored but not yet committed."""
+    """One job at a time, in the ledger's order. `settling` is held while results are stored but not yet committed."""
 
-    def __init__(self, ledger: Ledger, blobs: BlobStore, engine: Engine, limits: Limits) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        blobs: BlobStore,
+        engine: Engine,
+        limits: Limits,
+        reached: Reached = nobody,
+    ) -> None:
+        self._reached = reached
         self._ledger = ledger
         self._blobs = blobs
         self._engine = engine
@@ -98,6 +107,7 @@ class Dispatcher:
             async with self.settling:
                 with full_disk_told():
                     results = await asyncio.to_thread(self._keep, outputs)
+                    self._reached("results.kept")
                     await self._ledger.enter(live, JobState.SUCCEEDED, results=results)
                 await self._make_room()
         except TaskCancelled:
@@ -157,6 +167,8 @@ class Dispatcher:
             await self._ledger.db(retention.collect, self._blobs, self._limits, time.time())
 
     def _on_step(self, live: LiveJob, step: StepProgress) -> None:
+        if live.cancel_requested:
+            return  # what was on its way when the wish came is nobody's business any more
         now = time.monotonic()
         self._ledger.progressed(
             live,

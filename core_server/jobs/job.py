@@ -28,6 +28,14 @@ class JobState(StrEnum):
         return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
 
 
+class Priority(StrEnum):
+    """`scumble.v1.Priority` in lower case. Counts among the jobs of one owner."""
+
+    INTERACTIVE = "interactive"
+    NORMAL = "normal"
+    BATCH = "batch"
+
+
 class ImageEncoding(StrEnum):
     """`scumble.v1.ImageEncoding` in lower case."""
 
@@ -88,7 +96,7 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One accepted request. owner: identity of the token that created it."""
+    """One accepted request. owner: identity of the token that created it. client: what the program calls itself."""
 
     job_id: str
     request_id: str
@@ -103,6 +111,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     results: tuple[JobResult, ...] = ()
     failure: JobFailure | None = None
     last_event_number: int = 0
+    priority: Priority = Priority.NORMAL
+    client: str = ""
 
 
 class JobEvent(msgspec.Struct, frozen=True, kw_only=True):

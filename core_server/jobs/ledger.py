@@ -7,7 +7,6 @@ import functools
 import logging
 import sqlite3
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Concatenate, ParamSpec, TypeVar
@@ -15,6 +14,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 import msgspec
 
 from core_server.jobs.eta import StepClock
+from core_server.jobs.fair_queue import FairQueue, cost_of
 from core_server.jobs.feed import Feed
 from core_server.jobs.job import Job, JobEvent, JobFailure, JobProgress, JobResult, JobState
 from core_server.jobs.store import Store
@@ -55,7 +55,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.live: dict[str, LiveJob] = {}
-        self._queue: deque[LiveJob] = deque()
+        self._queue: FairQueue[LiveJob] = FairQueue()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="job-store")
         self._one_at_a_time = asyncio.Lock()
         self._work = asyncio.Event()
@@ -71,7 +71,7 @@ class Ledger:
             live = LiveJob(left.job, Feed.resumed(left.events), left.crashes)
             self.live[left.job.job_id] = live
             if left.job.state is JobState.QUEUED:
-                self._queue.append(live)
+                self._wait(live)
             elif left.cancel_requested:
                 await self.enter(live, JobState.CANCELLED, crashed=True)
             elif left.crashes + 1 < MAX_CRASHES:
@@ -112,7 +112,11 @@ class Ledger:
     @property
     def first(self) -> LiveJob | None:
         """The job whose turn it is."""
-        return self._queue[0] if self._queue else None
+        return self._queue.first
+
+    def active_of(self, owner: str) -> int:
+        """Unfinished jobs of one owner."""
+        return sum(live.job.owner == owner for live in self.live.values())
 
     async def accept(
         self, job: Job, insert: Callable[[Store, Job, JobEvent], None]
@@ -130,7 +134,7 @@ class Ledger:
         except sqlite3.IntegrityError:
             return None
         self.live[job.job_id] = live
-        self._queue.append(live)
+        self._wait(live)
         live.feed.publish(event)
         self.wake()
         return live
@@ -202,10 +206,12 @@ class Ledger:
         await self.db(Store.update, job, event, crashed=crashed)
         live.job = job
         live.crashes += crashed
-        if before.state is JobState.QUEUED:
+        if before.state is JobState.QUEUED and running:
+            self._queue.take(live)
+        elif before.state is JobState.QUEUED:
             self._queue.remove(live)
         if state is JobState.QUEUED:
-            self._queue.appendleft(live)  # it keeps its turn
+            self._queue.add_again(live)
             self.wake()
         if state.is_final:
             del self.live[job.job_id]
@@ -213,9 +219,19 @@ class Ledger:
             _log_end(job, now)
         live.feed.publish(event)
 
+    def _wait(self, live: LiveJob) -> None:
+        job = live.job
+        self._queue.add(
+            live,
+            owner=job.owner,
+            client=job.client,
+            priority=job.priority,
+            cost=cost_of(job.request),
+        )
+
     def _tell_positions(self) -> None:
         running = len(self.live) - len(self._queue)
-        for position, live in enumerate(self._queue, running):
+        for position, live in enumerate(self._queue.order(), running):
             live.feed.publish_position(
                 JobEvent(
                     number=live.feed.next_number(),

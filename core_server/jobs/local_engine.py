@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from multiprocessing.shared_memory import SharedMemory
@@ -16,7 +17,7 @@ import numpy as np
 from core_server.canvas.pixels import Pixels
 from core_server.config import ServerConfig
 from core_server.errors import ScumbleServerError, TaskCancelled, Unavailable, WorkerCrashed
-from core_server.jobs import messages, segments
+from core_server.jobs import messages, segments, watchdog
 from core_server.jobs.engine import EngineState, EngineStatus
 from core_server.jobs.worker_process import WorkerProcess
 from core_server.pipelines.request import Request
@@ -65,6 +66,7 @@ class LocalEngine:
         self._supervisor: asyncio.Task[None] | None = None
         self._chores: set[asyncio.Task[None]] = set()
         self._was_ready = False
+        self._last_sign = time.monotonic()
         self._stopping = False
 
     @property
@@ -128,6 +130,7 @@ class LocalEngine:
             await self._ready_or_ended(running)
             if not running.ended.done() and self._worker is not None:
                 running.sent = True
+                self._last_sign = time.monotonic()
                 self._worker.send(
                     messages.Run(
                         job_id=job_id,
@@ -160,6 +163,7 @@ class LocalEngine:
         assert self._worker is not None
         loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._loads.append(loaded)
+        self._last_sign = time.monotonic()
         self._worker.send(messages.Load(model=model))
         await loaded
 
@@ -171,8 +175,11 @@ class LocalEngine:
             worker = self._worker = WorkerProcess(self._config, self._on_message)
             told = self._start_error
             self._was_ready = False
+            self._last_sign = time.monotonic()
             await worker.start()
+            watching = asyncio.create_task(self._look_after(worker), name="look after worker")
             how = await asyncio.shield(worker.exited)
+            watching.cancel()
             self._worker = None
             self._give_up_tasks(how)
             if self._stopping:
@@ -198,8 +205,27 @@ class LocalEngine:
             await self._try_again.wait()
             failures = 0
 
+    async def _look_after(self, worker: WorkerProcess) -> None:
+        if worker.pid is None:
+            return
+        limits = self._config.limits
+        error = await watchdog.verdict(worker.pid, limits, self._quiet_since)
+        log.warning("The worker is killed: %s", error)
+        self._set_status(EngineState.RESTARTING, f"Restarting. {error.message}")
+        if not self._was_ready:
+            self._start_error = error
+        worker.kill()
+        self._fail_tasks(error)
+
+    def _quiet_since(self) -> float | None:
+        running = self._running
+        works = running is not None and running.sent and not running.ended.done()
+        return self._last_sign if works or self._loads or not self._was_ready else None
+
     def _give_up_tasks(self, how: str) -> None:
-        error = WorkerCrashed(f"The job's work was lost, because {how}.")
+        self._fail_tasks(WorkerCrashed(f"The job's work was lost, because {how}."))
+
+    def _fail_tasks(self, error: ScumbleServerError) -> None:
         if self._running is not None and self._running.sent:
             self._running.fail(error)
         while self._loads:
@@ -230,6 +256,7 @@ class LocalEngine:
     # --- what the worker says
 
     def _on_message(self, message: messages.FromWorker) -> None:
+        self._last_sign = time.monotonic()
         match message:
             case messages.Ready():
                 self._was_ready = True

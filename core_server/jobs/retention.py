@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from core_server.config import Limits
 from core_server.jobs.blobs import BlobStore
 from core_server.jobs.store import Store
@@ -19,24 +21,30 @@ def collect(store: Store, blobs: BlobStore, limits: Limits, now: float, room: in
     oldest = now - limits.max_result_age_seconds
     for job_id in store.finished_before(oldest):
         forget(store, blobs, job_id)
-    blobs.discard(blobs.unused(store.needed_images(), oldest))
+    _discard(store, blobs, blobs.unused(store.needed_images(), oldest))
 
     def too_much() -> bool:
         return blobs.total_bytes + room > limits.max_store_bytes
 
     if too_much():
         for image_id in blobs.unused(store.needed_images(), now - FRESH_SECONDS):
-            blobs.discard([image_id])
+            _discard(store, blobs, [image_id])
             if not too_much():
                 return
     while too_much() and (eldest := store.oldest_with_results()) is not None:
         images = store.images_of(eldest)
         store.forget_results(eldest)
-        blobs.discard(images - store.needed_images())
+        _discard(store, blobs, images - store.needed_images())
 
 
 def forget(store: Store, blobs: BlobStore, job_id: str) -> None:
     """Deletes a finished job and the images that were its alone."""
     images = store.images_of(job_id)
     store.delete(job_id)
-    blobs.discard(images - store.needed_images())
+    _discard(store, blobs, images - store.needed_images())
+
+
+def _discard(store: Store, blobs: BlobStore, image_ids: Collection[str]) -> None:
+    if image_ids:
+        store.forget_uploads(image_ids)
+        blobs.discard(image_ids)

@@ -52,6 +52,16 @@ MIGRATIONS = (
         PRIMARY KEY (job_id, number)
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE jobs ADD COLUMN priority TEXT NOT NULL DEFAULT 'normal';
+    ALTER TABLE jobs ADD COLUMN client TEXT NOT NULL DEFAULT '';
+
+    CREATE TABLE uploads (                          -- who may see an image, beside those whose jobs took or gave it
+        image_id TEXT NOT NULL,
+        owner TEXT NOT NULL,
+        PRIMARY KEY (image_id, owner)
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 
 

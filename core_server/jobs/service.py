@@ -26,6 +26,7 @@ from core_server.errors import (
 )
 from core_server.jobs import codec, inputs, retention
 from core_server.jobs.blobs import BlobStore
+from core_server.jobs.checkpoints import Reached, nobody
 from core_server.jobs.disk import full_disk_told
 from core_server.jobs.dispatcher import Dispatcher
 from core_server.jobs.engine import Engine
@@ -35,6 +36,7 @@ from core_server.jobs.job import (
     Job,
     JobEvent,
     JobState,
+    Priority,
     StoredImage,
 )
 from core_server.jobs.ledger import Ledger, LiveJob
@@ -52,12 +54,15 @@ _STOPPING = "The server is stopping; try again when it is back."
 class JobService:
     """Durable jobs in `data_dir`, run by `engine`. All methods are called on one event loop.
 
-    A job that `create` has returned is on disk. Jobs belong to an owner; to others they do not exist. Images belong to
-    whoever knows their id, which nobody can guess without knowing the pixels.
+    A job that `create` has returned is on disk. Jobs belong to an owner, images to whoever uploaded them and to the
+    owners of the jobs that took or gave them; to others neither exists. reached: told of every step of every write.
     """
 
-    def __init__(self, data_dir: Path, engine: Engine, limits: Limits) -> None:
+    def __init__(
+        self, data_dir: Path, engine: Engine, limits: Limits, reached: Reached = nobody
+    ) -> None:
         self._data_dir = data_dir
+        self._reached = reached
         self._engine = engine
         self._limits = limits
         self._owned = filelock.FileLock(
@@ -83,9 +88,13 @@ class JobService:
                 f"Another Scumble server uses {self._data_dir}; stop it, or give this one another --data-dir."
             ) from None
         try:
-            self._blobs = await asyncio.to_thread(BlobStore, self._data_dir / "blobs")
-            await self._ledger.open(lambda: _open_store(self._data_dir / "jobs.sqlite3"))
-            self._dispatcher = Dispatcher(self._ledger, self._blobs, self._engine, self._limits)
+            blobs = self._data_dir / "blobs"
+            self._blobs = await asyncio.to_thread(BlobStore, blobs, self._reached)
+            database = self._data_dir / "jobs.sqlite3"
+            await self._ledger.open(lambda: _open_store(database, self._reached))
+            self._dispatcher = Dispatcher(
+                self._ledger, self._blobs, self._engine, self._limits, self._reached
+            )
             await self._engine.start()
         except BaseException:
             await self._ledger.close()
@@ -122,22 +131,23 @@ class JobService:
 
     # --- images
 
-    async def put_image(self, header: ImageHeader, payload: bytes) -> StoredImage:
-        """Stores an image as it was received, once it is known to be sound; on disk when it returns.
+    async def put_image(self, owner: str, header: ImageHeader, payload: bytes) -> StoredImage:
+        """Stores an owner's image as it was received, once it is known to be sound; on disk when it returns.
 
         Errors: InvalidRequest, LimitExceeded.
         """
         self._check_open()
         await asyncio.to_thread(codec.decode, header, payload, self._limits)
-        return await self._whole(self._put_image(header, payload))
+        return await self._whole(self._put_image(owner, header, payload))
 
     async def get_image(
-        self, image_id: str, encoding: ImageEncoding | None = None
+        self, owner: str, image_id: str, encoding: ImageEncoding | None = None
     ) -> tuple[ImageHeader, bytes]:
-        """An image as it is stored, or packed as asked.
+        """An owner's image as it is stored, or packed as asked.
 
         Errors: ImageNotFound, InvalidRequest for a packing that cannot hold it.
         """
+        await self._check_visible(owner, image_id)
         header, payload = await asyncio.to_thread(self._blobs.get, image_id)
         if encoding is None or encoding is header.encoding:
             return header, payload
@@ -145,13 +155,31 @@ class JobService:
 
     # --- jobs
 
-    async def create(self, owner: str, request_id: str, request: Request) -> Job:
+    async def create(
+        self,
+        owner: str,
+        request_id: str,
+        request: Request,
+        *,
+        priority: Priority = Priority.NORMAL,
+        client: str = "",
+    ) -> Job:
         """Accepts a job; it is on disk when this returns. The same (owner, request_id) gives the first job again.
 
         Errors: ImageNotFound, InvalidRequest for images that do not fit together, LimitExceeded for a full queue.
         """
         self._check_open()
-        return await self._whole(self._create(owner, request_id, request))
+        job = Job(
+            job_id=uuid.uuid4().hex,
+            request_id=request_id,
+            owner=owner,
+            state=JobState.QUEUED,
+            request=request,
+            create_time=time.time(),
+            priority=priority,
+            client=client,
+        )
+        return await self._whole(self._create(job))
 
     async def watch(self, owner: str, job_id: str, after: int) -> AsyncIterator[JobEvent]:
         """Events with numbers above `after`, up to and including the final one.
@@ -213,7 +241,7 @@ class JobService:
 
     # --- behind them
 
-    async def _put_image(self, header: ImageHeader, payload: bytes) -> StoredImage:
+    async def _put_image(self, owner: str, header: ImageHeader, payload: bytes) -> StoredImage:
         limit, size = self._limits.max_store_bytes, len(payload)
         if size <= limit < self._blobs.total_bytes + size:
             await self._collect(room=size)
@@ -226,32 +254,30 @@ class JobService:
             )
         with full_disk_told():
             image_id = await asyncio.to_thread(self._blobs.put, header, payload)
+            await self._ledger.db(Store.grant, owner, image_id)
         return StoredImage(image_id=image_id, header=header)
 
-    async def _create(self, owner: str, request_id: str, request: Request) -> Job:
-        known = await self._ledger.db(Store.find_request, owner, request_id)
+    async def _create(self, job: Job) -> Job:
+        known = await self._ledger.db(Store.find_request, job.owner, job.request_id)
         if known is None:
-            self._check_room()
-            headers = await asyncio.to_thread(
-                lambda: {image_id: self._blobs.header(image_id) for image_id in image_ids(request)}
-            )
-            inputs.check(request, headers)
-            job = Job(
-                job_id=uuid.uuid4().hex,
-                request_id=request_id,
-                owner=owner,
-                state=JobState.QUEUED,
-                request=request,
-                create_time=time.time(),
-            )
+            self._check_room(job.owner)
+            ids = image_ids(job.request)
+            for image_id in ids:
+                await self._check_visible(job.owner, image_id)
+            headers = await asyncio.to_thread(lambda: {it: self._blobs.header(it) for it in ids})
+            inputs.check(job.request, headers)
             with full_disk_told():
                 accepted = await self._ledger.accept(job, self._insert)
             if accepted is not None:
                 return accepted.snapshot
-            known = await self._ledger.db(Store.find_request, owner, request_id)
+            known = await self._ledger.db(Store.find_request, job.owner, job.request_id)
             assert known is not None
         live = self._ledger.live.get(known.job_id)
         return live.snapshot if live else known
+
+    async def _check_visible(self, owner: str, image_id: str) -> None:
+        if not await self._ledger.db(Store.may_see, owner, image_id):
+            raise ImageNotFound(image_id)
 
     def _insert(self, store: Store, job: Job, event: JobEvent) -> None:
         """On the store's thread, as is the collector: an image that is there now stays for this job."""
@@ -284,12 +310,20 @@ class JobService:
         if self._stopping:
             raise Unavailable(_STOPPING)
 
-    def _check_room(self) -> None:
-        limit = self._limits.max_queued_jobs
-        if len(self._ledger.live) >= limit:
+    def _check_room(self, owner: str) -> None:
+        waiting, limit = len(self._ledger.live), self._limits.max_queued_jobs
+        if waiting >= limit:
             raise LimitExceeded(
-                f"{limit} jobs are waiting already; try again when some are done.",
+                f"{limit} jobs are waiting already (max_queued_jobs); try again when some are done.",
                 limit="max_queued_jobs",
+                value=str(limit),
+            )
+        limit = self._limits.max_queued_jobs_per_owner
+        if self._ledger.active_of(owner) >= limit:
+            raise LimitExceeded(
+                f"{limit} jobs of this token are waiting already (max_queued_jobs_per_owner); try again when some are "
+                "done.",
+                limit="max_queued_jobs_per_owner",
                 value=str(limit),
             )
 
@@ -313,9 +347,9 @@ class JobService:
         return await asyncio.shield(task)
 
 
-def _open_store(path: Path) -> Store:
+def _open_store(path: Path, reached: Reached) -> Store:
     try:
-        return Store(path)
+        return Store(path, reached)
     except sqlite3.DatabaseError as error:
         raise StartupError(
             f"The job database {path} cannot be opened ({error}). Move it away to start with an empty one."

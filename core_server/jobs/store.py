@@ -14,10 +14,14 @@ from typing import Any
 import msgspec
 
 from core_server.jobs import schema
-from core_server.jobs.job import Job, JobEvent, JobFailure, JobResult, JobState
+from core_server.jobs.checkpoints import Reached, nobody
+from core_server.jobs.job import Job, JobEvent, JobFailure, JobResult, JobState, Priority
 from core_server.pipelines.request import Request, image_ids
 
-_COLUMNS = "seq, job_id, owner, request_id, state, request, create_time, start_time, end_time, attempts, failure"
+_COLUMNS = (
+    "seq, job_id, owner, request_id, state, request, create_time, start_time, end_time, attempts, failure, "
+    "priority, client"
+)
 _ACTIVE = (JobState.QUEUED, JobState.RUNNING)
 _FINAL = tuple(state for state in JobState if state.is_final)
 
@@ -39,7 +43,8 @@ class Unfinished(msgspec.Struct, frozen=True):
 class Store:
     """Jobs, results and events in `path`. Errors when opened: StartupError, sqlite3.DatabaseError."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, reached: Reached = nobody) -> None:
+        self._reached = reached
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         # The opener's thread and the executor's are never in it at the same time.
         self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -56,9 +61,10 @@ class Store:
 
     def insert(self, job: Job, event: JobEvent) -> None:
         """Accepts a job. Errors: sqlite3.IntegrityError if (owner, request_id) is there."""
-        with self._transaction():
+        with self._transaction("insert"):
             self._database.execute(
-                "INSERT INTO jobs (job_id, owner, request_id, state, request, create_time) VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO jobs (job_id, owner, request_id, state, request, create_time, priority, client) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     job.job_id,
                     job.owner,
@@ -66,6 +72,8 @@ class Store:
                     job.state,
                     _text(job.request),
                     job.create_time,
+                    job.priority,
+                    job.client,
                 ),
             )
             self._database.executemany(
@@ -76,7 +84,7 @@ class Store:
 
     def update(self, job: Job, event: JobEvent, *, crashed: bool = False) -> None:
         """A job entered the state it is in now; its results are added, if it has any."""
-        with self._transaction():
+        with self._transaction("update"):
             self._database.execute(
                 "UPDATE jobs SET state = ?, start_time = ?, end_time = ?, attempts = ?, failure = ?, "
                 "crashes = crashes + ? WHERE job_id = ?",
@@ -104,6 +112,19 @@ class Store:
                 ],
             )
             self._insert_event(job.job_id, event)
+
+    def grant(self, owner: str, image_id: str) -> None:
+        """An owner may see an image from now on."""
+        if not self.may_see(owner, image_id):
+            self._database.execute("INSERT INTO uploads VALUES (?, ?)", (image_id, owner))
+            self._reached("grant.committed")
+
+    def forget_uploads(self, image_ids: Iterable[str]) -> None:
+        """These images are gone."""
+        with self._transaction("forget"):
+            self._database.executemany(
+                "DELETE FROM uploads WHERE image_id = ?", [(image_id,) for image_id in image_ids]
+            )
 
     def request_cancel(self, job_id: str) -> None:
         """Remembers the wish, so that a restart does not run the job again."""
@@ -184,6 +205,17 @@ class Store:
         )
         return {image_id for (image_id,) in rows}
 
+    def may_see(self, owner: str, image_id: str) -> bool:
+        """Whether an owner uploaded an image, or a job of theirs took or gave it."""
+        (seen,) = self._database.execute(
+            "SELECT EXISTS (SELECT 1 FROM uploads WHERE image_id = :image AND owner = :owner) "
+            "OR EXISTS (SELECT 1 FROM results JOIN jobs USING (job_id) "
+            "WHERE (image_id = :image OR mask_id = :image) AND owner = :owner) "
+            "OR EXISTS (SELECT 1 FROM inputs JOIN jobs USING (job_id) WHERE image_id = :image AND owner = :owner)",
+            {"image": image_id, "owner": owner},
+        ).fetchone()
+        return bool(seen)
+
     def needed_images(self) -> set[str]:
         """Ids of the images that some result shows or some unfinished job needs."""
         rows = self._database.execute(
@@ -195,8 +227,8 @@ class Store:
 
     # --- rows
 
-    def _transaction(self) -> _Transaction:
-        return _Transaction(self._database)
+    def _transaction(self, name: str) -> _Transaction:
+        return _Transaction(self._database, name, self._reached)
 
     def _insert_event(self, job_id: str, event: JobEvent) -> None:
         self._database.execute(
@@ -223,7 +255,9 @@ class Store:
             ended,
             attempts,
             failure,
-        ) = row[:11]
+            priority,
+            client,
+        ) = row[:13]
         (last,) = self._database.execute(
             "SELECT max(number) FROM events WHERE job_id = ?", (job_id,)
         ).fetchone()
@@ -243,23 +277,35 @@ class Store:
             failure=None if failure is None else _failures.decode(failure),
             results=tuple(_results.decode(body) for (body,) in results),
             last_event_number=last or 0,
+            priority=Priority(priority),
+            client=client,
         )
 
 
 class _Transaction:
-    def __init__(self, database: sqlite3.Connection) -> None:
+    def __init__(self, database: sqlite3.Connection, name: str, reached: Reached) -> None:
         self._database = database
+        self._name = name
+        self._reached = reached
 
     def __enter__(self) -> None:
         self._database.execute("BEGIN IMMEDIATE")
+        try:
+            self._reached(f"{self._name}.begun")
+        except BaseException:
+            self._database.execute("ROLLBACK")
+            raise
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None:
+                self._reached(f"{self._name}.written")
                 self._database.execute("COMMIT")
         finally:
             if self._database.in_transaction:  # a full disk may have ended it already
                 self._database.execute("ROLLBACK")
+        if kind is None:
+            self._reached(f"{self._name}.committed")
 
 
 def _text(value: object) -> str:

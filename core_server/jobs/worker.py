@@ -6,6 +6,7 @@ reach it too; both are the gateway's business.
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import importlib
 import logging
@@ -36,14 +37,21 @@ log = logging.getLogger(__name__)
 
 
 def main(  # noqa: PLR0917
-    commands: Connection, events: Connection, factory: str, model: str, device: str, data_dir: str
+    commands: Connection,
+    events: Connection,
+    factory: str,
+    model: str,
+    device: str,
+    data_dir: str,
+    max_log_bytes: int,
 ) -> None:
     """Entry of the process. factory: "module:function" called with (model, device, data_dir)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if sys.stderr is not None:
         faulthandler.enable()
-    with logging_to(Path(data_dir), "worker"):
+    first_to_go()
+    with logging_to(Path(data_dir), "worker", max_log_bytes):
         worker = _Worker(commands, events)
         threading.Thread(target=worker.listen, name="listen", daemon=True).start()
         try:
@@ -54,6 +62,12 @@ def main(  # noqa: PLR0917
             worker.send(messages.StartFailed(failure=messages.failure_of(error)))
             return
         worker.serve(runtime)
+
+
+def first_to_go() -> None:
+    """Where memory runs out, Linux shall end this process: not the gateway, and not somebody's unsaved work."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("800", encoding="ascii")
 
 
 def _load_factory(name: str) -> RuntimeFactory:

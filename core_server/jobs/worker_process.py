@@ -80,6 +80,7 @@ class WorkerProcess:
                 config.model,
                 config.device,
                 str(config.data_dir),
+                config.limits.max_log_bytes,
             ),
             daemon=True,
         )

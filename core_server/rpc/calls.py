@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Never
 
@@ -12,7 +14,8 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from core_server.errors import InvalidRequest, ScumbleServerError, Unavailable
+from core_server.errors import InvalidRequest, LimitExceeded, ScumbleServerError, Unavailable
+from core_server.rpc.auth import current_owner
 from core_server.rpc.status import INTERNAL_SENTENCE, abort_with
 
 logger = logging.getLogger(__name__)
@@ -34,9 +37,16 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     the caller gets one plain sentence, never a stack.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_calls_per_owner: int) -> None:
+        self._max_calls_per_owner = max_calls_per_owner
+        self._calls_of: Counter[str] = Counter()
         self._streams: set[asyncio.Task[Any]] = set()
         self._stopping = False
+
+    @property
+    def under_way(self) -> int:
+        """Calls at the moment."""
+        return self._calls_of.total()
 
     def end_streams(self) -> None:
         """Ends open streams of responses with UNAVAILABLE, so that their readers reconnect to the next server."""
@@ -79,7 +89,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     ) -> Callable[..., Any]:
         async def call(request: Any, context: Context) -> Any:
             try:
-                return await inner(decoded(request), context)
+                with self._counted():
+                    return await inner(decoded(request), context)
             except Exception as error:  # noqa: BLE001 - the one place where everything ends
                 await _fail(method, context, error)
 
@@ -93,12 +104,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             assert task is not None
             self._streams.add(task)
             try:
-                responses = inner(decoded(request), context)
-                if isinstance(responses, AsyncIterator):
-                    async for response in responses:
-                        await context.write(response)
-                else:  # the servicer writes to the context itself, as health's does
-                    await responses
+                with self._counted():
+                    responses = inner(decoded(request), context)
+                    if isinstance(responses, AsyncIterator):
+                        async for response in responses:
+                            await context.write(response)
+                    else:  # the servicer writes to the context itself, as health's does
+                        await responses
             except asyncio.CancelledError:
                 if not self._stopping:
                     raise
@@ -111,6 +123,24 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 self._streams.discard(task)
 
         return call
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Errors: LimitExceeded where the caller's token has too many calls under way already."""
+        owner, limit = current_owner(), self._max_calls_per_owner
+        if self._calls_of[owner] >= limit:
+            raise LimitExceeded(
+                f"This token has {limit} calls under way (max_calls_per_owner); end some watches or wait.",
+                limit="max_calls_per_owner",
+                value=str(limit),
+            )
+        self._calls_of[owner] += 1
+        try:
+            yield
+        finally:
+            self._calls_of[owner] -= 1
+            if not self._calls_of[owner]:
+                del self._calls_of[owner]
 
 
 def patience(context: Context, most_seconds: float) -> float:

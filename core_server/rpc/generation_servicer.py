@@ -146,8 +146,7 @@ class GenerationServicer(GenerationServiceServicer):
         image_id = fields.identifier(request.image_id, "image_id", "The image id")
         encoding = ENCODINGS.from_proto(request.encoding, "encoding") if request.encoding else None
         with fields.renamed_fields({"image": "encoding"}):
-            header, payload = await self._jobs.get_image(
-                current_owner(), image_id, encoding)
+            header, payload = await self._jobs.get_image(current_owner(), image_id, encoding)
         for piece in pieces(header, payload):
             yield piece
 

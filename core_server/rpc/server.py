@@ -20,6 +20,7 @@ from core_server.rpc.live_servicer import LiveServicer
 from core_server.rpc.model_servicer import ModelServicer
 from core_server.rpc.server_servicer import ServerServicer
 from core_server.rpc.token import TOKEN_FILE
+from core_server.rpc.tokens import TokenBook
 from core_server.rpc.training_servicer import TrainingServicer
 from scumble.v1 import (
     generation_service_pb2,
@@ -52,6 +53,12 @@ MAX_CONCURRENT_CALLS = 1024
 STOP_GRACE_SECONDS = 2.0
 _KEEPALIVE_SECONDS = 60
 _MIN_PING_SECONDS = 10
+_HANDSHAKE_SECONDS = 10
+_IDLE_SECONDS = 30 * 60
+_METADATA_BYTES = 16 * 1024
+_ONLY_UNCOMPRESSED = 1
+"""Bit 0 is "identity". gRPC measures a message before it unpacks it, so a small one could be a bomb; and pictures on
+the same computer gain nothing from being packed."""
 
 
 class GatewayServer:
@@ -60,13 +67,13 @@ class GatewayServer:
     Not yet accepting calls: `start` does that. Errors: those of `address.listen`.
     """
 
-    def __init__(self, config: ServerConfig, jobs: JobService, token: str) -> None:
-        self._calls = CallInterceptor()
+    def __init__(self, config: ServerConfig, jobs: JobService, tokens: TokenBook) -> None:
+        self._calls = CallInterceptor(config.limits.max_calls_per_owner)
         self._health = Health(jobs.engine)
         self._following: asyncio.Task[None] | None = None
         self._server = grpc.aio.server(
             interceptors=[
-                TokenInterceptor(token, str(config.data_dir / TOKEN_FILE)),
+                TokenInterceptor(tokens, str(config.data_dir / TOKEN_FILE)),
                 self._calls,
             ],
             options=_options(config),
@@ -105,6 +112,14 @@ def _options(config: ServerConfig) -> list[tuple[str, int]]:
         # Hosts that sleep or change networks leave dead connections behind: find out, and let clients find out.
         ("grpc.keepalive_time_ms", _KEEPALIVE_SECONDS * 1000),
         ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.compression_enabled_algorithms_bitset", _ONLY_UNCOMPRESSED),
+        # Whoever connects and says nothing is dropped soon, and so is what has fallen asleep: clients come back.
+        ("grpc.server_handshake_timeout_ms", _HANDSHAKE_SECONDS * 1000),
+        ("grpc.max_connection_idle_ms", _IDLE_SECONDS * 1000),
+        ("grpc.max_allowed_incoming_connections", config.limits.max_connections),
+        ("grpc.max_concurrent_streams", config.limits.max_calls_per_owner),
+        ("grpc.max_metadata_size", _METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", _METADATA_BYTES),
         ("grpc.http2.min_ping_interval_without_data_ms", _MIN_PING_SECONDS * 1000),
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from core_server import __version__
 from core_server.config import Limits
 from core_server.jobs.service import JobService
+from core_server.rpc.auth import current_caller
 from core_server.rpc.calls import Context
 from core_server.rpc.convert.canvas import to_proto_extent
 from core_server.rpc.convert.model import WORKER_STATES, to_proto_limits
@@ -24,13 +25,15 @@ class ServerServicer(ServerServiceServicer):
         self, request: messages.GetServerInfoRequest, context: Context
     ) -> messages.GetServerInfoResponse:
         """Never waits: what the worker has not told yet stays empty."""
-        status = self._jobs.engine.status
+        status, caller = self._jobs.engine.status, current_caller()
         message = messages.GetServerInfoResponse(
             version=__version__,
             worker_state=WORKER_STATES.to_proto(status.state),
             worker_message=status.message,
             limits=to_proto_limits(self._limits),
             active_jobs=self._jobs.active_jobs(),
+            token_name=caller.name,
+            token_scopes=caller.scopes,
         )
         info = status.info
         if info is not None:

@@ -20,6 +20,7 @@ MAX_TEXT_BYTES = 600
 CODES: dict[type[errors.ScumbleServerError], grpc.StatusCode] = {
     errors.InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
     errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    errors.NotAllowed: grpc.StatusCode.PERMISSION_DENIED,
     errors.NotFound: grpc.StatusCode.NOT_FOUND,
     errors.LimitExceeded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.FailedPrecondition: grpc.StatusCode.FAILED_PRECONDITION,
@@ -28,6 +29,7 @@ CODES: dict[type[errors.ScumbleServerError], grpc.StatusCode] = {
     errors.TaskCancelled: grpc.StatusCode.CANCELLED,
     errors.OutOfMemory: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.ModelLoadFailed: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.Stalled: grpc.StatusCode.DEADLINE_EXCEEDED,
     errors.WorkerCrashed: grpc.StatusCode.INTERNAL,
 }
 """Code of an error: that of the nearest class of its ancestry; INTERNAL where there is none."""

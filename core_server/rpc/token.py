@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 import logging
 import os
 import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from core_server.errors import StartupError
@@ -38,21 +39,28 @@ def owner_of(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()[:16]
 
 
-def same_token(given: str, expected: str) -> bool:
-    """Whether the two are equal, in a time that does not depend on where they differ."""
-    return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode())
+def write_private(path: Path, text: str) -> None:
+    """Puts a file in place, whole and for its owner alone, whatever was there before."""
+    with _drafted(path, text) as draft:
+        draft.replace(path)
 
 
 def _create(path: Path) -> None:
     """Writes the token beside its place and moves it there, so that no reader ever sees half of it."""
+    with _drafted(path, secrets.token_urlsafe(TOKEN_BYTES) + "\n") as draft:
+        _move_unless_there(draft, path)
+
+
+@contextmanager
+def _drafted(path: Path, text: str) -> Iterator[Path]:
     draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_urlsafe(TOKEN_BYTES) + "\n")
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        _move_unless_there(draft, path)
+        yield draft
     finally:
         draft.unlink(missing_ok=True)
 

@@ -16,6 +16,7 @@ Member = TypeVar("Member", bound=StrEnum)
 
 MAX_NAME_CHARS = 1024
 SHOWN_CHARS = 80
+MAX_CLIENT_CHARS = 64
 
 
 class _ProtoEnum(Protocol):
@@ -74,6 +75,16 @@ class EnumTable(Generic[Member]):
             f"There is no {self._what} number {number}; use one of {allowed}.",
             allowed=allowed,
         )
+
+
+def name_of_client(value: str, field: str) -> str:
+    """A program's name for itself, possibly empty. Errors: InvalidRequest."""
+    if len(value) > MAX_CLIENT_CHARS or not all("!" <= letter <= "~" for letter in value):
+        allowed = f"up to {MAX_CLIENT_CHARS} visible ASCII characters"
+        raise InvalidRequest(
+            field, f"The client's name is {shown(value)}; use {allowed}.", allowed=allowed
+        )
+    return value
 
 
 def whole(value: int, field: str, what: str, low: int, high: int) -> int:

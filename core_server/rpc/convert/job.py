@@ -14,6 +14,7 @@ from core_server.jobs.job import (
     JobProgress,
     JobResult,
     JobState,
+    Priority,
 )
 from core_server.rpc.convert.canvas import to_proto_bounds, to_proto_plan
 from core_server.rpc.convert.fields import EnumTable
@@ -22,6 +23,7 @@ from core_server.rpc.convert.image import to_proto_header, to_proto_image
 from scumble.v1 import image_pb2, job_pb2
 
 JOB_STATES = EnumTable(job_pb2.JobState, "JOB_STATE_", JobState)
+PRIORITIES = EnumTable(job_pb2.Priority, "PRIORITY_", Priority, unspecified=Priority.NORMAL)
 MICROSECONDS = 1_000_000
 MAX_LISTED_ICC_BYTES = 64 * 1024
 
@@ -44,6 +46,8 @@ def to_proto_job(job: Job) -> job_pb2.Job:
         attempts=job.attempts,
         results=[_to_proto_result(result) for result in job.results],
         last_event_number=job.last_event_number,
+        priority=PRIORITIES.to_proto(job.priority),
+        client=job.client,
     )
     if job.start_time is not None:
         message.start_time.CopyFrom(to_proto_time(job.start_time))

@@ -43,14 +43,5 @@ def to_proto_model(profile: ModelProfile, status: EngineStatus) -> model_service
 
 def to_proto_limits(limits: Limits) -> server_service_pb2.Limits:
     """The limits a client may want to know before it asks."""
-    return server_service_pb2.Limits(
-        max_pixels=limits.max_pixels,
-        max_side=limits.max_side,
-        max_steps=limits.max_steps,
-        max_count=limits.max_count,
-        max_queued_jobs=limits.max_queued_jobs,
-        max_message_bytes=limits.max_message_bytes,
-        max_store_bytes=limits.max_store_bytes,
-        max_result_age_seconds=limits.max_result_age_seconds,
-        max_prompt_chars=limits.max_prompt_chars,
-    )
+    names = server_service_pb2.Limits.DESCRIPTOR.fields_by_name
+    return server_service_pb2.Limits(**{name: getattr(limits, name) for name in names})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+import sys
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -35,6 +37,7 @@ from scumble.client.values import (
     Extent,
     JobState,
     Model,
+    Priority,
     Scheduler,
     ServerInfo,
 )
@@ -90,6 +93,7 @@ class Client:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._name = _program_name()
 
     @property
     def address(self) -> str:
@@ -188,16 +192,25 @@ class Client:
             raise InternalError(f"The server sent no header for image {image_id}.")
         return pixels_from_message(header, payload)
 
-    def submit(self, request: Request, *, request_id: str | None = None) -> Job:
+    def submit(
+        self,
+        request: Request,
+        *,
+        request_id: str | None = None,
+        priority: Priority = Priority.NORMAL,
+    ) -> Job:
         """Hands a request in; returns when the server has it on disk. Images go along as needed.
 
         request_id: 1..128 visible ASCII characters, unique for each wish; drawn if not given. Repeating one returns the
-        first job again, which makes repeating after a lost connection safe: it is done here.
+        first job again, which makes repeating after a lost connection safe: it is done here. priority: among the jobs
+        of this token; the server lets tokens, and the clients of a token, take turns.
         Raises InvalidRequest, ModelNotFound, ImageNotFound, LimitExceeded, Unavailable ...
         """
         message = generation_service_pb2.CreateJobRequest(
             request_id=request_id or uuid.uuid4().hex,
             generation=generation_to_message(request, self.upload, CHUNK_BYTES),
+            priority=enum_to_message(job_pb2.Priority, "PRIORITY", priority),
+            client=self._name,
         )
         method = self._connection.generation.CreateJob
         return self.job(self._connection.call(method, message, retry=True).job.job_id)
@@ -224,6 +237,13 @@ class Client:
             if not token:
                 break
         return found
+
+
+def _program_name() -> str:
+    """Tells this client from others of the same token: the queue takes turns between them."""
+    program = Path(sys.argv[0]).stem if sys.argv and sys.argv[0] else "python"
+    visible = "".join(letter for letter in program if "!" <= letter <= "~")
+    return f"{visible[:40]}-{secrets.token_hex(4)}"
 
 
 def _line(version: str) -> str:

@@ -3,12 +3,14 @@
 ScumbleError                reason, metadata; the message is a sentence an artist can act on
 ├── NotRunning              no server answers; says how to start one
 ├── Unauthenticated         no token, or a wrong one
+├── NotAllowed              the token may not do that
 ├── InvalidRequest          field, allowed: something is missing or outside what is allowed; nothing was changed
 ├── JobNotFound             there is no such job (any more)
 ├── ImageNotFound           there is no such image (any more)
 ├── ModelNotFound           there is no such model
 ├── ModelLoadFailed         a model's files are missing, broken or of an unknown kind
 ├── OutOfMemory             the device has too little memory for it
+├── Stalled                 the job made no progress for too long and was ended
 ├── WorkerCrashed           the worker process died, also on the second try
 ├── Cancelled               the job was cancelled
 ├── LimitExceeded           a limit of the server; says which and how large
@@ -54,6 +56,12 @@ class Unauthenticated(ScumbleError):
     """No token, or a wrong one."""
 
     default_reason = "UNAUTHENTICATED"
+
+
+class NotAllowed(ScumbleError):
+    """The token is right and may not do that."""
+
+    default_reason = "PERMISSION_DENIED"
 
 
 class InvalidRequest(ScumbleError):
@@ -107,6 +115,12 @@ class OutOfMemory(ScumbleError):
     default_reason = "OUT_OF_MEMORY"
 
 
+class Stalled(ScumbleError):
+    """The job made no progress for too long and was ended."""
+
+    default_reason = "STALLED"
+
+
 class WorkerCrashed(ScumbleError):
     """The worker process died, also on the second try."""
 
@@ -155,12 +169,14 @@ _BY_REASON: dict[str, type[ScumbleError]] = {
     cls.default_reason: cls
     for cls in (
         Unauthenticated,
+        NotAllowed,
         InvalidRequest,
         JobNotFound,
         ImageNotFound,
         ModelNotFound,
         ModelLoadFailed,
         OutOfMemory,
+        Stalled,
         WorkerCrashed,
         Cancelled,
         LimitExceeded,

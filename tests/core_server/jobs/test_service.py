@@ -38,7 +38,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
 async def put(service: JobService, array: np.ndarray, profile: bytes = b"") -> StoredImage:
     pixels = Pixels(array, ColorSpace.ICC if profile else ColorSpace.SRGB, profile)
-    return await service.put_image(codec.header_of(pixels), bytes(codec.raw_bytes(pixels)))
+    return await service.put_image("ada", codec.header_of(pixels), bytes(codec.raw_bytes(pixels)))
 
 
 async def until_step(service: JobService, job: Job, step: int = 1) -> None:
@@ -61,10 +61,10 @@ async def test_from_request_to_pixels(service: JobService) -> None:
     numbers = [event.number for event in events]
     assert numbers == sorted(set(numbers))
     for index, result in enumerate(job.results):
-        header, payload = await service.get_image(result.image.image_id)
+        header, payload = await service.get_image("ada", result.image.image_id)
         pixels = codec.decode(header, payload, Limits())
         assert np.array_equal(pixels.array, picture(request.parameters.seed + index, Extent(12, 8)))
-        packed, data = await service.get_image(result.image.image_id, ImageEncoding.PNG)
+        packed, data = await service.get_image("ada", result.image.image_id, ImageEncoding.PNG)
         assert np.array_equal(codec.decode(packed, data, Limits()).array, pixels.array)
     again = [event async for event in service.watch("ada", job.job_id, 0)]
     assert again == [event for event in events if event.state]
@@ -78,7 +78,7 @@ async def test_an_image_keeps_type_and_profile_on_its_way_through(service: JobSe
     request = ImageToImage(parameters=Parameters(prompt="echo"), image=stored.image_id)
     job, _ = await finished(service, await service.create("ada", "wish", request))
     assert job.results[0].image == stored  # the same pixels have the same id
-    header, payload = await service.get_image(stored.image_id)
+    header, payload = await service.get_image("ada", stored.image_id)
     assert header.icc_profile == b"an ICC profile"
     assert payload == array.tobytes()
 
@@ -236,7 +236,7 @@ async def test_deleting(service: JobService) -> None:
     with pytest.raises(JobNotFound):
         await service.get("ada", job.job_id)
     with pytest.raises(ImageNotFound):
-        await service.get_image(job.results[0].image.image_id)
+        await service.get_image("ada", job.results[0].image.image_id)
 
 
 async def test_requests_that_cannot_be_accepted(service: JobService) -> None:

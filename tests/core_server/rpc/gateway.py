@@ -21,6 +21,7 @@ from core_server.config import Limits, ServerConfig
 from core_server.jobs.local_engine import LocalEngine
 from core_server.jobs.service import JobService
 from core_server.rpc.server import GatewayServer
+from core_server.rpc.tokens import TokenBook
 from scumble.v1.generation_service_pb2_grpc import GenerationServiceStub
 from scumble.v1.model_service_pb2_grpc import ModelServiceStub
 from scumble.v1.server_service_pb2_grpc import ServerServiceStub
@@ -108,7 +109,8 @@ def running_gateway(
             if make_jobs
             else JobService(data_dir, LocalEngine(config), config.limits)
         )
-        server = GatewayServer(config, jobs, TOKEN)
+        (data_dir / "token").write_text(TOKEN)
+        server = GatewayServer(config, jobs, TokenBook(data_dir))
         await jobs.start()
         await server.start()
         return jobs, server

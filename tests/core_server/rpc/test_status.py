@@ -26,6 +26,8 @@ CASES = [
     (errors.OutOfMemory("Too large."), CODE.RESOURCE_EXHAUSTED),
     (errors.ModelLoadFailed("No weights."), CODE.FAILED_PRECONDITION),
     (errors.WorkerCrashed("It died."), CODE.INTERNAL),
+    (errors.NotAllowed("Only admins.", scope="admin"), CODE.PERMISSION_DENIED),
+    (errors.Stalled("It hung.", seconds="900"), CODE.DEADLINE_EXCEEDED),
     (errors.TaskFailed("A mistake."), CODE.INTERNAL),
 ]
 
