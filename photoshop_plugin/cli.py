@@ -10,8 +10,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from photoshop_plugin.errors import PhotoshopError
+from photoshop_plugin.generation import Settings
 from photoshop_plugin.host.interface import PhotoshopHost
-from photoshop_plugin.inpaint import Settings, inpaint
+from photoshop_plugin.inpaint import inpaint
 from photoshop_plugin.progress import Progress
 from scumble.client import CanvasOptions, ScumbleError, connect
 

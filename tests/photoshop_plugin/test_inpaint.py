@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from photoshop_plugin.errors import DocumentRefused, PhotoshopError
+from photoshop_plugin.generation import Settings, layer_name
 from photoshop_plugin.host.photoshop import ComPhotoshop
-from photoshop_plugin.inpaint import Settings, Submitted, inpaint, layer_name
+from photoshop_plugin.inpaint import Submitted, inpaint
 from scumble.client import Bounds, CanvasOptions, Event, Extent, OutOfMemory, Pixels
 from tests.fakes.photoshop import Application
 from tests.fakes.photoshop.objects import Enum
