@@ -7,6 +7,7 @@ Soft edges are ramps over the true distance from the selection, not blurs: a ram
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -48,9 +49,12 @@ def is_inside(selection: FloatArray) -> npt.NDArray[np.bool_]:
     return np.asarray((selection > 0) & (selection >= 0.5 * selection.max()))
 
 
-def selection_bounds(selection: FloatArray, seamless: SeamlessAxes = SeamlessAxes.NONE) -> Bounds:
-    """Bounds of all pixels above 0. On a seamless axis the shorter way around counts, which may end beyond the border.
+def selection_bounds(
+    selection: npt.NDArray[Any], seamless: SeamlessAxes = SeamlessAxes.NONE
+) -> Bounds:
+    """Bounds of all pixels above 0. selection: (height, width) of any sample type.
 
+    On a seamless axis the shorter way around counts, which may end beyond the border.
     Errors: InvalidRequest for an empty selection.
     """
     selected = selection > 0
@@ -73,10 +77,10 @@ def read_wrapped(array: npt.NDArray[np.generic], bounds: Bounds) -> npt.NDArray[
     return np.ascontiguousarray(array[rows[:, None], columns])
 
 
-def context_wraps(plan: CanvasPlan) -> SeamlessAxes:
-    """The seamless axes that the context covers wholly: along these it is a tile itself."""
-    x = wraps(plan.seamless, 1) and plan.context.width == plan.document.width
-    y = wraps(plan.seamless, 0) and plan.context.height == plan.document.height
+def wrapped_axes(plan: CanvasPlan, bounds: Bounds) -> SeamlessAxes:
+    """The seamless axes that `bounds`, document px, covers wholly: along these it is a tile itself."""
+    x = wraps(plan.seamless, 1) and bounds.width == plan.document.width
+    y = wraps(plan.seamless, 0) and bounds.height == plan.document.height
     return (SeamlessAxes.NONE, SeamlessAxes.X, SeamlessAxes.Y, SeamlessAxes.XY)[x + 2 * y]
 
 
@@ -94,7 +98,7 @@ def _run(occupied: npt.NDArray[np.bool_], wraps_around: bool) -> tuple[int, int]
 
 def _distance_outside(inside: npt.NDArray[np.bool_], plan: CanvasPlan) -> FloatArray:
     """Distance in px from each pixel to the nearest one inside; 0 there."""
-    axes = context_wraps(plan)
+    axes = wrapped_axes(plan, plan.context)
     reach = plan.grow + plan.feather + plan.blend + 1
     margin = [
         min(reach, side) if wraps(axes, axis) else 0 for axis, side in enumerate(inside.shape)

@@ -32,7 +32,7 @@ def denoise(
     """
     generator = torch.Generator("cpu").manual_seed(seed)
     pipeline = model.pipeline(task, settings.scheduler)
-    reporter.stage("Painting")
+    reporter.begin()
     with seamless(axes, model.unet, model.vae):
         latents = pipeline(
             settings.prompt,

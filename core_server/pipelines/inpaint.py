@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 from core_server.canvas.pixels import Pixels
 from core_server.pipelines.inpaint_canvas import prepare
-from core_server.pipelines.masked_denoising import inpaint_at_model_size
 from core_server.pipelines.model import LoadedModel
+from core_server.pipelines.passes import paint_context, painter, parts_of, passes_of
 from core_server.pipelines.progress import StepReporter
 from core_server.pipelines.prompt import prompt_notes
 from core_server.pipelines.recipe import make_recipe
 from core_server.pipelines.request import Inpaint
 from core_server.pipelines.settings import Settings
-from core_server.pipelines.sizes import range_note, size_note
+from core_server.pipelines.sizes import plan_notes, range_note
 from core_server.pipelines.strength import require_steps
 from core_server.pipelines.task import StepCallback, TaskOutput
 
@@ -30,34 +30,23 @@ def inpaint(
 
     Errors: InvalidRequest for an empty or wrongly sized selection, a plan that does not fit, or less than one step.
     """
-    steps = require_steps(settings.num_inference_steps, request.strength, "inpaint.strength")
+    require_steps(settings.num_inference_steps, request.strength, "inpaint.strength")
     canvas = prepare(model, request, settings, images)
     plan = canvas.plan
-    reporter = StepReporter(model, on_step, steps, len(settings.seeds))
-    notes = (
-        prompt_notes(model, settings)
-        + size_note(plan.context.extent, plan.model, canvas.multiple)
-        + range_note(canvas.context)
-    )
+    passes = passes_of(plan, settings.num_inference_steps, request.strength, canvas.multiple)
+    reporter = StepReporter(model, on_step, parts_of(passes), len(settings.seeds))
+    notes = prompt_notes(model, settings) + plan_notes(plan) + range_note(canvas.context)
     outputs = []
     for seed in settings.seeds:
-        image = inpaint_at_model_size(
-            model,
-            settings,
-            seed,
-            image=canvas.image,
-            mask=canvas.mask,
-            strength=request.strength,
-            axes=canvas.axes,
-            reporter=reporter,
-        )
+        paint = painter(model, settings, seed, reporter)
+        image = paint_context(canvas.image, canvas.mask, passes, paint)
         pixels = canvas.patch(image)
         recipe = make_recipe(
             model,
             request,
             settings,
             seed,
-            steps_run=steps,
+            steps_run=sum(it.steps for it in passes),
             notes=notes,
             plan=plan,
             details={
@@ -66,6 +55,7 @@ def inpaint(
                 "strength": request.strength,
                 "extent": list(plan.mask.extent),
                 "model_extent": list(plan.model),
+                "passes": [it.told() for it in passes],
             },
         )
         outputs.append(

@@ -13,47 +13,47 @@ from core_server.canvas.colour import from_model_rgb, from_unit, to_model_rgb, t
 from core_server.canvas.fill import fill
 from core_server.canvas.geometry import Bounds, Extent
 from core_server.canvas.masks import (
-    context_wraps,
     make_masks,
     mask_extent_error,
     read_wrapped,
     selection_bounds,
+    wrapped_axes,
 )
 from core_server.canvas.pixels import Pixels
 from core_server.canvas.plan import CanvasPlan, SeamlessAxes
 from core_server.canvas.planner import plan_canvas, resolve
-from core_server.canvas.resample import document_to_model, model_to_document
 from core_server.canvas.sizes import round_up
 from core_server.errors import InvalidRequest
 from core_server.pipelines.model import FloatArray, LoadedModel
 from core_server.pipelines.request import Inpaint
 from core_server.pipelines.settings import Settings
-from core_server.pipelines.sizes import TiledSizes
+from core_server.pipelines.sizes import TiledSizes, device_max_pixels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InpaintCanvas:
-    """An inpaint at both sizes. image, mask: at model size; context, composite: over plan.context."""
+    """What an inpaint needs to know of its document, all over plan.context.
+
+    context: the document's own pixels. image: as the model is shown them, filled under the mask. mask: where it paints.
+    composite_mask: over plan.mask, in the selection's sample type. multiple: of the model's sides.
+    """
 
     plan: CanvasPlan
     context: Pixels
-    composite: FloatArray
     image: FloatArray
     mask: FloatArray
     composite_mask: Pixels
-    axes: SeamlessAxes
     multiple: int
 
     def patch(self, painted: FloatArray) -> Pixels:
-        """The pixels of plan.mask from the model's picture."""
-        image = model_to_document(painted, self.plan.context.extent, self.multiple, self.axes)
+        """The pixels of plan.mask from the repainted context."""
         inner = _inner(self.plan).slices
         old = Pixels(
             np.ascontiguousarray(self.context.array[inner]),
             self.context.color_space,
             self.context.icc_profile,
         )
-        new = from_model_rgb(np.ascontiguousarray(image[inner]), old)
+        new = from_model_rgb(np.ascontiguousarray(painted[inner]), old)
         untouched = self.composite_mask.array == 0
         return Pixels(np.where(untouched, old.array, new.array), old.color_space, old.icc_profile)
 
@@ -61,6 +61,7 @@ class InpaintCanvas:
 def prepare(
     model: LoadedModel, request: Inpaint, settings: Settings, images: Mapping[str, Pixels]
 ) -> InpaintCanvas:
+    """The canvas of a request. Errors: InvalidRequest for what `inpaint` refuses, but for the steps."""
     image, selection = images[request.image], images[request.selection]
     if selection.channels != 1:
         raise InvalidRequest(
@@ -70,28 +71,31 @@ def prepare(
         )
     if selection.extent != image.extent:
         raise mask_extent_error(image.extent, selection.extent)
-    soft = np.clip(to_unit(selection.array[..., 0]), 0, 1)
     if request.plan is None:
         axes = request.options.seamless
         if axes is SeamlessAxes.NONE:
             axes = request.parameters.seamless
         options = msgspec.structs.replace(request.options, seamless=axes)
-        bounds = selection_bounds(soft, axes)
-        plan = plan_canvas(image.extent, bounds, options, request.strength, model.profile)
+        plan = plan_canvas(
+            image.extent,
+            selection_bounds(selection.array[..., 0], axes),
+            options,
+            request.strength,
+            model.profile,
+            max_pixels=device_max_pixels(model),
+        )
         array = read_wrapped(image.array, plan.context)
         image = Pixels(array, image.color_space, image.icc_profile)
         selected = read_wrapped(selection.array, plan.context)
-        soft = np.asarray(read_wrapped(soft, plan.context), np.float32)
     else:
         plan = _checked(request.plan, image, model)
-        selection_bounds(soft)
+        selection_bounds(selection.array[..., 0])
         selected = selection.array
+    soft = np.clip(to_unit(selected[..., 0]), 0, 1)
     intent, mode = resolve(plan.intent, plan.fill, settings.prompt)
     plan = msgspec.structs.replace(plan, intent=intent, fill=mode)
-    axes = context_wraps(plan)
-    multiple = TiledSizes.of(model, axes).multiple
-    model_size = Extent(*(round_up(side, multiple) for side in plan.model))
-    plan = msgspec.structs.replace(plan, model=model_size)
+    multiple = TiledSizes.of(model, wrapped_axes(plan, plan.context)).multiple
+    plan = _in_multiples(plan, multiple)
     masks = make_masks(soft, plan)
     filled = fill(to_model_rgb(image), masks.denoise, mode)
     composite = masks.composite[_inner(plan).slices]
@@ -102,13 +106,20 @@ def prepare(
     return InpaintCanvas(
         plan=plan,
         context=image,
-        composite=composite,
-        image=document_to_model(filled, plan.model, multiple, axes),
-        mask=document_to_model(masks.denoise, plan.model, multiple, axes),
+        image=filled,
+        mask=masks.denoise,
         composite_mask=Pixels.mask(mask_array[..., 0]),
-        axes=axes,
         multiple=multiple,
     )
+
+
+def _in_multiples(plan: CanvasPlan, multiple: int) -> CanvasPlan:
+    """The plan with model sizes that this model can really do: those of tiles have coarser multiples."""
+    model = Extent(*(round_up(side, multiple) for side in plan.model))
+    refine = plan.refine_model
+    if refine is not None:
+        refine = Extent(*(round_up(side, multiple) for side in refine))
+    return msgspec.structs.replace(plan, model=model, refine_model=refine)
 
 
 def _inner(plan: CanvasPlan) -> Bounds:
@@ -127,12 +138,20 @@ def _checked(plan: CanvasPlan, image: Pixels, model: LoadedModel) -> CanvasPlan:
             allowed=f"{context.width} x {context.height}",
         )
     multiple = model.profile.multiple
+    most = 4 * max(model.profile.max_extent.area, context.extent.area)
+    sizes = [plan.model]
+    refine = plan.refine if plan.refine is not None else plan.mask
+    if plan.refine_model is not None:
+        sizes.append(plan.refine_model)
     fits = (
         plan.mask.contains(plan.selection)
         and context.contains(plan.mask)
         and min(plan.selection.extent) > 0
-        and all(side > 0 and side % multiple == 0 for side in plan.model)
-        and plan.model.area <= 4 * max(model.profile.max_extent.area, context.extent.area)
+        and context.contains(refine)
+        and all(side > 0 and side % multiple == 0 for extent in sizes for side in extent)
+        and all(extent.area <= most for extent in sizes)
+        and (plan.refine is None) == (plan.refine_model is None) == (plan.passes == 1)
+        and (plan.refine is None or 0 < plan.refine_strength <= 1)
         and min(plan.grow, plan.feather, plan.blend) >= 0
     )
     if not fits:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 
@@ -18,27 +18,46 @@ LatentsHook = Callable[[int, torch.Tensor], torch.Tensor]
 """(index of the step just done, its latents) -> the latents to go on with."""
 
 
-class StepReporter:
-    """Tells `on_step` how far a job of `count` pictures with `steps` steps each is.
+class Part(NamedTuple):
+    """One run of the denoiser within a picture. stage: for people, such as "Painting"."""
 
-    Whatever `on_step` raises ends the task at that point: between two steps, before and after the decoding.
+    stage: str
+    steps: int
+
+
+class StepReporter:
+    """Tells `on_step` how far a job of `count` pictures is.
+
+    steps: what one picture takes; a number, or its parts one after the other. Whatever `on_step` raises ends the task
+    at that point: between two steps, before and after the decoding.
     """
 
-    def __init__(self, model: LoadedModel, on_step: StepCallback, steps: int, count: int) -> None:
+    def __init__(
+        self, model: LoadedModel, on_step: StepCallback, steps: int | Sequence[Part], count: int
+    ) -> None:
         self._model = model
         self._on_step = on_step
-        self._steps = steps
-        self._total = steps * count
-        self._done_before = 0
+        self._parts = (Part("Painting", steps),) if isinstance(steps, int) else tuple(steps)
+        self._total = sum(part.steps for part in self._parts) * count
+        self._done_before = self._parts_done = 0
         self._next_preview = 0.0
+
+    @property
+    def _part(self) -> Part:
+        return self._parts[self._parts_done % len(self._parts)]
+
+    def begin(self) -> None:
+        """The next part begins."""
+        self.stage(self._part.stage)
 
     def stage(self, stage: str) -> None:
         """A stage between steps begins."""
         self._on_step(StepProgress(self._done_before, self._total, stage))
 
     def picture_done(self) -> None:
-        """One more picture is denoised."""
-        self._done_before += self._steps
+        """One more part is denoised."""
+        self._done_before += self._part.steps
+        self._parts_done += 1
 
     def step_hook(
         self, change: LatentsHook | None = None
@@ -52,12 +71,9 @@ class StepReporter:
             if change is not None:
                 latents = tensors["latents"] = change(index, latents)
             # Second-order schedulers call the denoiser twice a step.
-            step = min(index // max(int(pipeline.scheduler.order), 1) + 1, self._steps)
-            self._on_step(
-                StepProgress(
-                    self._done_before + step, self._total, "Painting", self._preview(latents)
-                )
-            )
+            step = min(index // max(int(pipeline.scheduler.order), 1) + 1, self._part.steps)
+            done = self._done_before + step
+            self._on_step(StepProgress(done, self._total, self._part.stage, self._preview(latents)))
             return tensors
 
         return hook

@@ -7,15 +7,25 @@ import math
 from core_server.errors import InvalidRequest
 
 
-def steps_run(num_inference_steps: int, strength: float) -> int:
+def steps_run(
+    num_inference_steps: int, strength: float, *, counts_partial_step: bool = False
+) -> int:
     """Steps that a diffusers image-to-image or inpaint pipeline runs, 0..num_inference_steps.
 
-    The same arithmetic, in the same precision, as `get_timesteps` of the stock pipelines: it truncates.
+    The same arithmetic, in the same precision, as `get_timesteps` of the stock pipelines: those of UNet families leave
+    out a step that has begun in part, those of flow-matching families run it (counts_partial_step).
     """
-    return min(int(num_inference_steps * strength), num_inference_steps)
+    wanted = num_inference_steps * strength
+    if counts_partial_step:
+        return num_inference_steps - int(
+            max(num_inference_steps - min(wanted, num_inference_steps), 0)
+        )
+    return min(int(wanted), num_inference_steps)
 
 
-def require_steps(num_inference_steps: int, strength: float, field: str) -> int:
+def require_steps(
+    num_inference_steps: int, strength: float, field: str, *, counts_partial_step: bool = False
+) -> int:
     """`steps_run`, refusing requests of less than one step instead of quietly doing more than was asked for.
 
     Errors: InvalidRequest for a strength outside (0, 1] and for less than one step.
@@ -26,7 +36,7 @@ def require_steps(num_inference_steps: int, strength: float, field: str) -> int:
             f"The strength is {strength:g}; it must be above 0 and at most 1.",
             allowed="above 0, at most 1",
         )
-    steps = steps_run(num_inference_steps, strength)
+    steps = steps_run(num_inference_steps, strength, counts_partial_step=counts_partial_step)
     if steps < 1:
         least_steps = math.ceil(1 / strength)
         least_strength = math.ceil(100 / num_inference_steps) / 100

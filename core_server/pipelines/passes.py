@@ -1,0 +1,139 @@
+"""One context painted in one pass, or in two: the whole at the model's size, then the mask's part at full resolution.
+
+The second pass starts from what the first one painted, enlarged: at low strength the model adds detail and keeps the
+layout. At strengths below 1 the document's own detail, which the first pass never saw, is added back in proportion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from core_server.canvas.geometry import Bounds, Extent
+from core_server.canvas.masks import wrapped_axes
+from core_server.canvas.plan import CanvasPlan, SeamlessAxes
+from core_server.canvas.resample import document_to_model, model_to_document
+from core_server.pipelines.masked_denoising import inpaint_at_model_size
+from core_server.pipelines.model import FloatArray, LoadedModel
+from core_server.pipelines.progress import Part, StepReporter
+from core_server.pipelines.settings import Settings
+from core_server.pipelines.strength import enough_steps, steps_run
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One run of the denoiser. bounds: document px; extent: model px; steps: what really runs."""
+
+    stage: str
+    bounds: Bounds
+    extent: Extent
+    multiple: int
+    axes: SeamlessAxes
+    strength: float
+    num_inference_steps: int
+
+    @property
+    def steps(self) -> int:
+        """Steps that really run."""
+        return steps_run(self.num_inference_steps, self.strength)
+
+    def told(self) -> dict[str, object]:
+        """For the recipe."""
+        return {
+            "bounds": list(self.bounds),
+            "model_extent": list(self.extent),
+            "strength": self.strength,
+            "num_inference_steps": self.num_inference_steps,
+            "steps_run": self.steps,
+        }
+
+
+Painter = Callable[[Pass, FloatArray, FloatArray], FloatArray]
+"""(pass, picture, mask), both at the pass's model size -> the picture repainted, at the same size."""
+
+
+def passes_of(
+    plan: CanvasPlan, num_inference_steps: int, strength: float, multiple: int
+) -> tuple[Pass, ...]:
+    """The passes of a plan. multiple: of the model's sides, a coarser one for tiles.
+
+    A second pass of less than one step takes more, finer steps: it is ours, nobody asked for that number.
+    """
+    first = Pass(
+        "Painting",
+        plan.context,
+        plan.model,
+        multiple,
+        wrapped_axes(plan, plan.context),
+        strength,
+        num_inference_steps,
+    )
+    if plan.refine is None or plan.refine_model is None:
+        return (first,)
+    second = Pass(
+        "Refining",
+        plan.refine,
+        plan.refine_model,
+        multiple,
+        wrapped_axes(plan, plan.refine),
+        plan.refine_strength,
+        enough_steps(num_inference_steps, plan.refine_strength),
+    )
+    return (first, second)
+
+
+def parts_of(passes: tuple[Pass, ...]) -> tuple[Part, ...]:
+    """What the progress of one picture is made of."""
+    return tuple(Part(it.stage, it.steps) for it in passes)
+
+
+def paint_context(
+    image: FloatArray, mask: FloatArray, passes: tuple[Pass, ...], paint: Painter
+) -> FloatArray:
+    """The context repainted. image: (height, width, 3) float32 sRGB 0..1, filled under the mask; mask: (height, width)
+    0..1; both over the first pass's bounds, and so is the result. Beyond the mask the result is not the document."""
+    first = passes[0]
+    small, small_mask = _at_model(image, first), _at_model(mask, first)
+    whole = _at_document(paint(first, small, small_mask), first)
+    if len(passes) == 1:
+        return whole
+    second = passes[1]
+    if first.strength < 1:
+        whole = whole + (1 - first.strength) * (image - _at_document(small, first))
+    inner = second.bounds.moved(-first.bounds.x, -first.bounds.y).slices
+    weight = mask[inner]
+    start = image[inner] + (whole[inner] - image[inner]) * weight[..., None]
+    painted = paint(second, _at_model(start.clip(0, 1), second), _at_model(weight, second))
+    whole[inner] = _at_document(painted, second)
+    return whole
+
+
+def unchanged(_: Pass, image: FloatArray, __: FloatArray) -> FloatArray:
+    """The painter that paints nothing: shows what resampling alone does."""
+    return image
+
+
+def painter(model: LoadedModel, settings: Settings, seed: int, reporter: StepReporter) -> Painter:
+    """The painter that is a model."""
+
+    def paint(the: Pass, image: FloatArray, mask: FloatArray) -> FloatArray:
+        return inpaint_at_model_size(
+            model,
+            replace(settings, num_inference_steps=the.num_inference_steps),
+            seed,
+            image=image,
+            mask=mask,
+            strength=the.strength,
+            axes=the.axes,
+            reporter=reporter,
+        )
+
+    return paint
+
+
+def _at_model(image: FloatArray, the: Pass) -> FloatArray:
+    return document_to_model(image, the.extent, the.multiple, the.axes)
+
+
+def _at_document(image: FloatArray, the: Pass) -> FloatArray:
+    return model_to_document(image, the.bounds.extent, the.multiple, the.axes)
