@@ -85,6 +85,38 @@ CONTROL_KIND_INPAINT: ControlKind.ValueType  # 6
 """The picture with a hole."""
 global___ControlKind = ControlKind
 
+class _StructureStart:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _StructureStartEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_StructureStart.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    STRUCTURE_START_UNSPECIFIED: _StructureStart.ValueType  # 0
+    """Not set: the model's own way. A model that has a generator of its own starts from a drawn layout wherever the
+    prompt names something that the generator can draw; all others start from noise.
+    """
+    STRUCTURE_START_NOISE: _StructureStart.ValueType  # 1
+    """Noise alone."""
+    STRUCTURE_START_LAYOUT: _StructureStart.ValueType  # 2
+    """A layout that the model's generator draws after the prompt, noised and finished by the model. Refused where the
+    model has no generator or the prompt names nothing it can draw.
+    """
+
+class StructureStart(_StructureStart, metaclass=_StructureStartEnumTypeWrapper):
+    """What a picture from the prompt alone starts from."""
+
+STRUCTURE_START_UNSPECIFIED: StructureStart.ValueType  # 0
+"""Not set: the model's own way. A model that has a generator of its own starts from a drawn layout wherever the
+prompt names something that the generator can draw; all others start from noise.
+"""
+STRUCTURE_START_NOISE: StructureStart.ValueType  # 1
+"""Noise alone."""
+STRUCTURE_START_LAYOUT: StructureStart.ValueType  # 2
+"""A layout that the model's generator draws after the prompt, noised and finished by the model. Refused where the
+model has no generator or the prompt names nothing it can draw.
+"""
+global___StructureStart = StructureStart
+
 class _MaterialMap:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: typing_extensions.TypeAlias = ValueType
@@ -224,6 +256,7 @@ class GenerationParameters(google.protobuf.message.Message):
     CONTROL_IMAGES_FIELD_NUMBER: builtins.int
     REFERENCE_IMAGES_FIELD_NUMBER: builtins.int
     STYLE_FIELD_NUMBER: builtins.int
+    STRUCTURE_FIELD_NUMBER: builtins.int
     prompt: builtins.str
     """What to paint. May be empty where a task allows it. At most 8,192 characters."""
     negative_prompt: builtins.str
@@ -244,6 +277,8 @@ class GenerationParameters(google.protobuf.message.Message):
     """Axes along which the result must tile."""
     style: builtins.str
     """Name of a style: a prompt template with `{prompt}` in it."""
+    structure: global___StructureStart.ValueType
+    """What text_to_image and texture start from; the result's recipe says what it was."""
     @property
     def adapters(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Adapter]:
         """LoRA and textual inversion."""
@@ -272,9 +307,10 @@ class GenerationParameters(google.protobuf.message.Message):
         control_images: collections.abc.Iterable[global___ControlImage] | None = ...,
         reference_images: collections.abc.Iterable[global___ReferenceImage] | None = ...,
         style: builtins.str = ...,
+        structure: global___StructureStart.ValueType = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_count", b"_count", "_guidance_scale", b"_guidance_scale", "_num_inference_steps", b"_num_inference_steps", "_seed", b"_seed", "count", b"count", "guidance_scale", b"guidance_scale", "num_inference_steps", b"num_inference_steps", "seed", b"seed"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_count", b"_count", "_guidance_scale", b"_guidance_scale", "_num_inference_steps", b"_num_inference_steps", "_seed", b"_seed", "adapters", b"adapters", "control_images", b"control_images", "count", b"count", "guidance_scale", b"guidance_scale", "model", b"model", "negative_prompt", b"negative_prompt", "num_inference_steps", b"num_inference_steps", "prompt", b"prompt", "reference_images", b"reference_images", "scheduler", b"scheduler", "seamless", b"seamless", "seed", b"seed", "style", b"style"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_count", b"_count", "_guidance_scale", b"_guidance_scale", "_num_inference_steps", b"_num_inference_steps", "_seed", b"_seed", "adapters", b"adapters", "control_images", b"control_images", "count", b"count", "guidance_scale", b"guidance_scale", "model", b"model", "negative_prompt", b"negative_prompt", "num_inference_steps", b"num_inference_steps", "prompt", b"prompt", "reference_images", b"reference_images", "scheduler", b"scheduler", "seamless", b"seamless", "seed", b"seed", "structure", b"structure", "style", b"style"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_count", b"_count"]) -> typing.Literal["count"] | None: ...
     @typing.overload
@@ -422,49 +458,59 @@ class TextureTask(google.protobuf.message.Message):
 
     EXTENT_FIELD_NUMBER: builtins.int
     MAPS_FIELD_NUMBER: builtins.int
+    HEIGHT_SAMPLE_TYPE_FIELD_NUMBER: builtins.int
+    height_sample_type: scumble.v1.image_pb2.SampleType.ValueType
+    """U8 or U16 for the height map; unset means U8. The other maps are U8."""
     @property
     def extent(self) -> scumble.v1.image_pb2.Extent:
         """Size of the texture, px."""
 
     @property
     def maps(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[global___MaterialMap.ValueType]:
-        """The maps wanted; empty means base colour only."""
+        """The maps wanted; empty means base colour only. Base colour always comes, and first."""
 
     def __init__(
         self,
         *,
         extent: scumble.v1.image_pb2.Extent | None = ...,
         maps: collections.abc.Iterable[global___MaterialMap.ValueType] | None = ...,
+        height_sample_type: scumble.v1.image_pb2.SampleType.ValueType = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["extent", b"extent"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["extent", b"extent", "maps", b"maps"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["extent", b"extent", "height_sample_type", b"height_sample_type", "maps", b"maps"]) -> None: ...
 
 global___TextureTask = TextureTask
 
 @typing.final
 class MaterialMapsTask(google.protobuf.message.Message):
-    """Height, normal, roughness and ambient occlusion from a picture."""
+    """Height, normal, roughness and ambient occlusion from a picture, all of its size. parameters.seamless: the axes along
+    which the picture tiles, so that its maps tile too; unset lets the server look at the picture's borders.
+    """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     IMAGE_FIELD_NUMBER: builtins.int
     MAPS_FIELD_NUMBER: builtins.int
+    HEIGHT_SAMPLE_TYPE_FIELD_NUMBER: builtins.int
+    height_sample_type: scumble.v1.image_pb2.SampleType.ValueType
+    """U8 or U16 for the height map; unset means U8. The other maps are U8."""
     @property
     def image(self) -> scumble.v1.image_pb2.ImageSource:
         """The picture."""
 
     @property
     def maps(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[global___MaterialMap.ValueType]:
-        """The maps wanted; empty means all."""
+        """The maps wanted, without base colour; empty means all."""
 
     def __init__(
         self,
         *,
         image: scumble.v1.image_pb2.ImageSource | None = ...,
         maps: collections.abc.Iterable[global___MaterialMap.ValueType] | None = ...,
+        height_sample_type: scumble.v1.image_pb2.SampleType.ValueType = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["image", b"image"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["image", b"image", "maps", b"maps"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["height_sample_type", b"height_sample_type", "image", b"image", "maps", b"maps"]) -> None: ...
 
 global___MaterialMapsTask = MaterialMapsTask
 

@@ -75,6 +75,8 @@ class Model(google.protobuf.message.Message):
     TASKS_FIELD_NUMBER: builtins.int
     DESCRIPTION_FIELD_NUMBER: builtins.int
     IS_DEFAULT_FIELD_NUMBER: builtins.int
+    BEST_EXTENT_FIELD_NUMBER: builtins.int
+    TRAINED_FIELD_NUMBER: builtins.int
     model_id: builtins.str
     """Its id: "default", "tiny", or the name it was installed under."""
     title: builtins.str
@@ -101,6 +103,8 @@ class Model(google.protobuf.message.Message):
     """One or two sentences: what it is good for, what it cannot do."""
     is_default: builtins.bool
     """True for the model used when a request names none."""
+    trained: builtins.bool
+    """False for models with random weights, which exist for tests: their pictures are noise."""
     @property
     def min_extent(self) -> scumble.v1.image_pb2.Extent:
         """Smallest size it paints well, px."""
@@ -112,6 +116,10 @@ class Model(google.protobuf.message.Message):
     @property
     def tasks(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Tasks it can do, by the field names of Generation.task."""
+
+    @property
+    def best_extent(self) -> scumble.v1.image_pb2.Extent:
+        """The size it paints best, px: what a client should offer where the artist has not chosen one. Unset: unknown."""
 
     def __init__(
         self,
@@ -132,9 +140,11 @@ class Model(google.protobuf.message.Message):
         tasks: collections.abc.Iterable[builtins.str] | None = ...,
         description: builtins.str = ...,
         is_default: builtins.bool = ...,
+        best_extent: scumble.v1.image_pb2.Extent | None = ...,
+        trained: builtins.bool = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["max_extent", b"max_extent", "min_extent", b"min_extent"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["commercial_use", b"commercial_use", "description", b"description", "family", b"family", "guidance_scale", b"guidance_scale", "is_default", b"is_default", "license", b"license", "max_extent", b"max_extent", "min_extent", b"min_extent", "model_id", b"model_id", "multiple", b"multiple", "num_inference_steps", b"num_inference_steps", "scheduler", b"scheduler", "size_bytes", b"size_bytes", "state", b"state", "tasks", b"tasks", "title", b"title"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["best_extent", b"best_extent", "max_extent", b"max_extent", "min_extent", b"min_extent"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["best_extent", b"best_extent", "commercial_use", b"commercial_use", "description", b"description", "family", b"family", "guidance_scale", b"guidance_scale", "is_default", b"is_default", "license", b"license", "max_extent", b"max_extent", "min_extent", b"min_extent", "model_id", b"model_id", "multiple", b"multiple", "num_inference_steps", b"num_inference_steps", "scheduler", b"scheduler", "size_bytes", b"size_bytes", "state", b"state", "tasks", b"tasks", "title", b"title", "trained", b"trained"]) -> None: ...
 
 global___Model = Model
 
