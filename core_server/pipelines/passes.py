@@ -31,11 +31,7 @@ class Pass:
     axes: SeamlessAxes
     strength: float
     num_inference_steps: int
-
-    @property
-    def steps(self) -> int:
-        """Steps that really run."""
-        return steps_run(self.num_inference_steps, self.strength)
+    steps: int
 
     def told(self) -> dict[str, object]:
         """For the recipe."""
@@ -53,33 +49,37 @@ Painter = Callable[[Pass, FloatArray, FloatArray], FloatArray]
 
 
 def passes_of(
-    plan: CanvasPlan, num_inference_steps: int, strength: float, multiple: int
+    plan: CanvasPlan,
+    num_inference_steps: int,
+    strength: float,
+    multiple: int,
+    *,
+    counts_partial_step: bool = False,
 ) -> tuple[Pass, ...]:
-    """The passes of a plan. multiple: of the model's sides, a coarser one for tiles.
+    """The passes of a plan. multiple: of the model's sides, a coarser one for tiles. counts_partial_step: as in
+    `strength.steps_run`.
 
     A second pass of less than one step takes more, finer steps: it is ours, nobody asked for that number.
     """
-    first = Pass(
-        "Painting",
-        plan.context,
-        plan.model,
-        multiple,
-        wrapped_axes(plan, plan.context),
-        strength,
-        num_inference_steps,
-    )
+
+    def one(stage: str, bounds: Bounds, extent: Extent, steps: int, strength: float) -> Pass:
+        return Pass(
+            stage,
+            bounds,
+            extent,
+            multiple,
+            wrapped_axes(plan, bounds),
+            strength,
+            steps,
+            steps_run(steps, strength, counts_partial_step=counts_partial_step),
+        )
+
+    first = one("Painting", plan.context, plan.model, num_inference_steps, strength)
     if plan.refine is None or plan.refine_model is None:
         return (first,)
-    second = Pass(
-        "Refining",
-        plan.refine,
-        plan.refine_model,
-        multiple,
-        wrapped_axes(plan, plan.refine),
-        plan.refine_strength,
-        enough_steps(num_inference_steps, plan.refine_strength),
-    )
-    return (first, second)
+    strength = plan.refine_strength
+    steps = enough_steps(num_inference_steps, strength, counts_partial_step=counts_partial_step)
+    return (first, one("Refining", plan.refine, plan.refine_model, steps, strength))
 
 
 def parts_of(passes: tuple[Pass, ...]) -> tuple[Part, ...]:

@@ -23,6 +23,18 @@ def steps_run(
     return min(int(wanted), num_inference_steps)
 
 
+def enough_steps(
+    num_inference_steps: int, strength: float, *, counts_partial_step: bool = False
+) -> int:
+    """The least number of inference steps, from `num_inference_steps` on, of which at least one runs."""
+    steps = max(num_inference_steps, math.floor(1 / strength))
+    if steps_run(num_inference_steps, strength, counts_partial_step=counts_partial_step) >= 1:
+        return num_inference_steps
+    while steps_run(steps, strength, counts_partial_step=counts_partial_step) < 1:
+        steps += 1
+    return steps
+
+
 def require_steps(
     num_inference_steps: int, strength: float, field: str, *, counts_partial_step: bool = False
 ) -> int:
