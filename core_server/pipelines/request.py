@@ -55,6 +55,14 @@ class ReferenceImage(msgspec.Struct, frozen=True, kw_only=True):
     weight: float = 0.6
 
 
+class StructureStart(StrEnum):
+    """What a picture from the prompt alone starts from; `scumble.v1.StructureStart` in lower case."""
+
+    AUTO = "auto"
+    NOISE = "noise"
+    LAYOUT = "layout"
+
+
 class Parameters(msgspec.Struct, frozen=True, kw_only=True):
     """Settings shared by all diffusion tasks. None takes the model's default, filled in by the worker's runtime."""
 
@@ -72,6 +80,7 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
     control_images: tuple[ControlImage, ...] = ()
     reference_images: tuple[ReferenceImage, ...] = ()
     style: str = ""
+    structure: StructureStart = StructureStart.AUTO
 
 
 class TextToImage(msgspec.Struct, frozen=True, kw_only=True, tag="text_to_image"):
@@ -115,19 +124,28 @@ class Outpaint(msgspec.Struct, frozen=True, kw_only=True, tag="outpaint"):
 
 
 class Texture(msgspec.Struct, frozen=True, kw_only=True, tag="texture"):
-    """A seamless texture from a prompt. maps: names as in `scumble.v1.MaterialMap`; empty means base colour only."""
+    """A seamless texture from a prompt. maps: names as in `scumble.v1.MaterialMap`; empty means base colour only.
+
+    height_dtype: "uint8" or "uint16".
+    """
 
     parameters: Parameters
     extent: Extent
     maps: tuple[str, ...] = ()
+    height_dtype: str = "uint8"
 
 
 class MaterialMaps(msgspec.Struct, frozen=True, kw_only=True, tag="material_maps"):
-    """Height, normal, roughness and ambient occlusion from a picture. image: id; maps: empty means all."""
+    """Height, normal, roughness and ambient occlusion from a picture. image: id; maps: empty means all.
+
+    height_dtype: "uint8" or "uint16". axes_from_picture: `parameters.seamless` says nothing; the picture's borders do.
+    """
 
     parameters: Parameters
     image: str
     maps: tuple[str, ...] = ()
+    height_dtype: str = "uint8"
+    axes_from_picture: bool = False
 
 
 class Upscale(msgspec.Struct, frozen=True, kw_only=True, tag="upscale"):

@@ -51,6 +51,18 @@ class TaskOutput:
     map_name: str = ""
 
 
+class FewStep(msgspec.Struct, frozen=True, kw_only=True):
+    """A LoRA of the model that paints in few steps without a second pass, and its own settings.
+
+    adapter: folder inside the model's folder with pytorch_lora_weights.safetensors.
+    """
+
+    adapter: str
+    num_inference_steps: int
+    guidance_scale: float
+    scheduler: str
+
+
 class ModelProfile(msgspec.Struct, frozen=True, kw_only=True):
     """What a model is and likes. Sizes in px. License: SPDX id or name."""
 
@@ -69,6 +81,17 @@ class ModelProfile(msgspec.Struct, frozen=True, kw_only=True):
     schedulers: tuple[str, ...]
     tasks: tuple[str, ...]
     description: str
+    best_extent: Extent | None = None
+    """The size it paints best; None if nobody knows."""
+    trained: bool = True
+    """False for random weights, which exist for tests."""
+    layout_strength: float | None = None
+    """Denoising strength at which it finishes layouts that `training.materials` draws; None: it starts from noise."""
+    few_step: FewStep | None = None
+    material_maps: str = ""
+    """Folder of a network from pictures to material maps, inside the model's folder; "" without one."""
+    only_materials: bool = False
+    """It knows no objects, people or scenes, which the recipe then says."""
 
 
 class RuntimeInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -35,12 +35,19 @@ from core_server.rpc.convert.parameters import (
     from_proto_parameters,
     to_proto_parameters,
 )
-from scumble.v1 import canvas_pb2, generation_pb2
+from scumble.v1 import canvas_pb2, generation_pb2, image_pb2
 
 IMAGE_TO_IMAGE_STRENGTH = 0.6
 INPAINT_STRENGTH = 1.0
 PROJECT_STRENGTH = 1.0
 UPSCALE_FACTORS = (2, 4)
+_HEIGHT_SAMPLE_TYPES = {
+    "uint8": image_pb2.SAMPLE_TYPE_U8,
+    "uint16": image_pb2.SAMPLE_TYPE_U16,
+}
+_HEIGHT_DTYPES = {number: name for name, number in _HEIGHT_SAMPLE_TYPES.items()} | {
+    image_pb2.SAMPLE_TYPE_UNSPECIFIED: "uint8"
+}
 
 TASKS = tuple(field.name for field in generation_pb2.Generation.DESCRIPTOR.oneofs[0].fields)
 """Every task of the contract, by the field names of Generation.task; which of them a model can do, its profile says."""
@@ -80,7 +87,10 @@ async def from_proto_generation(
         case "outpaint":
             request = await _outpaint(message.outpaint, at, parameters, limits, resolve)
         case "material_maps":
-            request = await _material_maps(message.material_maps, at, parameters, resolve)
+            unset = message.parameters.seamless == canvas_pb2.SEAMLESS_AXES_UNSPECIFIED
+            request = await _material_maps(
+                message.material_maps, at, parameters, resolve, unset_seamless=unset
+            )
         case "upscale":
             request = await _upscale(message.upscale, at, parameters, resolve)
         case "project":
@@ -144,6 +154,7 @@ def _texture(
         parameters=parameters,
         extent=from_proto_picture_extent(size, f"{at}extent", limits),
         maps=maps,
+        height_dtype=_height_dtype(message.height_sample_type, f"{at}height_sample_type"),
     )
 
 
@@ -180,11 +191,21 @@ async def _material_maps(
     at: str,
     parameters: Parameters,
     resolve: ImageResolver,
+    *,
+    unset_seamless: bool,
 ) -> MaterialMaps:
+    """Where nothing is said about its axes, the picture is looked at."""
     maps = _map_names(message.maps, f"{at}maps")
+    dtype = _height_dtype(message.height_sample_type, f"{at}height_sample_type")
     source = needed(message, "image", at, "The picture")
     image = await resolve(source, f"{at}image")
-    return MaterialMaps(parameters=parameters, image=image, maps=maps)
+    return MaterialMaps(
+        parameters=parameters,
+        image=image,
+        maps=maps,
+        height_dtype=dtype,
+        axes_from_picture=unset_seamless,
+    )
 
 
 async def _upscale(
@@ -237,6 +258,15 @@ def _map_names(
     return tuple(names)
 
 
+def _height_dtype(number: image_pb2.SampleType.ValueType, field: str) -> str:
+    if number in _HEIGHT_DTYPES:
+        return _HEIGHT_DTYPES[number]
+    allowed = "SAMPLE_TYPE_U8, SAMPLE_TYPE_U16"
+    raise InvalidRequest(
+        field, f"A height map has 8 or 16 bit; use one of {allowed}.", allowed=allowed
+    )
+
+
 def map_name(number: generation_pb2.MaterialMap.ValueType) -> str:
     """Such as "base_color"."""
     return generation_pb2.MaterialMap.Name(number).removeprefix("MATERIAL_MAP_").lower()
@@ -268,13 +298,13 @@ def to_proto_generation(request: Request) -> generation_pb2.Generation:
         case Texture():
             message.texture.extent.CopyFrom(to_proto_extent(request.extent))
             message.texture.maps.extend(map_number(name) for name in request.maps)
+            message.texture.height_sample_type = _HEIGHT_SAMPLE_TYPES[request.height_dtype]
         case Outpaint():
             message.outpaint.image.image_id = request.image
             for name in ("left", "right", "top", "bottom"):
                 setattr(message.outpaint, name, getattr(request, name))
         case MaterialMaps():
-            message.material_maps.image.image_id = request.image
-            message.material_maps.maps.extend(map_number(name) for name in request.maps)
+            _put_material_maps(message, request)
         case Upscale():
             message.upscale.image.image_id = request.image
             message.upscale.factor = request.factor
@@ -284,3 +314,12 @@ def to_proto_generation(request: Request) -> generation_pb2.Generation:
                     getattr(message.project, name).image_id = image_id
             message.project.strength = request.strength
     return message
+
+
+def _put_material_maps(message: generation_pb2.Generation, request: MaterialMaps) -> None:
+    task = message.material_maps
+    task.image.image_id = request.image
+    task.maps.extend(map_number(name) for name in request.maps)
+    task.height_sample_type = _HEIGHT_SAMPLE_TYPES[request.height_dtype]
+    if request.axes_from_picture:
+        message.parameters.seamless = canvas_pb2.SEAMLESS_AXES_UNSPECIFIED

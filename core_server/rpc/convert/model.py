@@ -38,6 +38,8 @@ def to_proto_model(profile: ModelProfile, status: EngineStatus) -> model_service
         tasks=profile.tasks,
         description=profile.description,
         is_default=is_default,
+        best_extent=None if profile.best_extent is None else to_proto_extent(profile.best_extent),
+        trained=profile.trained,
     )
 
 

@@ -14,6 +14,7 @@ from core_server.pipelines.request import (
     ControlKind,
     Parameters,
     ReferenceImage,
+    StructureStart,
 )
 from core_server.rpc.convert.canvas import SEAMLESS
 from core_server.rpc.convert.fields import (
@@ -37,6 +38,9 @@ DRAWN_SEED_BITS = 32
 """Seeds drawn here are short enough to be read out; clients may give any of 64 bit."""
 
 ADAPTER_KINDS = EnumTable(generation_pb2.AdapterKind, "ADAPTER_KIND_", AdapterKind)
+STRUCTURES = EnumTable(
+    generation_pb2.StructureStart, "STRUCTURE_START_", StructureStart, StructureStart.AUTO
+)
 CONTROL_KINDS = EnumTable(generation_pb2.ControlKind, "CONTROL_KIND_", ControlKind)
 
 
@@ -88,6 +92,7 @@ async def from_proto_parameters(
         seamless=SEAMLESS.from_proto(message.seamless, f"{at}seamless"),
         adapters=_adapters(message, f"{at}adapters"),
         style=text(message.style, f"{at}style", "The style's name", MAX_NAME_CHARS),
+        structure=STRUCTURES.from_proto(message.structure, f"{at}structure"),
     )
     controls = _controls(message, f"{at}control_images")
     references = _references(message, f"{at}reference_images")
@@ -150,6 +155,7 @@ def to_proto_parameters(parameters: Parameters) -> generation_pb2.GenerationPara
             for it in parameters.reference_images
         ],
         style=parameters.style,
+        structure=STRUCTURES.to_proto(parameters.structure),
     )
 
 

@@ -73,6 +73,7 @@ from scumble.client.values import (
     Scheduler,
     SeamlessAxes,
     ServerInfo,
+    StructureStart,
     WorkerState,
 )
 
@@ -127,6 +128,7 @@ __all__ = [
     "SeamlessAxes",
     "ServerInfo",
     "Stalled",
+    "StructureStart",
     "TextToImage",
     "Texture",
     "Unauthenticated",

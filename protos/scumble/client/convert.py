@@ -248,6 +248,10 @@ def model_from_message(message: model_service_pb2.Model) -> Model:
         tasks=tuple(message.tasks),
         description=message.description,
         is_default=message.is_default,
+        best_extent=extent_from_message(message.best_extent)
+        if message.HasField("best_extent")
+        else None,
+        trained=message.trained,
     )
 
 

@@ -15,7 +15,9 @@ from scumble.client.values import (
     CanvasPlan,
     ControlKind,
     MaterialMap,
+    SampleType,
     SeamlessAxes,
+    StructureStart,
 )
 
 ImageLike = Pixels | str
@@ -45,7 +47,8 @@ class Common:
 
     num_inference_steps: 1..1000. guidance_scale: classifier-free guidance weight, 0..50, 1 turns it off.
     scheduler: a name from `Client.schedulers`. seed: 0..2**64-1, None lets the server draw one; variation k of
-    `count` uses seed + k. seamless: axes along which the result must tile.
+    `count` uses seed + k. seamless: axes along which the result must tile. structure: what TextToImage and Texture
+    start from.
     """
 
     negative_prompt: str = ""
@@ -60,6 +63,7 @@ class Common:
     control_images: tuple[ControlImage, ...] = ()
     reference_images: tuple[ReferenceImage, ...] = ()
     style: str = ""
+    structure: StructureStart | str = StructureStart.AUTO
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +103,17 @@ class Inpaint(Common):
 
 @dataclass(frozen=True, slots=True)
 class Texture(Common):
-    """A texture that tiles. width, height in px. maps: the material maps wanted; empty means base colour only."""
+    """A texture that tiles. width, height in px. maps: the material maps wanted; empty means base colour only.
+
+    The result has one patch a map, told apart by `map_name`; base colour comes first. height_sample_type: U8 or U16.
+    """
 
     prompt: str
     width: int
     height: int
     seamless: SeamlessAxes | str = field(default=SeamlessAxes.XY, kw_only=True)
     maps: tuple[MaterialMap | str, ...] = ()
+    height_sample_type: SampleType | str = SampleType.U8
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +135,15 @@ class Outpaint(Common):
 class MaterialMaps(Common):
     """Height, normal, roughness and ambient occlusion from a picture. maps: those wanted; empty means all.
 
-    seamless: the axes along which the picture tiles, so that its maps tile too.
+    seamless: the axes along which the picture tiles, so that its maps tile too; "auto" lets the server look at its
+    borders. height_sample_type: U8 or U16. The result has one patch a map, told apart by `map_name`.
     """
 
     image: ImageLike
     maps: tuple[MaterialMap | str, ...] = ()
     prompt: str = ""
+    seamless: SeamlessAxes | str = field(default="auto", kw_only=True)
+    height_sample_type: SampleType | str = SampleType.U8
 
 
 @dataclass(frozen=True, slots=True)

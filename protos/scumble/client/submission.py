@@ -58,6 +58,7 @@ def generation_to_message(
                 generation_pb2.TextureTask(
                     extent=extent_to_message(Extent(request.width, request.height)),
                     maps=_maps(request.maps),
+                    height_sample_type=_sample_type(request.height_sample_type),
                 )
             )
         case ImageToImage():
@@ -89,7 +90,9 @@ def generation_to_message(
         case MaterialMaps():
             generation.material_maps.CopyFrom(
                 generation_pb2.MaterialMapsTask(
-                    image=source(request.image), maps=_maps(request.maps)
+                    image=source(request.image),
+                    maps=_maps(request.maps),
+                    height_sample_type=_sample_type(request.height_sample_type),
                 )
             )
         case Upscale():
@@ -111,6 +114,13 @@ def generation_to_message(
 
 def _maps(names: Iterable[str]) -> list[generation_pb2.MaterialMap.ValueType]:
     return [enum_to_message(generation_pb2.MaterialMap, "MATERIAL_MAP", name) for name in names]
+
+
+def _sample_type(name: str) -> image_pb2.SampleType.ValueType:
+    number: image_pb2.SampleType.ValueType = enum_to_message(
+        image_pb2.SampleType, "SAMPLE_TYPE", name
+    )
+    return number
 
 
 def _parameters(
@@ -150,6 +160,9 @@ def _parameters(
                 for reference in request.reference_images
             ],
             style=request.style,
+            structure=enum_to_message(
+                generation_pb2.StructureStart, "STRUCTURE_START", request.structure
+            ),
         )
     except (ValueError, TypeError) as error:
         # protobuf's own words: numbers beyond the field's bits, a text where a number belongs.

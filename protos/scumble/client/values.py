@@ -126,6 +126,14 @@ class MaterialMap(StrEnum):
     AMBIENT_OCCLUSION = "ambient_occlusion"
 
 
+class StructureStart(StrEnum):
+    """What a picture from the prompt alone starts from. AUTO: the model's own way."""
+
+    AUTO = "auto"
+    NOISE = "noise"
+    LAYOUT = "layout"
+
+
 class AdapterKind(StrEnum):
     """What an adapter is."""
 
@@ -245,7 +253,11 @@ class CanvasPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """What a model is and likes. Extents in px; license: SPDX id or name; tasks by name."""
+    """What a model is and likes. Extents in px; license: SPDX id or name; tasks by name.
+
+    best_extent: the size to offer where none was chosen, None if the server does not know. trained: False for the
+    test model.
+    """
 
     model_id: str
     title: str
@@ -262,6 +274,8 @@ class Model:
     tasks: tuple[str, ...]
     description: str
     is_default: bool
+    best_extent: Extent | None = None
+    trained: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from core_server.canvas.geometry import Bounds, Extent
 from core_server.canvas.pixels import SAMPLE_DTYPES, ColorSpace
-from core_server.canvas.plan import CanvasIntent, CanvasOptions, CanvasPlan, FillMode, SeamlessAxes
+from core_server.canvas.plan import (
+    CanvasIntent,
+    CanvasOptions,
+    CanvasPlan,
+    FillMode,
+    ModelSizing,
+    SeamlessAxes,
+)
 from core_server.config import Limits
 from core_server.errors import InvalidRequest
 from core_server.jobs.job import (
@@ -37,6 +44,7 @@ from core_server.pipelines.request import (
     Project,
     ReferenceImage,
     Request,
+    StructureStart,
     TextToImage,
     Texture,
     Upscale,
@@ -59,6 +67,7 @@ OPTIONS = st.builds(
     feather=SMALL,
     padding=SMALL,
     seamless=st.sampled_from(SeamlessAxes),
+    color_match=st.sampled_from([None, 0.0, 0.35, 1.0]),
 )
 
 
@@ -82,6 +91,7 @@ def nested(draw: st.DrawFn) -> tuple[Bounds, Bounds, Bounds, Extent]:
 def plans(draw: st.DrawFn) -> CanvasPlan:
     selection, mask, context, document = draw(nested())
     edge = st.integers(0, 512)
+    two = draw(st.booleans())
     return CanvasPlan(
         document=document,
         selection=selection,
@@ -94,11 +104,19 @@ def plans(draw: st.DrawFn) -> CanvasPlan:
         exact_selection=draw(st.booleans()),
         fill=draw(st.sampled_from(FillMode)),
         intent=draw(st.sampled_from(CanvasIntent)),
-        passes=draw(st.integers(1, 2)),
+        passes=2 if two else 1,
         seamless=draw(st.sampled_from(SeamlessAxes)),
+        padding=draw(edge),
+        sizing=draw(st.sampled_from(ModelSizing)),
+        max_model_pixels=draw(st.integers(0, 2**40)),
+        refine=mask if two else None,
+        refine_model=draw(EXTENTS) if two else None,
+        refine_strength=draw(st.sampled_from([0.4, 0.07, 1.0])) if two else 0.0,
+        color_match=draw(st.sampled_from([0.0, 0.35, 1.0])),
     )
 
 
+replaced = msgspec.structs.replace
 IDS = st.text("0123456789abcdef", min_size=64, max_size=64)
 WEIGHTS = st.integers(0, 100).map(lambda it: it / 100)
 PARAMETERS = st.builds(
@@ -129,6 +147,7 @@ PARAMETERS = st.builds(
         tuple
     ),
     style=st.text(max_size=9),
+    structure=st.sampled_from(StructureStart),
 )
 STRENGTHS = st.integers(1, 100).map(lambda it: it / 100)
 REQUESTS: st.SearchStrategy[Request] = st.one_of(
@@ -148,6 +167,7 @@ REQUESTS: st.SearchStrategy[Request] = st.one_of(
         parameters=PARAMETERS,
         extent=EXTENTS,
         maps=st.sampled_from([(), ("base_color",), ("base_color", "normal", "height")]),
+        height_dtype=st.sampled_from(("uint8", "uint16")),
     ),
     st.builds(
         Outpaint,
@@ -157,7 +177,17 @@ REQUESTS: st.SearchStrategy[Request] = st.one_of(
         right=st.integers(1, 4096),
     ),
     st.builds(
-        MaterialMaps, parameters=PARAMETERS, image=IDS, maps=st.sampled_from([(), ("roughness",)])
+        MaterialMaps,
+        parameters=PARAMETERS,
+        image=IDS,
+        maps=st.sampled_from([(), ("roughness",)]),
+        height_dtype=st.sampled_from(("uint8", "uint16")),
+    ),
+    st.builds(
+        MaterialMaps,
+        parameters=PARAMETERS.map(lambda it: replaced(it, seamless=SeamlessAxes.NONE)),
+        image=IDS,
+        axes_from_picture=st.just(True),
     ),
     st.builds(Upscale, parameters=PARAMETERS, image=IDS, factor=st.sampled_from((2, 4))),
     st.builds(
