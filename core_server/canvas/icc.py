@@ -1,7 +1,7 @@
 """ICC profiles: to sRGB and back, by LittleCMS in 32-bit float, so that 16-bit and float documents lose nothing.
 
-Every kind of RGB and grey profile works, with curves and a matrix or with tables. Relative colorimetric with black point
-compensation, as Photoshop converts. Sources: ICC.1:2022; LittleCMS 2.
+Every kind of RGB and grey profile works, with curves and a matrix or with tables. Relative colorimetric with black
+point compensation, as Photoshop converts. Sources: ICC.1:2022; LittleCMS 2.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def icc_to_srgb(values: FloatArray, profile: bytes) -> FloatArray:
 
 
 def srgb_to_icc(values: FloatArray, profile: bytes, channels: int) -> FloatArray:
-    """The way back: (height, width, 3) sRGB float32 to (height, width, channels) in the profile's space; not clipped."""
+    """The way back: (height, width, 3) sRGB float32 to (height, width, channels) of the profile; not clipped."""
     check_profile(profile, channels)
     return _transform(values, srgb_profile(), profile, channels)
 

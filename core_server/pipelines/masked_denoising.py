@@ -7,6 +7,7 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img impo
 
 from core_server.canvas.plan import SeamlessAxes
 from core_server.pipelines.denoise import as_tensor, denoise
+from core_server.pipelines.differential import StepMasks, is_hard
 from core_server.pipelines.model import FloatArray, LoadedModel
 from core_server.pipelines.progress import StepReporter
 from core_server.pipelines.seamless import seamless
@@ -24,13 +25,16 @@ def inpaint_at_model_size(
     axes: SeamlessAxes,
     reporter: StepReporter,
 ) -> FloatArray:
-    """What the stock inpainting pipeline gives for the same picture and mask, bit for bit.
+    """For a mask of 0 and 1 what the stock inpainting pipeline gives for the same picture and mask, bit for bit.
 
-    image: (height, width, 3) float32 sRGB 0..1, already filled under the mask; mask: (height, width) 0..1, from 0.5 on
-    repainted; both at a size the model can do, and so is the result. The stock pipeline knows denoisers with 4 and 9
-    input channels; others go through the stock image-to-image pipeline with the unmasked latents put back at each step.
+    image: (height, width, 3) float32 sRGB 0..1, already filled under the mask; mask: (height, width) 0..1; both at a
+    size the model can do, and so is the result. A soft mask changes softly (`pipelines.differential`). The stock
+    pipeline knows hard masks and denoisers with 4 and 9 input channels; all else goes through the stock image-to-image
+    pipeline with the unmasked latents put back at each step. Denoisers with 9 channels are shown the mask and were
+    trained on hard ones: theirs is cut at 0.5.
     """
-    if int(model.unet.config.in_channels) not in (4, 9):
+    channels = int(model.unet.config.in_channels)
+    if channels not in (4, 9) or (channels == 4 and not is_hard(mask)):
         keep = MaskedDenoising(model, settings, seed, image=image, mask=mask, axes=axes)
         return denoise(
             "image_to_image",
@@ -59,10 +63,11 @@ def inpaint_at_model_size(
 
 
 class MaskedDenoising:
-    """After each step, puts the original's latents, noised for the next step, back where the mask is below 0.5.
+    """After each step, puts the original's latents, noised for the next step, back where they are not free.
 
-    The same blend as the stock inpainting pipeline makes for denoisers with 4 input channels. It draws the noise that
-    the image-to-image pipeline itself starts from, so that inside and outside of the mask belong together.
+    For hard masks the same blend as the stock inpainting pipeline makes for denoisers with 4 input channels. It draws
+    the noise that the image-to-image pipeline itself starts from, so that inside and outside of the mask belong
+    together.
     """
 
     def __init__(
@@ -85,9 +90,8 @@ class MaskedDenoising:
         self._noise = torch.randn(
             self._original.shape, generator=generator, dtype=self._original.dtype
         ).to(model.device)
-        size = self._original.shape[-2:]
-        binary = torch.nn.functional.interpolate((as_tensor(mask) >= 0.5).float(), size=size)
-        self._mask = binary.to(model.device, self._original.dtype)
+        rows, columns = self._original.shape[-2:]
+        self._masks = StepMasks(mask, (rows, columns))
 
     def __call__(self, index: int, latents: torch.Tensor) -> torch.Tensor:
         scheduler = self._pipeline.scheduler
@@ -95,5 +99,6 @@ class MaskedDenoising:
         original = self._original
         if index < len(timesteps) - 1:
             original = scheduler.add_noise(original, self._noise, timesteps[index + 1][None])
-        blended: torch.Tensor = (1 - self._mask) * original + self._mask * latents
+        mask = self._masks.after(index, len(timesteps)).to(latents)
+        blended: torch.Tensor = (1 - mask) * original + mask * latents
         return blended
