@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import cv2
+import numpy as np
 import torch
+from PIL import Image
 
+from core_server.canvas.geometry import Extent
 from core_server.canvas.plan import SeamlessAxes
+from core_server.pipelines.families.family import Guidance, Route, Seamless
 from core_server.pipelines.model import FloatArray, LoadedModel
 from core_server.pipelines.progress import LatentsHook, StepReporter
 from core_server.pipelines.seamless import seamless
+from core_server.pipelines.seamless_roll import rolled_denoiser
 from core_server.pipelines.settings import Settings
+from core_server.pipelines.stepped_scheduler import SteppedScheduler, noised
+from core_server.pipelines.strength import steps_run
 
 
 def denoise(
@@ -26,27 +37,65 @@ def denoise(
 ) -> FloatArray:
     """What the stock pipeline gives for a generator on the CPU, bit for bit, if nothing is changed.
 
-    task: "text_to_image", "image_to_image" or "inpaint". inputs: what only this task's pipeline takes, such as width,
-    image and strength. change: sees, and may replace, the latents after each step. Returns (height, width, 3) float32
-    sRGB 0..1 at model size. Decoding is a step of its own, so that cancelling works before it.
+    task: "text_to_image" (inputs: width, height), "image_to_image" (image, strength) or "inpaint" (image, mask_image,
+    strength; width and height as the image's). change: sees, and may replace, the grid of latents after each step.
+    Returns (height, width, 3) float32 sRGB 0..1 at model size. Decoding is a step of its own, so that cancelling works
+    before it. Errors: InvalidRequest for a task that the model's family cannot do.
     """
     generator = torch.Generator("cpu").manual_seed(seed)
     pipeline = model.pipeline(task, settings.scheduler)
-    reporter.begin()
-    with seamless(axes, model.unet, model.vae):
-        latents = pipeline(
-            settings.prompt,
-            negative_prompt=settings.negative_prompt or None,
-            num_inference_steps=settings.num_inference_steps,
-            guidance_scale=settings.guidance_scale,
-            generator=generator,
-            output_type="latent",
-            callback_on_step_end=reporter.step_hook(change),
-            **inputs,
-        ).images
+    route = model.route(task)
+    extent = _extent(inputs)
+    painted = Extent(*model.family.paints_at(task, *extent))
+    known = inspect.signature(pipeline.__call__).parameters
+    guidance = Guidance(settings.prompt, settings.negative_prompt, settings.guidance_scale)
+    arguments = {
+        **model.family.arguments(guidance),
+        "num_inference_steps": settings.num_inference_steps,
+        "generator": generator,
+        "output_type": "latent",
+        "width": extent.width,
+        "height": extent.height,
+        **inputs,
+    }
+    hook = reporter.step_hook(painted, change)
+    with tiling(axes, model, painted):
+        reporter.begin()
+        model.prepare_preview()
+        if route is Route.WHOLE_MASK:
+            arguments["mask_image"] = torch.ones(1, 1, extent.height, extent.width)
+        begin = None
+        if route is Route.LATE_START:
+            begin, arguments["latents"] = _late_start(
+                model, pipeline, settings, generator, arguments["image"], arguments["strength"]
+            )
+        if begin is not None or "callback_on_step_end" not in known:
+            on_step = None if "callback_on_step_end" in known else hook.on_latents
+            pipeline.scheduler = SteppedScheduler(pipeline.scheduler, begin, on_step)
+        hook.order = max(int(pipeline.scheduler.order), 1)
+        arguments["callback_on_step_end"] = hook.on_step_end
+        if model.family.pil_images:
+            arguments |= _as_pil(arguments)
+        result = pipeline(**{key: value for key, value in arguments.items() if key in known})
         reporter.picture_done()
         reporter.stage("Decoding")
-        return model.decode(latents, generator)
+        picture = model.decode(result.images, painted)
+    return _resized(picture, extent)
+
+
+@contextmanager
+def tiling(axes: SeamlessAxes, model: LoadedModel, extent: Extent) -> Iterator[None]:
+    """Within the context the model paints, encodes and decodes tiles along `axes`. extent: px at model size."""
+    width, height = extent
+    multiple = model.scale_factor * model.family.patch
+    is_packed = model.latents.is_packed
+    cell = multiple if is_packed else model.scale_factor  # px of what the denoiser takes as one
+    rolled = axes if model.family.seamless is Seamless.ROLL else SeamlessAxes.NONE
+    with (
+        seamless(axes, model.denoiser, model.vae),
+        rolled_denoiser(rolled, model.denoiser, Extent(width // cell, height // cell)),
+    ):
+        yield
 
 
 def as_tensor(image: FloatArray) -> torch.Tensor:
@@ -56,3 +105,51 @@ def as_tensor(image: FloatArray) -> torch.Tensor:
     their algorithm by the layout, and another layout gives other last bits.
     """
     return torch.from_numpy(image.reshape(1, *image.shape[:2], -1).transpose(0, 3, 1, 2))
+
+
+def _extent(inputs: dict[str, Any]) -> Extent:
+    if "image" in inputs:
+        height, width = inputs["image"].shape[-2:]
+        return Extent(int(width), int(height))
+    return Extent(int(inputs["width"]), int(inputs["height"]))
+
+
+@torch.no_grad()
+def _late_start(
+    model: LoadedModel,
+    pipeline: Any,
+    settings: Settings,
+    generator: torch.Generator,
+    image: torch.Tensor,
+    strength: float,
+) -> tuple[int, torch.Tensor]:
+    """Timesteps to leave out, and the picture with the noise of the first that is left, as the pipeline's latents."""
+    scheduler = pipeline.scheduler
+    pixels = pipeline.image_processor.preprocess(image).to(model.device, model.dtype)
+    grid = model.latents.encode(pixels, generator)
+    noise = torch.randn(grid.shape, generator=generator, dtype=grid.dtype).to(model.device)
+    scheduler.set_timesteps(settings.num_inference_steps, device=model.device)
+    left_out = settings.num_inference_steps - steps_run(settings.num_inference_steps, strength)
+    begin = left_out * int(scheduler.order)
+    scheduler.set_begin_index(begin)
+    start = noised(scheduler, grid, noise, scheduler.timesteps[begin : begin + 1])
+    return begin, model.latents.from_grid(start)
+
+
+def _as_pil(arguments: dict[str, Any]) -> dict[str, Any]:
+    found = {}
+    for name in ("image", "mask_image"):
+        if name in arguments:
+            array = arguments[name][0].permute(1, 2, 0).numpy()
+            found[name] = Image.fromarray((array * 255).round().astype(np.uint8).squeeze())
+    return found
+
+
+def _resized(picture: FloatArray, extent: Extent) -> FloatArray:
+    # Some pipelines paint pictures at a size of their own, whatever they are asked for.
+    if picture.shape[:2] == (extent.height, extent.width):
+        return picture
+    shrinks = picture.shape[0] * picture.shape[1] > extent.area
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    resized = cv2.resize(picture, tuple(extent), interpolation=method)
+    return np.asarray(np.clip(resized, 0, 1), np.float32)

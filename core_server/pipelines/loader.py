@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -45,15 +46,16 @@ def choose_device(wanted: str) -> torch.device:
     return device
 
 
-def dtype_for(device: torch.device) -> torch.dtype:
-    """float32 on the CPU, which has no fast half precision; float16 elsewhere."""
-    return torch.float32 if device.type == "cpu" else torch.float16
+def dtype_for(device: torch.device, half: str = "float16") -> torch.dtype:
+    """float32 on the CPU, which has no fast half precision; elsewhere the half precision the weights were made for."""
+    return torch.float32 if device.type == "cpu" else getattr(torch, half)
 
 
 def load_model(files: ModelFiles, device: torch.device) -> LoadedModel:
     """Loads a model. Errors: ModelLoadFailed in one sentence; torch.OutOfMemoryError."""
     profile = profile_of(files)
-    dtype = dtype_for(device)
+    family = FAMILIES[profile.family]
+    dtype = dtype_for(device, family.half)
     notes: tuple[str, ...] = ()
     if files.path is None:
         pipeline = make_tiny_pipeline()
@@ -73,14 +75,19 @@ def load_model(files: ModelFiles, device: torch.device) -> LoadedModel:
                 model=files.model_id,
             ) from error
     pipeline.to(device=device, dtype=dtype)
-    family = FAMILIES[profile.family]
     components = pipeline.components | dict.fromkeys(family.dropped)
     for component in components.values():
         if isinstance(component, torch.nn.Module):
             component.eval().requires_grad_(False)
     if profile.size_bytes == 0:
         profile = _sized(profile, components)
-    return LoadedModel(profile, components, device, dtype, weights_hash, notes)
+    known = inspect.signature(type(pipeline).__init__).parameters
+    options = {
+        name: value
+        for name, value in pipeline.config.items()
+        if name in known and name not in components
+    }
+    return LoadedModel(profile, components, device, dtype, weights_hash, notes, options)
 
 
 def _read(path: Path, family: str, dtype: torch.dtype) -> Any:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import torch
-from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img import retrieve_latents
 
 from core_server.canvas.plan import SeamlessAxes
 from core_server.pipelines.denoise import as_tensor, denoise
 from core_server.pipelines.differential import StepMasks, is_hard
+from core_server.pipelines.families.family import Route
 from core_server.pipelines.model import FloatArray, LoadedModel
 from core_server.pipelines.progress import StepReporter
 from core_server.pipelines.seamless import seamless
 from core_server.pipelines.settings import Settings
+from core_server.pipelines.stepped_scheduler import noised
 
 
 def inpaint_at_model_size(
@@ -33,8 +34,8 @@ def inpaint_at_model_size(
     pipeline with the unmasked latents put back at each step. Denoisers with 9 channels are shown the mask and were
     trained on hard ones: theirs is cut at 0.5.
     """
-    channels = int(model.unet.config.in_channels)
-    if channels not in (4, 9) or (channels == 4 and not is_hard(mask)):
+    soft = "image_to_image" in model.family.tasks and not is_hard(mask)
+    if soft or model.route("inpaint") is Route.MASKED_LATENTS:
         keep = MaskedDenoising(model, settings, seed, image=image, mask=mask, axes=axes)
         return denoise(
             "image_to_image",
@@ -84,9 +85,8 @@ class MaskedDenoising:
         generator = torch.Generator("cpu").manual_seed(seed)
         with torch.no_grad(), seamless(axes, model.vae):
             pixels = self._pipeline.image_processor.preprocess(as_tensor(image))
-            encoded = model.vae.encode(pixels.to(model.device, model.dtype))
-            latents = retrieve_latents(encoded, generator=generator)
-            self._original = latents * model.vae.config.scaling_factor
+            pixels = pixels.to(model.device, model.dtype)
+            self._original = model.latents.encode(pixels, generator)
         self._noise = torch.randn(
             self._original.shape, generator=generator, dtype=self._original.dtype
         ).to(model.device)
@@ -95,10 +95,11 @@ class MaskedDenoising:
 
     def __call__(self, index: int, latents: torch.Tensor) -> torch.Tensor:
         scheduler = self._pipeline.scheduler
-        timesteps = scheduler.timesteps[-self._pipeline.num_timesteps :]
+        left = getattr(self._pipeline, "num_timesteps", len(scheduler.timesteps))
+        timesteps = scheduler.timesteps[-left:]
         original = self._original
         if index < len(timesteps) - 1:
-            original = scheduler.add_noise(original, self._noise, timesteps[index + 1][None])
+            original = noised(scheduler, original, self._noise, timesteps[index + 1][None])
         mask = self._masks.after(index, len(timesteps)).to(latents)
         blended: torch.Tensor = (1 - mask) * original + mask * latents
         return blended

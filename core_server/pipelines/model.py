@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,9 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from core_server.errors import TaskFailed
-from core_server.pipelines.families.family import Family
+from core_server.canvas.geometry import Extent
+from core_server.errors import InvalidRequest, TaskFailed
+from core_server.pipelines.families.family import Family, Route
 from core_server.pipelines.families.registry import FAMILIES, pipeline_class
+from core_server.pipelines.families.sizes import vae_scale_factor
+from core_server.pipelines.families.stable_diffusion import INPAINT_CHANNELS
+from core_server.pipelines.latents import Latents
+from core_server.pipelines.map_maker import MapMaker
 from core_server.pipelines.preview import PreviewProjection
 from core_server.pipelines.schedulers import make_scheduler
 from core_server.pipelines.task import ModelProfile
@@ -24,7 +30,8 @@ FloatArray = npt.NDArray[np.float32]
 @dataclass(slots=True, eq=False)
 class LoadedModel:
     """Components shared by all tasks; schedulers are made for each job. weights_hash: SHA-256, made while loading.
-    notes: what every recipe must say of this model."""
+    notes: what every recipe must say of this model. options: what its pipelines' __init__ takes beside components.
+    map_maker: the runtime's network for material maps. few_step: whether these are the few-step weights."""
 
     profile: ModelProfile
     components: dict[str, Any]
@@ -32,13 +39,11 @@ class LoadedModel:
     dtype: torch.dtype
     weights_hash: Future[str]
     notes: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    map_maker: MapMaker | None = None
+    few_step: bool = False
     _pipelines: dict[str, Any] = field(default_factory=dict)
     _preview: PreviewProjection | None = None
-
-    @property
-    def vae(self) -> Any:
-        """The autoencoder."""
-        return self.components["vae"]
 
     @property
     def family(self) -> Family:
@@ -46,83 +51,112 @@ class LoadedModel:
         return FAMILIES[self.profile.family]
 
     @property
+    def vae(self) -> Any:
+        """The autoencoder."""
+        return self.components["vae"]
+
+    @property
     def denoiser(self) -> Any:
         """The network that is called at each step: a UNet or a transformer."""
         return self.components[self.family.denoiser]
 
     @property
-    def unet(self) -> Any:
-        """The denoiser."""
-        return self.denoiser
+    def text_encoders(self) -> dict[str, Any]:
+        """The text encoders that this checkpoint has, by component name."""
+        found = {name: self.components.get(name) for name in self.family.text_encoders}
+        return {name: encoder for name, encoder in found.items() if encoder is not None}
+
+    @property
+    def tokenizers(self) -> dict[str, Any]:
+        """The tokenizers that this checkpoint has, by component name."""
+        found = {name: self.components.get(name) for name in self.family.tokenizers}
+        return {name: tokenizer for name, tokenizer in found.items() if tokenizer is not None}
 
     @property
     def scale_factor(self) -> int:
         """Px per latent."""
-        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+        return vae_scale_factor(self.vae.config)
+
+    @property
+    def latents(self) -> Latents:
+        """Its latents, to and from grids."""
+        return Latents(self.family.latent_space, self.vae, self.scale_factor)
 
     @property
     def seamless_multiple(self) -> int:
-        """Sides that tile: even at every level of the denoiser, or a level's last column would have no partner."""
-        levels = len(self.unet.config.block_out_channels)
+        """Sides that tile: even at every level of a UNet, or a level's last column would have no partner."""
+        if self.family.denoiser != "unet":
+            return self.profile.multiple
+        levels = len(self.denoiser.config.block_out_channels)
         return max(self.profile.multiple, self.scale_factor * int(2 ** (levels - 1)))
+
+    def route(self, task: str) -> Route:
+        """How "text_to_image", "image_to_image" or "inpaint" is done. Errors: InvalidRequest if it cannot be done."""
+        known = self.family.tasks.get(task)
+        if known is None:
+            raise InvalidRequest(
+                "parameters.model",
+                f"The model {self.profile.model_id!r} cannot do {task}: "
+                f"{self.family.refused.get(task, 'its family has no pipeline for it')}.",
+                allowed=", ".join(self.family.tasks),
+            )
+        # Stock inpainting counts the channels of a UNet and knows no other numbers.
+        if (
+            task == "inpaint"
+            and self.family.denoiser == "unet"
+            and int(self.denoiser.config.in_channels) not in (4, INPAINT_CHANNELS)
+        ):
+            return Route.MASKED_LATENTS
+        return known.route
 
     def pipeline(self, task: str, scheduler: str) -> Any:
         """The stock diffusers pipeline for "text_to_image", "image_to_image" or "inpaint", with a fresh scheduler."""
-        pipeline = self._pipelines.get(task)
+        self.route(task)
+        name = self.family.tasks[task].class_name
+        pipeline = self._pipelines.get(name)
         if pipeline is None:
-            kind = pipeline_class(self.family.tasks[task].class_name)
-            pipeline = kind(**self._parts(kind), **self.family.pipeline_options)
+            kind = pipeline_class(name)
+            # The same objects in every pipeline: another task costs no second copy of the weights.
+            known = inspect.signature(kind.__init__).parameters
+            parts = {**self.components, **self.options, **self.family.pipeline_options}
+            pipeline = kind(**{key: part for key, part in parts.items() if key in known})
             pipeline.set_progress_bar_config(disable=True)
-            self._pipelines[task] = pipeline
+            self._pipelines[name] = pipeline
         pipeline.scheduler = make_scheduler(scheduler, self.components["scheduler"].config)
         return pipeline
 
-    def _parts(self, kind: Any) -> dict[str, Any]:
-        # The same objects in every pipeline: another task costs no second copy of the weights.
-        names = inspect.signature(kind.__init__).parameters
-        return {name: part for name, part in self.components.items() if name in names}
+    def preview(self, grid: torch.Tensor) -> npt.NDArray[np.uint8]:
+        """A rough picture of a grid of latents, at most 256 px a side."""
+        return self.prepare_preview()(grid)
 
-    def preview(self, latents: torch.Tensor) -> npt.NDArray[np.uint8]:
-        """A rough picture of latents, at most 256 px a side."""
+    def prepare_preview(self) -> PreviewProjection:
+        """Fits the previews if that has not been done yet: one small decode."""
         if self._preview is None:
-            self._preview = PreviewProjection.fit(self.vae)
-        return self._preview(latents)
+            self._preview = PreviewProjection.fit(self.latents)
+        return self._preview
 
     @torch.no_grad()
-    def decode(self, latents: torch.Tensor, generator: torch.Generator) -> FloatArray:
-        """Latents of one picture to (height, width, 3) float32 sRGB 0..1, by the stock pipelines' own operations.
+    def decode(self, latents: torch.Tensor, extent: Extent) -> FloatArray:
+        """A pipeline's result with output_type "latent" to (height, width, 3) float32 sRGB 0..1, by the stock
+        pipelines' own operations. extent: px of that picture.
 
         Errors: TaskFailed when the numbers are not finite.
         """
         _require_finite(bool(torch.isfinite(latents).all()))
         vae = self.vae
         upcast = vae.dtype == torch.float16 and bool(getattr(vae.config, "force_upcast", False))
-        if upcast and self.profile.family == "stable_diffusion_xl":
+        upcast = upcast and self.family.upcasts_vae
+        if upcast:
             vae.to(torch.float32)
             latents = latents.to(torch.float32)
-        else:
-            upcast = False
         try:
-            latents = _denormalised(latents, vae.config)
-            image = vae.decode(latents, return_dict=False, generator=generator)[0]
+            image = self.latents.decode(self.latents.finished(latents, extent))
         finally:
             if upcast:
                 vae.to(torch.float16)
         array = (image * 0.5 + 0.5).clamp(0, 1).cpu().permute(0, 2, 3, 1).float().numpy()[0]
         _require_finite(bool(np.isfinite(array).all()))
         return np.ascontiguousarray(array)
-
-
-def _denormalised(latents: torch.Tensor, config: Any) -> torch.Tensor:
-    mean, std = getattr(config, "latents_mean", None), getattr(config, "latents_std", None)
-    if mean is None or std is None:
-        scaled: torch.Tensor = latents / config.scaling_factor
-        return scaled
-    shape = (1, latents.shape[1], 1, 1)
-    mean = torch.tensor(mean).view(shape).to(latents.device, latents.dtype)
-    std = torch.tensor(std).view(shape).to(latents.device, latents.dtype)
-    shifted: torch.Tensor = latents * std / config.scaling_factor + mean
-    return shifted
 
 
 def _require_finite(finite: bool) -> None:

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from core_server.pipelines.latents import Latents
+
 PREVIEW_SIDE = 256
 """Longest side of a preview, px."""
 _FIT_SIDE = 16
@@ -18,23 +20,23 @@ _FIT_SIDE = 16
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreviewProjection:
-    """matrix: (latent channels + 1, 3) float32, from latents as the pipelines hold them (and 1) to sRGB 0..1."""
+    """matrix: (grid channels + 1, 3) float32, from a grid of latents (and 1) to sRGB 0..1."""
 
     matrix: torch.Tensor
 
     @staticmethod
     @torch.no_grad()
-    def fit(vae: Any) -> PreviewProjection:
-        """Least squares between smooth random latents and the mean colours that the decoder makes of them."""
-        channels = int(vae.config.latent_channels)
+    def fit(latents_of: Latents) -> PreviewProjection:
+        """Least squares between a smooth random grid and the mean colours that the decoder makes of it."""
+        channels = latents_of.channels
+        side = _FIT_SIDE if channels <= 64 else 2 * _FIT_SIDE
         generator = torch.Generator("cpu").manual_seed(0)
-        coarse = torch.randn(1, channels, _FIT_SIDE // 2, _FIT_SIDE // 2, generator=generator)
+        coarse = torch.randn(1, channels, side // 2, side // 2, generator=generator)
         latents = torch.nn.functional.interpolate(coarse, scale_factor=2, mode="bilinear")
-        decoded = vae.decode(
-            (latents / vae.config.scaling_factor).to(vae.device, vae.dtype), return_dict=False
-        )[0]
+        vae = latents_of.vae
+        decoded = latents_of.decode(latents_of.to_vae(latents.to(vae.device, vae.dtype)))
         colours = torch.nn.functional.adaptive_avg_pool2d(
-            (decoded.float().cpu() * 0.5 + 0.5).clamp(0, 1), _FIT_SIDE
+            (decoded.float().cpu() * 0.5 + 0.5).clamp(0, 1), side
         )
         rows = latents[0].reshape(channels, -1).T
         rows = torch.cat([rows, torch.ones(len(rows), 1)], dim=1)
@@ -42,7 +44,7 @@ class PreviewProjection:
 
     @torch.no_grad()
     def __call__(self, latents: torch.Tensor) -> npt.NDArray[np.uint8]:
-        """latents: (batch, channels, height, width); the first one becomes (height, width, 3) uint8 sRGB."""
+        """latents: a grid, (batch, channels, height, width); the first one becomes (height, width, 3) uint8 sRGB."""
         first = latents[0].float().cpu()
         colours = torch.einsum("chw,cr->hwr", first, self.matrix[:-1]) + self.matrix[-1]
         image = (colours.nan_to_num(0.5).clamp(0, 1) * 255).round().to(torch.uint8).numpy()

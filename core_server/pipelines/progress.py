@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 
+from core_server.canvas.geometry import Extent
+from core_server.pipelines.latents import Latents
 from core_server.pipelines.model import LoadedModel
 from core_server.pipelines.task import StepCallback, StepProgress
 
@@ -15,7 +18,7 @@ PREVIEW_INTERVAL = 0.25
 """Seconds between two previews, at least."""
 
 LatentsHook = Callable[[int, torch.Tensor], torch.Tensor]
-"""(index of the step just done, its latents) -> the latents to go on with."""
+"""(index of the timestep just done, its grid of latents as in `pipelines.latents`) -> the grid to go on with."""
 
 
 class Part(NamedTuple):
@@ -59,28 +62,49 @@ class StepReporter:
         self._done_before += self._part.steps
         self._parts_done += 1
 
-    def step_hook(
-        self, change: LatentsHook | None = None
-    ) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
-        """A diffusers `callback_on_step_end`; `change` may replace the latents after each step."""
+    def step_hook(self, extent: Extent, change: LatentsHook | None = None) -> StepHook:
+        """What is told of each step of the next picture. extent: its px; change: may replace the grid of latents."""
+        return StepHook(self, self._model.latents, extent, change)
 
-        def hook(
-            pipeline: Any, index: int, _timestep: Any, tensors: dict[str, Any]
-        ) -> dict[str, Any]:
-            latents = tensors["latents"]
-            if change is not None:
-                latents = tensors["latents"] = change(index, latents)
-            # Second-order schedulers call the denoiser twice a step.
-            step = min(index // max(int(pipeline.scheduler.order), 1) + 1, self._part.steps)
-            done = self._done_before + step
-            self._on_step(StepProgress(done, self._total, self._part.stage, self._preview(latents)))
-            return tensors
+    def step_done(self, step: int, grid: torch.Tensor) -> None:
+        """Step `step` (from 1) of this picture is done and left this grid of latents."""
+        part = self._part
+        done = self._done_before + min(step, part.steps)
+        self._on_step(StepProgress(done, self._total, part.stage, self._preview(grid)))
 
-        return hook
-
-    def _preview(self, latents: torch.Tensor) -> Any:
+    def _preview(self, grid: torch.Tensor) -> Any:
         now = time.monotonic()
         if now < self._next_preview:
             return None
         self._next_preview = now + PREVIEW_INTERVAL
-        return self._model.preview(latents)
+        return self._model.preview(grid)
+
+
+@dataclass(slots=True)
+class StepHook:
+    """Sees every step of one picture, in either of the two ways in which a step can be seen.
+
+    order: how often the scheduler calls the denoiser in one step.
+    """
+
+    _reporter: StepReporter
+    _latents: Latents
+    _extent: Extent
+    _change: LatentsHook | None
+    order: int = 1
+
+    def on_step_end(
+        self, _pipeline: Any, index: int, _timestep: Any, tensors: dict[str, Any]
+    ) -> dict[str, Any]:
+        """A diffusers `callback_on_step_end`."""
+        tensors["latents"] = self.on_latents(index, tensors["latents"])
+        return tensors
+
+    def on_latents(self, index: int, latents: torch.Tensor) -> torch.Tensor:
+        """The same for pipelines without such a callback: a pipeline's latents in, those to go on with out."""
+        grid = self._latents.to_grid(latents, self._extent)
+        if self._change is not None:
+            grid = self._change(index, grid)
+            latents = self._latents.from_grid(grid)
+        self._reporter.step_done(index // self.order + 1, grid)
+        return latents

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+from transformers import CLIPTokenizer
+
 from core_server.pipelines.model import LoadedModel
 from core_server.pipelines.settings import Settings
+
+_LONGEST = 1000
+"""Tokens; what says that it can read more than that says that it has no limit."""
 
 
 def prompt_notes(model: LoadedModel, settings: Settings) -> tuple[str, ...]:
     """Notes for the recipe: what was cut off, and what has no effect."""
     notes = []
-    tokenizer = model.components["tokenizer"]
-    longest = int(tokenizer.model_max_length)
-    for name, text in (
-        ("prompt", settings.prompt),
-        ("negative_prompt", settings.negative_prompt),
-    ):
-        tokens = len(tokenizer(text, truncation=False).input_ids)
-        if tokens > longest:
-            notes.append(
-                f"the {name} has {tokens - 2} tokens; this model read the first {longest - 2}"
-            )
+    texts = (("prompt", settings.prompt), ("negative_prompt", settings.negative_prompt))
+    for name, text in texts:
+        for tokenizer in model.tokenizers.values():
+            longest = int(tokenizer.model_max_length)
+            if not isinstance(tokenizer, CLIPTokenizer) or longest > _LONGEST:
+                continue  # the other encoders read far more than a prompt has
+            tokens = len(tokenizer(text, truncation=False).input_ids)
+            if tokens > longest:
+                notes.append(
+                    f"the {name} has {tokens - 2} tokens; this model read the first {longest - 2}"
+                )
+                break
+    if settings.negative_prompt and not model.family.negative_prompt:
+        notes.append(f"negative_prompt had no effect: {model.family.title} reads none")
+        return tuple(notes)
     if settings.negative_prompt and settings.guidance_scale <= 1:
         notes.append("negative_prompt had no effect because guidance_scale is 1 or less")
     return tuple(notes)

@@ -21,7 +21,11 @@ from core_server.canvas.resample import wraps
 
 @contextmanager
 def seamless(axes: SeamlessAxes, *modules: nn.Module) -> Iterator[None]:
-    """Within the context every Conv2d of `modules` pads circularly along `axes`; afterwards nothing is left of it."""
+    """Within the context every convolution of `modules` that pads does so circularly along `axes`.
+
+    Conv2d, the causal Conv3d of video autoencoders (rows and columns, not time) and the padding that downsampling blocks
+    add themselves. Afterwards nothing is left of it.
+    """
     if axes is SeamlessAxes.NONE:
         yield
         return
@@ -39,6 +43,10 @@ def seamless(axes: SeamlessAxes, *modules: nn.Module) -> Iterator[None]:
             for module in root.modules():
                 if isinstance(module, nn.Conv2d):
                     override(module, "_conv_forward", _circular_conv(module, rows, columns))
+                elif isinstance(module, nn.ZeroPad2d):
+                    override(module, "forward", _circular_zero_pad(module, rows, columns))
+                elif _is_causal_conv(module):
+                    override(module, "forward", _circular_causal_conv(module, rows, columns))
                 elif _pads_itself(module):
                     override(module, "forward", _circular_downsample(module, rows, columns))
         yield
@@ -69,6 +77,38 @@ def _circular_conv(
         x = _pad(x, (width, width, 0, 0), columns)
         x = _pad(x, (0, 0, height, height), rows)
         return functional.conv2d(x, weight, bias, module.stride, 0, module.dilation, module.groups)
+
+    return forward
+
+
+def _circular_zero_pad(
+    module: nn.ZeroPad2d, rows: bool, columns: bool
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        left, right, top, bottom = module.padding
+        return _pad(_pad(x, (left, right, 0, 0), columns), (0, 0, top, bottom), rows)
+
+    return forward
+
+
+def _is_causal_conv(module: nn.Module) -> bool:
+    # The video autoencoders pad before their Conv3d: rows and columns on both sides, time on the past's side alone.
+    return isinstance(module, nn.Conv3d) and len(getattr(module, "_padding", ())) == 6
+
+
+def _circular_causal_conv(module: Any, rows: bool, columns: bool) -> Callable[..., torch.Tensor]:
+    left, right, top, bottom, past, _ = module._padding
+
+    def forward(x: torch.Tensor, cache_x: torch.Tensor | None = None) -> torch.Tensor:
+        needed = past
+        if cache_x is not None and past > 0:
+            x = torch.cat([cache_x.to(x.device), x], dim=2)
+            needed -= cache_x.shape[2]
+        frames = x.shape[2]
+        flat = x.transpose(1, 2).flatten(0, 1)
+        flat = _pad(_pad(flat, (left, right, 0, 0), columns), (0, 0, top, bottom), rows)
+        x = flat.unflatten(0, (-1, frames)).transpose(1, 2)
+        return nn.Conv3d.forward(module, functional.pad(x, (0, 0, 0, 0, needed, 0)))
 
     return forward
 

@@ -122,6 +122,19 @@ class Family:
     """From model_index.json and the denoiser's configuration."""
     matches: Callable[[Config], bool] = lambda _denoiser: True
     arguments: Callable[[Guidance], dict[str, Any]] = common_arguments
+    counts_partial_step: bool = False
+    """Whether image_to_image and inpaint run a step that strength begins in part; see `pipelines.strength`."""
+    half: str = "bfloat16"
+    """The half precision its weights were made for."""
+    upcasts_vae: bool = False
+    """Whether its stock pipelines decode in single precision where the autoencoder's configuration asks for it."""
+    paints_at: Callable[[str, int, int], tuple[int, int]] = lambda _task, width, height: (
+        width,
+        height,
+    )
+    """Size that the pipelines really paint at, from the task and the width and height asked for."""
+    pil_images: bool = False
+    """Whether its pipelines take pictures as PIL images alone."""
     negative_prompt: bool = True
     """Whether the pipelines read a negative prompt at all."""
 

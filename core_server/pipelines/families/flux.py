@@ -42,6 +42,7 @@ _COMMON: dict[str, Any] = {
     "dropped": ("image_encoder", "feature_extractor"),
     "arguments": _arguments,
     "negative_prompt": False,
+    "counts_partial_step": True,
 }
 
 FLUX = Family(

@@ -6,6 +6,7 @@ the original picture to the denoiser as a reference, so the surroundings are kno
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from core_server.pipelines.families.family import (
@@ -20,6 +21,8 @@ from core_server.pipelines.families.family import (
 )
 from core_server.pipelines.schedulers import FLOW_SCHEDULERS
 
+_MEGAPIXEL, _MULTIPLE = 1024 * 1024, 16
+
 
 def _arguments(guidance: Guidance) -> dict[str, Any]:
     return {"prompt": guidance.prompt, "guidance_scale": guidance.guidance_scale}
@@ -27,6 +30,14 @@ def _arguments(guidance: Guidance) -> dict[str, Any]:
 
 def _defaults(index: Config, _denoiser: Config) -> Defaults:
     return Defaults(4, 1.0) if index.get("is_distilled", True) else Defaults(50, 4.0)
+
+
+def _paints_at(task: str, width: int, height: int) -> tuple[int, int]:
+    # The inpainting pipeline reduces pictures of more than a megapixel before anything else.
+    if task == "text_to_image" or width * height <= _MEGAPIXEL:
+        return width, height
+    scale = math.sqrt(_MEGAPIXEL / (width * height))
+    return int(width * scale) // _MULTIPLE * _MULTIPLE, int(height * scale) // _MULTIPLE * _MULTIPLE
 
 
 FLUX_2_KLEIN = Family(
@@ -45,7 +56,9 @@ FLUX_2_KLEIN = Family(
     commercial_use=True,
     original="black-forest-labs/FLUX.2-klein-4B",
     fill="none",
+    paints_at=_paints_at,
     defaults=_defaults,
     arguments=_arguments,
     negative_prompt=False,
+    counts_partial_step=True,
 )

@@ -6,6 +6,7 @@ vision part of its text encoder and as latents beside those that it paints.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from core_server.pipelines.families.family import (
@@ -37,9 +38,17 @@ _COMMON: dict[str, Any] = {
     "commercial_use": True,
     "min_side": 512,
     "max_side": 1792,
+    "counts_partial_step": True,
     "defaults": lambda _index, _denoiser: Defaults(50, 4.0),
     "arguments": _arguments,
 }
+
+def _edit_paints_at(_task: str, width: int, height: int) -> tuple[int, int]:
+    # About a megapixel of the same shape in multiples of 32, whatever it is given.
+    ratio = width / height
+    painted = math.sqrt(1024 * 1024 * ratio)
+    return round(painted / 32) * 32, round(painted / ratio / 32) * 32
+
 
 QWEN_IMAGE = Family(
     name="qwen_image",
@@ -65,5 +74,7 @@ QWEN_IMAGE_EDIT = Family(
     other_classes=("QwenImageEditPipeline",),
     original="Qwen/Qwen-Image-Edit",
     fill="none",
+    pil_images=True,
+    paints_at=_edit_paints_at,
     **_COMMON,
 )

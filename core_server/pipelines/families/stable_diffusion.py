@@ -61,6 +61,7 @@ def _family(
         min_side=256,
         max_side=1024,
         patch=1,
+        half="float16",
         pipeline_options=_OPTIONS,
         defaults=lambda _index, _denoiser: Defaults(25, 7.0),
         matches=lambda denoiser: (

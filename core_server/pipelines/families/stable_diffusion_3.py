@@ -34,5 +34,6 @@ STABLE_DIFFUSION_3 = Family(
     dropped=("image_encoder", "feature_extractor"),
     min_side=512,
     max_side=1536,
+    counts_partial_step=True,
     defaults=lambda _index, _denoiser: Defaults(28, 4.5),
 )

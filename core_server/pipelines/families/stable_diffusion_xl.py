@@ -36,6 +36,8 @@ _COMMON: dict[str, Any] = {
     "min_side": 512,
     "max_side": 1536,
     "patch": 1,
+    "half": "float16",
+    "upcasts_vae": True,
     # The stock watermark is a fixed message in every picture; marking pictures is the server's own business.
     "pipeline_options": {"add_watermarker": False},
     "defaults": lambda _index, _denoiser: Defaults(25, 7.0),

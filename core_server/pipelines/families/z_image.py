@@ -30,5 +30,6 @@ Z_IMAGE = Family(
     commercial_use=True,
     original="Tongyi-MAI/Z-Image-Turbo",
     min_side=512,
+    counts_partial_step=True,
     defaults=lambda _index, _denoiser: Defaults(9, 0.0),
 )

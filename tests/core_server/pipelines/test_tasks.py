@@ -242,7 +242,7 @@ def test_no_part_of_a_model_knows_where_a_tile_ends(runtime, part):
     call, x, in_cell, out_cell = {
         "encoder": (lambda x: model.vae.encode(x).latent_dist.mode(), image, 8, 1),
         "decoder": (lambda x: model.vae.decode(x).sample, latents, 1, 8),
-        "denoiser": (lambda x: model.unet(x, 500, words).sample, latents, 2, 2),
+        "denoiser": (lambda x: model.denoiser(x, 500, words).sample, latents, 2, 2),
     }[part]
 
     def rolled_both_ways():
@@ -250,7 +250,7 @@ def test_no_part_of_a_model_knows_where_a_tile_ends(runtime, part):
         return before, torch.roll(call(x), (out_cell * 2, out_cell * 3), (2, 3))
 
     with torch.no_grad():
-        with seamless(SeamlessAxes.XY, model.unet, model.vae):
+        with seamless(SeamlessAxes.XY, model.denoiser, model.vae):
             assert torch.allclose(*rolled_both_ways(), atol=1e-4)
         assert not torch.allclose(*rolled_both_ways(), atol=1e-3), "without it they do know"
 
@@ -375,9 +375,9 @@ def test_trouble_on_the_device_is_told_apart(runtime, monkeypatch):
     def no_memory(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
-    monkeypatch.setattr(model.unet, "forward", no_memory)
+    monkeypatch.setattr(model.denoiser, "forward", no_memory)
     with pytest.raises(OutOfMemory, match="make the picture or the selection smaller"):
         runtime.run(request, {}, quiet)
-    monkeypatch.setattr(model.unet, "forward", lambda x, *_, **__: (x * float("nan"),))
+    monkeypatch.setattr(model.denoiser, "forward", lambda x, *_, **__: (x * float("nan"),))
     with pytest.raises(TaskFailed, match="not finite"):
         runtime.run(request, {}, quiet)
