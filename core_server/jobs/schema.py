@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 from core_server.errors import StartupError
 
@@ -65,16 +68,39 @@ MIGRATIONS = (
 )
 
 
-def migrate(database: sqlite3.Connection) -> None:
-    """Brings a database, new or old, to the newest shape; each migration is one transaction.
-
-    Errors: StartupError for a database of a newer version.
-    """
+def check_version(database: sqlite3.Connection) -> int:
+    """The version of a database, 0 for an empty one. Errors: StartupError for a newer one, which stays untouched."""
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version > len(MIGRATIONS):
         raise StartupError(
             f"The job database was made by a newer Scumble (schema {version}, this one knows {len(MIGRATIONS)}); "
             "update Scumble or use another --data-dir."
         )
+    return int(version)
+
+
+def migrate(database: sqlite3.Connection, path: Path) -> None:
+    """Brings a database, new or old, to the newest shape; each migration is one transaction.
+
+    An old one is copied first, to "<path>.schema-<version>", so that the version before can be put back.
+    Errors: StartupError for a database of a newer version.
+    """
+    version = check_version(database)
+    if 0 < version < len(MIGRATIONS):
+        _copy(database, path.with_name(f"{path.name}.schema-{version}"))
     for number, script in enumerate(MIGRATIONS[version:], version + 1):
-        database.executescript(f"BEGIN; {script}; PRAGMA user_version = {number}; COMMIT;")
+        try:
+            database.executescript(f"BEGIN; {script}; PRAGMA user_version = {number}; COMMIT;")
+        finally:
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+
+
+def _copy(database: sqlite3.Connection, path: Path) -> None:
+    """Whole or not at all."""
+    draft = path.with_name(f"{path.name}.part")
+    draft.unlink(missing_ok=True)
+    os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    with closing(sqlite3.connect(draft)) as copy:
+        database.backup(copy)
+    draft.replace(path)

@@ -48,10 +48,15 @@ class Store:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         # The opener's thread and the executor's are never in it at the same time.
         self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("PRAGMA synchronous = FULL")
-        self._database.execute("PRAGMA foreign_keys = ON")
-        schema.migrate(self._database)
+        try:
+            schema.check_version(self._database)
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA synchronous = FULL")
+            self._database.execute("PRAGMA foreign_keys = ON")
+            schema.migrate(self._database, path)
+        except BaseException:
+            self._database.close()
+            raise
 
     def close(self) -> None:
         """Folds the log into the database."""

@@ -5,6 +5,7 @@ The prompt's first word before a ":" chooses, the rest is free text:
 default        4 quick steps, a deterministic picture from seed and size
 slow           400 steps of 20 ms, for cancelling
 hang           never returns and never calls back
+eat            takes 32 MiB more with every step of 50 ms, up to 4 GiB
 crash          kills its own process with SIGKILL (exit status 9 where there is none)
 crash once     the same, but only while `<data_dir>/crashed-once` does not exist
 oom            raises OutOfMemory
@@ -12,7 +13,7 @@ bug            raises ZeroDivisionError
 echo           gives the first input image back, bit for bit
 previews       20 steps, each with a preview
 
-`SCUMBLE_FAKE_START` = "crash" or "missing" breaks the start itself.
+`SCUMBLE_FAKE_START` = "crash", "hang" or "missing" breaks the start itself.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ def create(model: str, device: str, data_dir: Path) -> FakeRuntime:
     match os.environ.get("SCUMBLE_FAKE_START"):
         case "crash":
             _die()
+        case "hang":
+            time.sleep(3600)
         case "missing":
             raise ModelLoadFailed(f"The model {model!r} has no weights.", model=model)
     return FakeRuntime(model, device, data_dir)
@@ -62,6 +65,7 @@ class FakeRuntime:
         self._model = model
         self._device = device
         self._data_dir = data_dir
+        self._eaten: list[np.ndarray] = []
 
     def load(self, model: str) -> ModelProfile:
         self.calls.append(f"load {model}")
@@ -100,6 +104,11 @@ class FakeRuntime:
                 _ = 1 // 0
             case "hang":
                 time.sleep(3600)
+            case "eat":
+                for step in range(128):
+                    self._eaten.append(np.ones(32 << 20, np.uint8))
+                    time.sleep(0.05)
+                    on_step(StepProgress(step + 1, 128, "Painting"))
             case "slow":
                 steps, seconds = 400, 0.02
             case "previews":
