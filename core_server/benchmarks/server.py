@@ -1,0 +1,106 @@
+"""What the server costs: a picture through it, beside the same call in a process without a server."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from statistics import median
+from typing import TYPE_CHECKING
+
+from core_server.benchmarks.job import PROMPT, SEED, SIDE, STEPS, STRENGTH
+from core_server.benchmarks.machine import machine_line
+from core_server.benchmarks.report import Report, Row, at_most
+from core_server.benchmarks.setting import CannotMeasure, Setting
+from core_server.benchmarks.timing import noise_picture, only, timed
+
+if TYPE_CHECKING:
+    from scumble.client import Client, Pixels
+
+OVERHEAD_MS, OVERHEAD_SHARE = 5.0, 0.01
+"""The goal on a GPU machine: 5 ms and 1 % above the same call in-process."""
+
+
+def run(setting: Setting) -> Report:
+    """Measures in turns, so that whatever else the computer does falls on every side."""
+    side = 128 if setting.quick else SIDE
+    ways = ["scumble", *([setting.against] if setting.against else [])]
+    seconds: dict[str, list[float]] = {way: [] for way in ("server", "transfer", *ways)}
+    with ExitStack() as stack:
+        client = stack.enter_context(setting.connect())
+        calls = {way: stack.enter_context(_in_process(way, setting, side)) for way in ways}
+        _round_trip(client, setting.model, noise_picture(0, side, side))  # loads the model
+        for call in calls.values():
+            call()
+        for index in range(1, setting.runs + 1):
+            picture = noise_picture(
+                2 * index, side, side
+            )  # a known picture would not be stored again
+            seconds["server"].append(timed(partial(_round_trip, client, setting.model, picture)))
+            for way, call in calls.items():
+                seconds[way].append(call())
+            other = noise_picture(2 * index + 1, side, side)
+            seconds["transfer"].append(timed(partial(_transfer, client, other)))
+        device = client.server_info().device
+    server, direct = median(seconds["server"]), median(seconds["scumble"])
+    rows = [
+        Row("through the server", server, "s", headline=True, note=f"{side} x {side} RGBA in and out"),
+        Row("in-process", direct, "s", headline=True, note="the same runtime without a server"),
+        Row("ratio", server / direct, headline=True),
+        Row("overhead", (server - direct) * 1000, "ms",
+            at_most(OVERHEAD_MS + OVERHEAD_SHARE * direct * 1000), headline=True),
+        Row("of it upload and download", median(seconds["transfer"]) * 1000, "ms"),
+    ]  # fmt: skip
+    if setting.against:
+        stock = median(seconds[setting.against])
+        rows += [
+            Row(f"stock {setting.against}", stock, "s", headline=True,
+                note="its own image-to-image pipeline, eager, same weights, same run"),
+            Row(f"in-process / stock {setting.against}", direct / stock, headline=True),
+            Row(f"through the server / stock {setting.against}", server / stock, headline=True),
+        ]  # fmt: skip
+    return Report(
+        "server", setting.command("server"), machine_line(device), rows, {"seconds": seconds}
+    )
+
+
+def _round_trip(client: Client, model: str, picture: Pixels) -> None:
+    from scumble.client import ImageToImage  # noqa: PLC0415
+
+    request = ImageToImage(
+        PROMPT, picture, strength=STRENGTH, num_inference_steps=STEPS, seed=SEED, model=model
+    )
+    patch = only(client.submit(request).result())
+    assert patch.pixels.extent == picture.extent
+
+
+def _transfer(client: Client, picture: Pixels) -> None:
+    client.download(client.upload(picture))
+
+
+@contextmanager
+def _in_process(way: str, setting: Setting, side: int) -> Iterator[Callable[[], float]]:
+    """A function that makes the same call once, without a server, and returns its seconds."""
+    command = [sys.executable, "-m", "core_server.benchmarks.in_process", way, setting.model]
+    command += [setting.device, "--side", str(side)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        talk, listen = process.stdin, process.stdout
+
+        def call() -> float:
+            talk.write("once\n")
+            talk.flush()
+            line = listen.readline()
+            if not line:
+                raise CannotMeasure("The call in-process failed; its own message stands above.")
+            return float(line)
+
+        try:
+            yield call
+        finally:
+            talk.close()
