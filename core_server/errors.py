@@ -8,6 +8,7 @@ ScumbleServerError                reason, metadata; the message is a sentence an
 │   ├── JobNotFound
 │   ├── ImageNotFound
 │   └── ModelNotFound
+│       └── SourceNotFound        what was to be installed or removed is not there
 ├── LimitExceeded                 a limit of this server; says which and how large
 ├── FailedPrecondition            the request does not fit the state of what it names
 ├── NotImplementedHere            part of the contract, not of this version
@@ -98,6 +99,13 @@ class ModelNotFound(NotFound):
             model=model,
             known=", ".join(known),
         )
+
+
+class SourceNotFound(ModelNotFound):
+    """What was to be installed or removed is not there."""
+
+    def __init__(self, message: str) -> None:
+        ScumbleServerError.__init__(self, message)
 
 
 class LimitExceeded(ScumbleServerError):

@@ -1,0 +1,265 @@
+"""What a hub repository offers: the few files of it that are needed, from its listing alone.
+
+The listing comes from the Hub's own client (`huggingface_hub`); HF_ENDPOINT and HF_TOKEN mean there what they mean.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from core_server.errors import FailedPrecondition, ModelLoadFailed, SourceNotFound, Unavailable
+from core_server.pipelines.sources.licences import Licence, licence_of
+from core_server.pipelines.sources.names import name_from
+from core_server.pipelines.sources.offer import Offer, OfferedFile, Shelf
+from core_server.pipelines.sources.weights import SUFFIXES, refuse_pickle_name
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import ModelInfo, RepoSibling
+
+MODEL_INDEX = "model_index.json"
+_SMALL_SUFFIXES = (".json", ".txt", ".model", ".jinja")
+_PAPERS = ("LICENSE", "LICENSE.md", "LICENSE.txt", "README.md")
+_NEVER_LOADED = ("safety_checker", "feature_extractor", "image_encoder")
+_MAX_INDEX_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class HubPlace:
+    """owner/name, a file in it ("" for the repository) and a revision."""
+
+    repository: str
+    file: str
+    revision: str
+
+    @classmethod
+    def parse(cls, source: str) -> HubPlace | None:
+        """OWNER/NAME[/path/to/file][@REVISION]; None for anything else."""
+        text, _, revision = source.partition("@")
+        parts = text.split("/")
+        if len(parts) < 2 or not all(parts) or any(part.startswith((".", "~")) for part in parts):
+            return None
+        return cls("/".join(parts[:2]), "/".join(parts[2:]), revision or "main")
+
+
+class Hub:
+    """A hub. endpoint: None is the library's own choice (HF_ENDPOINT, else the public Hub)."""
+
+    def __init__(self, endpoint: str | None = None) -> None:
+        self._endpoint = endpoint
+
+    def offer(self, place: HubPlace, name: str = "") -> Offer:
+        """What is there. Errors: SourceNotFound, FailedPrecondition (gated), Unavailable, ModelLoadFailed."""
+        info = self._info(place)
+        commit = info.sha or place.revision
+        listed = {it.rfilename: it for it in info.siblings or ()}
+        if place.file:
+            refuse_pickle_name(place.file)
+            if place.file not in listed:
+                raise SourceNotFound(
+                    f"{place.repository} has no file {place.file!r}; it has {_few(_weights(listed))}."
+                )
+            chosen: Sequence[str] = [place.file]
+            single, shelf = True, None
+        else:
+            chosen, single, shelf = self._choose(place, commit, sorted(listed))
+        files = tuple(
+            OfferedFile(
+                path=path.rpartition("/")[2] if single else path,
+                url=self._url(place.repository, path, commit),
+                size=int(listed[path].size or 0),
+                sha256=_sha256(listed[path]),
+                git_sha1="" if _sha256(listed[path]) else str(listed[path].blob_id or ""),
+            )
+            for path in chosen
+        )
+        return Offer(
+            name=name or name_from(place.file or place.repository),
+            source=f"{place.repository}{'/' + place.file if place.file else ''}@{commit}",
+            title=place.file.rpartition("/")[2] or place.repository.partition("/")[2],
+            licence=_licence(info),
+            files=files,
+            shelf=shelf,
+            single=single,
+            url=f"{self.address()}/{place.repository}",
+        )
+
+    def headers(self) -> dict[str, str]:
+        """For requests to this hub: who asks and, if somebody signed in, their token."""
+        from huggingface_hub import get_token  # noqa: PLC0415  only when asked to
+
+        token = get_token()
+        return {"user-agent": "scumble"} | ({"authorization": f"Bearer {token}"} if token else {})
+
+    def address(self) -> str:
+        """Where the hub is, without a slash at the end."""
+        from huggingface_hub import constants  # noqa: PLC0415  only when asked to
+
+        return (self._endpoint or str(constants.ENDPOINT)).rstrip("/")
+
+    def _info(self, place: HubPlace) -> ModelInfo:
+        from huggingface_hub import HfApi  # noqa: PLC0415  only when asked to
+
+        with hub_errors(place.repository):
+            return HfApi(endpoint=self._endpoint).model_info(
+                place.repository, revision=place.revision, files_metadata=True
+            )
+
+    def _url(self, repository: str, path: str, commit: str) -> str:
+        from huggingface_hub import hf_hub_url  # noqa: PLC0415  only when asked to
+
+        return str(hf_hub_url(repository, path, revision=commit, endpoint=self.address()))
+
+    def _choose(
+        self, place: HubPlace, commit: str, names: list[str]
+    ) -> tuple[list[str], bool, Shelf | None]:
+        """(files, whether it is one file, its shelf)."""
+        papers = [name for name in names if name in _PAPERS]
+        if MODEL_INDEX in names:
+            index = self._read_json(place.repository, MODEL_INDEX, commit)
+            return [MODEL_INDEX, *pipeline_files(index, names), *papers], False, Shelf.MODELS
+        top = [name for name in names if "/" not in name]
+        weights = [name for name in top if name.endswith(SUFFIXES)]
+        if "config.json" in top and weights:
+            kind = self._read_json(place.repository, "config.json", commit).get("_class_name", "")
+            if "ControlNet" not in str(kind):
+                raise ModelLoadFailed(
+                    f"{place.repository} is a {kind or 'part of some model'}, which cannot be used by itself; install "
+                    "the model that it belongs to."
+                )
+            return ["config.json", *_one_variant(weights), *papers], False, Shelf.CONTROLS
+        if len(_weights(names)) == 1:
+            return _weights(names), True, None
+        if not _weights(names):
+            pickles = [name for name in names if name.endswith((".ckpt", ".pt", ".bin", ".pth"))]
+            if pickles:
+                refuse_pickle_name(pickles[0])
+            raise ModelLoadFailed(f"{place.repository} holds no .safetensors or .gguf file.")
+        raise FailedPrecondition(
+            f"{place.repository} holds several files; name one of them, such as "
+            f"{place.repository}/{_weights(names)[0]}. There are {_few(_weights(names))}."
+        )
+
+    def _read_json(self, repository: str, path: str, commit: str) -> dict[str, Any]:
+        from huggingface_hub import get_session, hf_raise_for_status  # noqa: PLC0415
+
+        with hub_errors(repository):
+            response = get_session().get(
+                self._url(repository, path, commit), headers=self.headers(), follow_redirects=True
+            )
+            hf_raise_for_status(response)
+            content = response.content[: _MAX_INDEX_BYTES + 1]
+        try:
+            value = json.loads(content) if len(content) <= _MAX_INDEX_BYTES else None
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise ModelLoadFailed(f"{path} of {repository} is no JSON object.")
+        return value
+
+
+def pipeline_files(index: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """The files of a diffusers repository that loading needs: of each part one set of weights, half precision first.
+
+    Pickles, code, other frameworks' weights and single-file copies stay where they are.
+    Errors: ModelLoadFailed for a part without .safetensors.
+    """
+    chosen = []
+    for part, entry in index.items():
+        if not isinstance(entry, list) or entry[0] is None or part in _NEVER_LOADED:
+            continue
+        inside = [name for name in names if name.startswith(f"{part}/") and name.count("/") == 1]
+        weights = [name for name in inside if name.endswith(SUFFIXES)]
+        pickles = [name for name in inside if name.endswith((".bin", ".pt", ".ckpt", ".pth"))]
+        if pickles and not weights:
+            refuse_pickle_name(pickles[0])
+        kept = _one_variant(weights)
+        half = any(".fp16" in name for name in kept)
+        chosen += kept
+        chosen += [
+            name
+            for name in inside
+            if name.endswith(_SMALL_SUFFIXES)
+            and (
+                ".index." not in name
+                or (".safetensors.index" in name and (".fp16" in name) == half)
+            )
+            and "flax" not in name
+            and "openvino" not in name
+        ]
+    return chosen
+
+
+@contextmanager
+def hub_errors(what: str) -> Iterator[None]:
+    """Turns what the Hub's client raises into one sentence."""
+    import httpx2  # noqa: PLC0415  only when asked to
+    from huggingface_hub import errors  # noqa: PLC0415
+
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        raise FailedPrecondition(
+            f"The owner of {what} wants to know who downloads it: accept the terms on its page, then sign in with "
+            "`hf auth login` (or set HF_TOKEN) and try again."
+        ) from error
+    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
+        raise SourceNotFound(
+            f"There is no model {what!r} on the Hub, or it is private; check the spelling, or sign in with `hf auth "
+            "login`."
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise SourceNotFound(
+            f"{what} has no such revision; leave @REVISION out for the newest."
+        ) from error
+    except errors.EntryNotFoundError as error:
+        raise SourceNotFound(
+            f"A file of {what} is gone (404); look at its page for another one."
+        ) from error
+    except errors.OfflineModeIsEnabled as error:
+        raise Unavailable(
+            "HF_HUB_OFFLINE is set, so nothing is downloaded; unset it and start the server again."
+        ) from error
+    except (errors.HfHubHTTPError, httpx2.HTTPStatusError) as error:
+        code = getattr(error.response, "status_code", 0) if error.response is not None else 0
+        if code == 404:
+            raise SourceNotFound(f"{what} is not there (404); check the address.") from error
+        raise Unavailable(
+            f"The Hub answered {code or 'nothing useful'} for {what}; try again later, what is here already is kept."
+        ) from error
+    except httpx2.HTTPError as error:
+        raise Unavailable(
+            f"The download of {what} broke off ({type(error).__name__}); check the network and run the same command "
+            "again, it goes on where it stopped."
+        ) from error
+
+
+def _sha256(file: RepoSibling) -> str:
+    return str(file.lfs.sha256) if file.lfs else ""
+
+
+def _licence(info: ModelInfo) -> Licence:
+    card = info.card_data
+    if card is None:
+        return licence_of(None)
+    value = card.license[0] if isinstance(card.license, list) and card.license else card.license
+    return licence_of(value, card.license_name, card.license_link)
+
+
+def _one_variant(weights: Sequence[str]) -> list[str]:
+    half = [name for name in weights if ".fp16" in name]
+    plain = [name for name in weights if ".fp16" not in name and ".non_ema" not in name]
+    return half or plain
+
+
+def _weights(names: Any) -> list[str]:
+    return sorted(name for name in names if name.endswith(SUFFIXES))
+
+
+def _few(names: Sequence[str]) -> str:
+    return (
+        ", ".join(names[:6]) + (" ..." if len(names) > 6 else "") if names else "no weights at all"
+    )

@@ -1,0 +1,358 @@
+"""Installing from a hub, an address and a file, over real HTTP; and everything that goes wrong on the way."""
+
+from __future__ import annotations
+
+import errno
+import json
+import pickle
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import huggingface_hub.constants
+import pytest
+import torch
+from safetensors.torch import save, save_file
+
+from core_server.errors import (
+    FailedPrecondition,
+    InvalidRequest,
+    LimitExceeded,
+    ModelLoadFailed,
+    ScumbleServerError,
+    SourceNotFound,
+    TaskCancelled,
+    Unavailable,
+)
+from core_server.pipelines.catalogue import Catalogue, profile_of
+from core_server.pipelines.sources import fetch
+from core_server.pipelines.sources.disk import RealDisk
+from core_server.pipelines.sources.hub import Hub, HubPlace, pipeline_files
+from core_server.pipelines.sources.install import Installer
+from core_server.pipelines.sources.licences import licence_of
+from core_server.pipelines.sources.names import checked_name, inside, name_from
+from core_server.pipelines.sources.offer import OfferedFile, Progress, Shelf
+from core_server.pipelines.sources.recommended import best_for, recommended
+from core_server.pipelines.tiny import make_tiny_pipeline
+from tests.fakes.hub import FakeHub, running_hub
+
+_LORA = {"lora_unet_down_blocks_1_attentions_0_attn2_to_k.lora_down.weight": torch.zeros(4, 768)}
+
+
+@pytest.fixture(scope="module")
+def tiny_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The tiny model as a hub would have it: with pickles, code and a single file beside it."""
+    folder = tmp_path_factory.mktemp("tiny")
+    make_tiny_pipeline().save_pretrained(folder)
+    files = {
+        str(it.relative_to(folder)): it.read_bytes() for it in folder.rglob("*") if it.is_file()
+    }
+    extra = {
+        "LICENSE.md": b"Be kind.",
+        "unet/diffusion_pytorch_model.bin": b"PK",
+        "unet/run_me.py": b"print('never')",
+        "unet/flax_model.msgpack": b"x",
+        "whole.safetensors": save({"w": torch.zeros(9)}),
+        "profile.json": b'{"title": "a trick"}',
+    }
+    return files | extra
+
+
+@pytest.fixture
+def hub(tiny_files: dict[str, bytes]) -> Iterator[FakeHub]:
+    with running_hub() as running:
+        running.repositories["artist/small"] = dict(tiny_files)
+        running.cards["artist/small"] = {"license": "apache-2.0"}
+        running.repositories["artist/lora"] = {"style.safetensors": save(_LORA, {"ss_tag": "x"})}
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _online_and_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    # This process has promised to stay offline, as the worker does; installing is the gateway's business.
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(fetch, "_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(fetch, "_CHUNK", 4096)
+
+
+def quiet(_: Progress) -> None:
+    """Goes on."""
+
+
+def installer(hub: FakeHub, folder: Path, disk: Any = None) -> Installer:
+    return Installer(folder, Hub(hub.address), disk)
+
+
+def install(hub: FakeHub, folder: Path, source: str = "artist/small", **more: Any) -> Any:
+    one = installer(hub, folder, **more)
+    return one.install(one.offer(source), quiet)
+
+
+def test_a_repository_becomes_a_model_of_the_catalogue(hub: FakeHub, tmp_path: Path) -> None:
+    one = installer(hub, tmp_path)
+    offer = one.offer("artist/small")
+    assert (offer.name, offer.shelf) == ("small", Shelf.MODELS)
+    assert offer.licence.sentence == "Apache-2.0: commercial use is allowed"
+    told: list[Progress] = []
+    installed = one.install(offer, told.append)
+    assert installed.path == tmp_path / "models" / "small"
+    names = {
+        str(it.relative_to(installed.path)) for it in installed.path.rglob("*") if it.is_file()
+    }
+    assert not any(name.endswith((".bin", ".py", ".msgpack")) or "whole" in name for name in names)
+    assert {"model_index.json", "LICENSE.md", "tokenizer/tokenizer.json"} <= names
+    assert [it.done_bytes for it in told] == sorted(it.done_bytes for it in told)
+    assert told[-1].done_bytes == told[-1].total_bytes == offer.size_bytes
+    catalogue = Catalogue("default", tmp_path)
+    assert "small" in catalogue.names()
+    profile = profile_of(catalogue.find("small"))
+    assert (profile.license, profile.commercial_use, profile.title) == ("Apache-2.0", True, "small")
+    record = json.loads((installed.path / "installed.json").read_text())
+    assert record["source"].startswith("artist/small@0123456789")
+    assert len(record["files"]["unet/diffusion_pytorch_model.safetensors"]) == 64
+    assert not list((tmp_path / "models" / ".incoming").iterdir())
+    with pytest.raises(FailedPrecondition, match="installed already"):
+        one.install(offer, quiet)
+    assert one.remove("small") > offer.size_bytes
+    assert "small" not in catalogue.names()
+    with pytest.raises(SourceNotFound, match="Nothing is installed"):
+        one.remove("small")
+
+
+@pytest.mark.parametrize("trouble", [["cut", "cut"], ["cut", "no ranges"], ["slow"]], ids=" ".join)
+def test_broken_connections_are_continued(hub: FakeHub, tmp_path: Path, trouble: list[str]) -> None:
+    hub.trouble["unet/diffusion_pytorch_model.safetensors"] = list(trouble)
+    installed = install(hub, tmp_path)
+    asked = hub.fetched("diffusion_pytorch_model.safetensors")
+    if "cut" in trouble:
+        assert len([it for it in asked if it]) == trouble.count("cut")
+    there = (installed.path / "unet" / "diffusion_pytorch_model.safetensors").read_bytes()
+    assert there == hub.repositories["artist/small"]["unet/diffusion_pytorch_model.safetensors"]
+
+
+def test_an_installation_that_was_stopped_goes_on(hub: FakeHub, tmp_path: Path) -> None:
+    one = installer(hub, tmp_path)
+    offer = one.offer("artist/small")
+    seen = 0
+
+    def stop(progress: Progress) -> None:
+        nonlocal seen
+        seen = progress.done_bytes
+        if progress.done_bytes > offer.size_bytes // 2:
+            raise TaskCancelled
+
+    with pytest.raises(TaskCancelled):
+        one.install(offer, stop)
+    assert "small" not in Catalogue("default", tmp_path).names()
+    before = len(hub.requests)
+    told: list[Progress] = []
+    again = installer(hub, tmp_path)
+    again.install(again.offer("artist/small"), told.append)
+    asked = [asked for path, asked in hub.requests[before:] if "/resolve/" in path and asked]
+    assert len(asked) == 1, "one file was half here, the whole ones were not asked for again"
+    assert told[-1].done_bytes == offer.size_bytes
+    assert seen <= told[-1].done_bytes
+
+
+@pytest.mark.parametrize(
+    ("trouble", "kind", "words"),
+    [
+        (["404"], SourceNotFound, "404"),
+        (["wrong"], ModelLoadFailed, "another SHA-256 than its source announces.*has been deleted"),
+        (["cut"] * 40, Unavailable, "broke off.*goes on where it stopped"),
+    ],
+    ids=["404", "wrong hash", "cut again and again"],
+)
+def test_failed_downloads_are_one_sentence(
+    hub: FakeHub, tmp_path: Path, trouble: list[str], kind: type[ScumbleServerError], words: str
+) -> None:
+    hub.trouble["vae/diffusion_pytorch_model.safetensors"] = trouble
+    with pytest.raises(kind, match=words) as caught:
+        install(hub, tmp_path)
+    assert "\n" not in caught.value.message
+    assert Catalogue("default", tmp_path).names() == ("default", "tiny")
+    hub.trouble.clear()
+    install(hub, tmp_path)
+    assert "small" in Catalogue("default", tmp_path).names()
+
+
+class SmallDisk(RealDisk):
+    """free: bytes it says it has; writes: bytes it takes before it is full."""
+
+    def __init__(self, free: int, writes: int) -> None:
+        self.free, self.writes = free, writes
+
+    def free_bytes(self, folder: Path) -> int:
+        return self.free
+
+    def open_part(self, path: Path) -> BinaryIO:
+        stream = super().open_part(path)
+        disk, write = self, stream.write
+
+        class Filling:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(stream, name)
+
+            def __enter__(self) -> Any:
+                return self
+
+            def __exit__(self, *_: object) -> None:
+                stream.close()
+
+            def write(self, data: bytes) -> int:
+                disk.writes -= len(data)
+                if disk.writes < 0:
+                    raise OSError(errno.ENOSPC, "No space left on device")
+                return write(data)
+
+        return Filling()  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("free", "writes", "words"),
+    [(1000, 1 << 40, "needs .* GiB and the disk"), (1 << 40, 50_000, "disk became full")],
+    ids=["before", "meanwhile"],
+)
+def test_a_full_disk(hub: FakeHub, tmp_path: Path, free: int, writes: int, words: str) -> None:
+    with pytest.raises(LimitExceeded, match=words):
+        install(hub, tmp_path, disk=SmallDisk(free, writes))
+    install(hub, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("source", "kind", "words"),
+    [
+        ("artist/nobody", SourceNotFound, "no model 'artist/nobody'"),
+        ("artist/gated", FailedPrecondition, "accept the terms"),
+        ("artist/small/gone.safetensors", SourceNotFound, "has no file 'gone.safetensors'"),
+        ("artist/small/unet/diffusion_pytorch_model.bin", ModelLoadFailed, "is a pickle"),
+        ("artist/pickles", ModelLoadFailed, "is a pickle"),
+        ("artist/many", FailedPrecondition, "several files; name one of them"),
+        ("artist/empty", ModelLoadFailed, "no .safetensors"),
+        ("nonsense", SourceNotFound, "no recommended model"),
+        ("http://example.org/a.safetensors", InvalidRequest, "use https"),
+        ("file:///etc/passwd", InvalidRequest, "use https"),
+        ("https://example.org/model.ckpt", ModelLoadFailed, "is a pickle"),
+        ("/nowhere/model.safetensors", SourceNotFound, "There is no file"),
+        ("/nowhere/model.ckpt", ModelLoadFailed, "is a pickle"),
+    ],
+)  # fmt: skip
+def test_sources_that_are_refused(
+    hub: FakeHub, tmp_path: Path, source: str, kind: type[ScumbleServerError], words: str
+) -> None:
+    hub.repositories["artist/gated"] = {}
+    hub.gated.add("artist/gated")
+    hub.repositories["artist/pickles"] = {"model.ckpt": b"PK"}
+    hub.repositories["artist/empty"] = {"README.md": b"hello"}
+    lora = save(_LORA)
+    hub.repositories["artist/many"] = {"a.safetensors": lora, "b.safetensors": lora}
+    with pytest.raises(kind, match=words) as caught:
+        installer(hub, tmp_path).offer(source)
+    assert "\n" not in caught.value.message
+
+
+def test_files_go_to_the_shelf_of_their_kind(hub: FakeHub, tmp_path: Path) -> None:
+    lora = install(hub, tmp_path, "artist/lora")
+    assert lora.path == tmp_path / "adapters" / "lora.safetensors"
+    path = tmp_path / "here.safetensors"
+    save_file({"emb_params": torch.zeros(2, 768)}, path)
+    one = installer(hub, tmp_path)
+    assert (
+        one.install(one.offer(str(path)), quiet).path == tmp_path / "adapters" / "here.safetensors"
+    )
+    assert path.is_file(), "the original stays"
+    hub.repositories[""] = {"web.safetensors": save(_LORA)}
+    web = install(hub, tmp_path, f"{hub.address}/web.safetensors")
+    assert web.path == tmp_path / "adapters" / "web.safetensors"
+    hub.repositories["artist/depth"] = {
+        "config.json": b'{"_class_name": "ControlNetModel"}',
+        "diffusion_pytorch_model.fp16.safetensors": save(
+            {"controlnet_cond_embedding.w": torch.zeros(1)}
+        ),
+        "diffusion_pytorch_model.safetensors": save(
+            {"controlnet_cond_embedding.w": torch.zeros(2)}
+        ),
+    }
+    depth = install(hub, tmp_path, "artist/depth")
+    assert depth.path == tmp_path / "controls" / "depth"
+    assert not (depth.path / "diffusion_pytorch_model.safetensors").exists(), (
+        "half precision is enough"
+    )
+    assert {one.where(name) for name in ("lora", "here", "web")} == {Shelf.ADAPTERS}
+
+
+def test_a_pickle_under_another_name_does_not_stay(hub: FakeHub, tmp_path: Path) -> None:
+    hub.repositories["artist/trap"] = {"nice.safetensors": pickle.dumps({"a": 1})}
+    with pytest.raises(ModelLoadFailed, match="is a pickle, which can run code"):
+        install(hub, tmp_path, "artist/trap")
+    assert not [it for it in tmp_path.rglob("*") if it.is_file()]
+
+
+def test_one_at_a_time(hub: FakeHub, tmp_path: Path) -> None:
+    one = installer(hub, tmp_path)
+    offer = one.offer("artist/small")
+    started, go_on = threading.Event(), threading.Event()
+
+    def wait(_: Progress) -> None:
+        started.set()
+        assert go_on.wait(20)
+
+    thread = threading.Thread(target=one.install, args=(offer, wait))
+    thread.start()
+    assert started.wait(20)
+    with pytest.raises(FailedPrecondition, match="right now"):
+        one.install(offer, quiet)
+    go_on.set()
+    thread.join(20)
+    assert one.where("small") is Shelf.MODELS
+
+
+@pytest.mark.parametrize("path", ["../x", "/etc/x", "a/../../x", "C:\\x", "a\\..\\x", "", "a\0b"])
+def test_no_path_leads_out(tmp_path: Path, path: str) -> None:
+    with pytest.raises(ModelLoadFailed, match="outside the model's folder"):
+        inside(tmp_path, path)
+
+
+@pytest.mark.parametrize(
+    "name", ["..", ".x", "a/b", "con", "COM1.x", "default", "x" * 101, "a b", "a.", ""]
+)
+def test_names_that_cannot_be(name: str) -> None:
+    with pytest.raises(InvalidRequest, match="cannot be a name"):
+        checked_name(name)
+
+
+def test_small_things() -> None:
+    assert name_from("Artist/My Model (v2).safetensors") == "My-Model-v2"
+    assert HubPlace.parse("a/b/c/d.safetensors@v1") == HubPlace("a/b", "c/d.safetensors", "v1")
+    assert HubPlace.parse("../b") is None
+    assert licence_of("other", "flux-1-dev-non-commercial-license").commercial_use is False
+    assert licence_of("other", "mine", "https://x").sentence.endswith("read it at https://x")
+    assert licence_of(None).commercial_use is None
+    index = {"unet": ["diffusers", "X"], "safety_checker": ["x", "Y"], "_class_name": "Z"}
+    names = [
+        "unet/a.fp16.safetensors", "unet/a.safetensors", "unet/config.json", "unet/a.safetensors.index.json",
+        "unet/a.safetensors.index.fp16.json", "safety_checker/model.safetensors", "unet/deep/b.safetensors",
+    ]  # fmt: skip
+    assert pipeline_files(index, names) == [
+        "unet/a.fp16.safetensors", "unet/config.json", "unet/a.safetensors.index.fp16.json",
+    ]  # fmt: skip
+
+
+def test_what_is_recommended() -> None:
+    entries = recommended()
+    assert len({entry.id for entry in entries}) == len(entries)
+    assert all(HubPlace.parse(entry.source) for entry in entries)
+    assert best_for(4 << 30)[0].startswith("sd15")
+    assert "flux2-klein" in best_for(8 << 30) and "z-image-turbo" not in best_for(8 << 30)
+    assert best_for(0) == ()
+
+
+def test_more_bytes_than_announced_are_not_taken(hub: FakeHub, tmp_path: Path) -> None:
+    hub.repositories[""] = {"web.safetensors": save(_LORA)}
+    file = OfferedFile("web.safetensors", f"{hub.address}/web.safetensors", 100)
+    with pytest.raises(ModelLoadFailed, match="more than it announced"):
+        fetch.fetch(
+            file, tmp_path / "part", tmp_path / "whole",
+            hub=Hub(hub.address), disk=RealDisk(), count=lambda _: None,
+        )  # fmt: skip
