@@ -32,6 +32,8 @@ FloatArray = npt.NDArray[np.float32]
 
 KEPT_WITHIN = 0.1
 """Difference, sRGB 0..1, from which on a repainted colour is a new one that owes nothing to the document's."""
+VISIBLE = 0.004
+"""A code of 8 bit: what lies outside 0..1 by less is rounding and no colour beyond sRGB."""
 _NEIGHBOURS = 5
 """Side in px of the neighbourhood whose mean difference counts as well, so that noise does not speckle the decision."""
 
@@ -40,12 +42,13 @@ _NEIGHBOURS = 5
 class Rendition:
     """document: the pixels, alpha and all. rgb: (height, width, 3) float32 sRGB 0..1, what a model is shown.
 
-    tone: how light above white was brought below it; None where there is none.
+    tone: how light above white was brought below it; None where there is none. clipped: it has colours beyond sRGB.
     """
 
     document: Pixels
     rgb: FloatArray
     tone: ToneCurve | None
+    clipped: bool = False
 
     @classmethod
     def of(cls, document: Pixels, hidden: npt.NDArray[np.bool_] | None = None) -> Rendition:
@@ -63,13 +66,28 @@ class Rendition:
         tone = _tone_of(document, srgb, hidden)
         if tone is not None:
             srgb = linear_to_srgb(tone.compress(srgb_to_linear(srgb)))
-        return cls(document, np.ascontiguousarray(np.clip(srgb, 0, 1), np.float32), tone)
+        clipped = bool(srgb.min() < -VISIBLE or srgb.max() > 1 + VISIBLE)
+        return cls(document, np.ascontiguousarray(np.clip(srgb, 0, 1), np.float32), tone, clipped)
 
     def cut(self, bounds: Bounds) -> Rendition:
         """A part of it; the tone curve stays that of the whole."""
         array = np.ascontiguousarray(self.document.array[bounds.slices])
         document = Pixels(array, self.document.color_space, self.document.icc_profile)
-        return Rendition(document, np.ascontiguousarray(self.rgb[bounds.slices]), self.tone)
+        rgb = np.ascontiguousarray(self.rgb[bounds.slices])
+        return Rendition(document, rgb, self.tone, self.clipped)
+
+    def notes(self) -> tuple[str, ...]:
+        """For the recipe: what the model did not see as it is."""
+        notes: list[str] = []
+        if self.tone is not None:
+            notes.append(
+                f"light up to {self.tone.peak:.4g} was shown to the model through a tone curve and brought back"
+            )
+        if self.clipped and self.document.color_space is ColorSpace.NON_COLOR:
+            notes.append("values outside 0..1 were shown to the model as 0 or 1")
+        elif self.clipped:
+            notes.append("colours beyond sRGB were shown to the model as the nearest in sRGB")
+        return tuple(notes)
 
     def restore(
         self,

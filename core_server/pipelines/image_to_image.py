@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from core_server.canvas.colour import from_model_rgb, to_model_rgb
 from core_server.canvas.pixels import Pixels
 from core_server.canvas.plan import SeamlessAxes
+from core_server.canvas.rendition import Rendition
 from core_server.canvas.resample import document_to_model, model_to_document
 from core_server.canvas.sizes import model_extent
 from core_server.pipelines.denoise import as_tensor, denoise
@@ -17,7 +17,7 @@ from core_server.pipelines.recipe import make_recipe
 from core_server.pipelines.request import ImageToImage
 from core_server.pipelines.seamless import seam_ratios
 from core_server.pipelines.settings import Settings
-from core_server.pipelines.sizes import TiledSizes, range_note, size_note
+from core_server.pipelines.sizes import TiledSizes, size_note
 from core_server.pipelines.strength import require_steps
 from core_server.pipelines.task import StepCallback, TaskOutput
 
@@ -33,17 +33,24 @@ def image_to_image(
 
     Errors: InvalidRequest when strength leaves less than one step.
     """
-    steps = require_steps(settings.num_inference_steps, request.strength, "image_to_image.strength")
+    steps = require_steps(
+        settings.num_inference_steps,
+        request.strength,
+        "image_to_image.strength",
+        counts_partial_step=model.family.counts_partial_step,
+    )
     document = images[request.image]
     axes = request.parameters.seamless
     sizes = TiledSizes.of(model, axes)
     painted = model_extent(document.extent, sizes)
-    source = document_to_model(to_model_rgb(document), painted, sizes.multiple, axes)
+    rendition = Rendition.of(document)
+    source = document_to_model(rendition.rgb, painted, sizes.multiple, axes)
+    unpainted = model_to_document(source, document.extent, sizes.multiple, axes)
     reporter = StepReporter(model, on_step, steps, len(settings.seeds))
     notes = (
         prompt_notes(model, settings)
         + size_note(document.extent, painted, sizes.multiple)
-        + range_note(document)
+        + rendition.notes()
     )
     outputs = []
     for seed in settings.seeds:
@@ -58,7 +65,7 @@ def image_to_image(
             strength=request.strength,
         )
         image = model_to_document(image, document.extent, sizes.multiple, axes)
-        pixels = from_model_rgb(image, document)
+        pixels = rendition.restore(image, unpainted)
         more = {} if axes is SeamlessAxes.NONE else {"seam_ratio": seam_ratios(pixels.array)}
         recipe = make_recipe(
             model,

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from core_server.canvas.pixels import Pixels
 from core_server.pipelines.inpaint_canvas import prepare
 from core_server.pipelines.model import LoadedModel
-from core_server.pipelines.passes import paint_context, painter, parts_of, passes_of
+from core_server.pipelines.passes import paint_context, painter, parts_of, passes_of, unchanged
 from core_server.pipelines.progress import StepReporter
 from core_server.pipelines.prompt import prompt_notes
 from core_server.pipelines.recipe import make_recipe
 from core_server.pipelines.request import Inpaint
 from core_server.pipelines.settings import Settings
-from core_server.pipelines.sizes import plan_notes, range_note
+from core_server.pipelines.sizes import plan_notes
 from core_server.pipelines.strength import require_steps
 from core_server.pipelines.task import StepCallback, TaskOutput
 
@@ -30,17 +30,30 @@ def inpaint(
 
     Errors: InvalidRequest for an empty or wrongly sized selection, a plan that does not fit, or less than one step.
     """
-    require_steps(settings.num_inference_steps, request.strength, "inpaint.strength")
+    counts = model.family.counts_partial_step
+    require_steps(
+        settings.num_inference_steps,
+        request.strength,
+        "inpaint.strength",
+        counts_partial_step=counts,
+    )
     canvas = prepare(model, request, settings, images)
     plan = canvas.plan
-    passes = passes_of(plan, settings.num_inference_steps, request.strength, canvas.multiple)
+    passes = passes_of(
+        plan,
+        settings.num_inference_steps,
+        request.strength,
+        canvas.multiple,
+        counts_partial_step=counts,
+    )
     reporter = StepReporter(model, on_step, parts_of(passes), len(settings.seeds))
-    notes = prompt_notes(model, settings) + plan_notes(plan) + range_note(canvas.context)
+    notes = prompt_notes(model, settings) + plan_notes(plan) + canvas.context.notes()
+    unpainted = paint_context(canvas.image, canvas.mask, passes, unchanged)
     outputs = []
     for seed in settings.seeds:
         paint = painter(model, settings, seed, reporter)
         image = paint_context(canvas.image, canvas.mask, passes, paint)
-        pixels = canvas.patch(image)
+        pixels, match = canvas.patch(image, unpainted)
         recipe = make_recipe(
             model,
             request,
@@ -56,6 +69,7 @@ def inpaint(
                 "extent": list(plan.mask.extent),
                 "model_extent": list(plan.model),
                 "passes": [it.told() for it in passes],
+                "color_match": match.recipe(),
             },
         )
         outputs.append(

@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from core_server.canvas.colour import from_model_rgb, from_unit, to_model_rgb, to_unit
+from core_server.canvas.colour import from_unit, to_unit
+from core_server.canvas.colour_match import ColourMatch, match_colours
 from core_server.canvas.fill import fill
-from core_server.canvas.geometry import Bounds, Extent
+from core_server.canvas.geometry import Bounds
 from core_server.canvas.masks import (
     make_masks,
     mask_extent_error,
@@ -19,12 +20,13 @@ from core_server.canvas.masks import (
     selection_bounds,
     wrapped_axes,
 )
-from core_server.canvas.pixels import Pixels
-from core_server.canvas.plan import CanvasPlan, SeamlessAxes
+from core_server.canvas.pixels import ColorSpace, Pixels
+from core_server.canvas.plan import CanvasPlan, FillMode, SeamlessAxes
 from core_server.canvas.planner import plan_canvas, resolve
-from core_server.canvas.sizes import round_up
+from core_server.canvas.rendition import Rendition
 from core_server.errors import InvalidRequest
 from core_server.pipelines.model import FloatArray, LoadedModel
+from core_server.pipelines.passes import in_multiples
 from core_server.pipelines.request import Inpaint
 from core_server.pipelines.settings import Settings
 from core_server.pipelines.sizes import TiledSizes, device_max_pixels
@@ -34,28 +36,36 @@ from core_server.pipelines.sizes import TiledSizes, device_max_pixels
 class InpaintCanvas:
     """What an inpaint needs to know of its document, all over plan.context.
 
-    context: the document's own pixels. image: as the model is shown them, filled under the mask. mask: where it paints.
-    composite_mask: over plan.mask, in the selection's sample type. multiple: of the model's sides.
+    context: the document's own pixels, and as a model sees them. image: what it is shown, filled under the mask. mask:
+    where it paints. composite_mask: over plan.mask, in the selection's sample type. multiple: of the model's sides.
     """
 
     plan: CanvasPlan
-    context: Pixels
+    context: Rendition
     image: FloatArray
     mask: FloatArray
     composite_mask: Pixels
     multiple: int
 
-    def patch(self, painted: FloatArray) -> Pixels:
-        """The pixels of plan.mask from the repainted context."""
-        inner = _inner(self.plan).slices
-        old = Pixels(
-            np.ascontiguousarray(self.context.array[inner]),
-            self.context.color_space,
-            self.context.icc_profile,
-        )
-        new = from_model_rgb(np.ascontiguousarray(painted[inner]), old)
+    def patch(self, painted: FloatArray, unpainted: FloatArray) -> tuple[Pixels, ColourMatch]:
+        """The pixels of plan.mask from the repainted context, and how their colours were matched.
+
+        unpainted: what `painted` would be had the model changed nothing.
+        """
+        if self.context.document.color_space is ColorSpace.NON_COLOR:
+            match = ColourMatch(0.0, reason="the picture holds data, not colours")
+        else:
+            masked = self.mask > 0
+            painted, match = match_colours(painted, unpainted, masked, self.plan.color_match)
+        bounds = _inner(self.plan)
+        inner = bounds.slices
+        context = self.context.cut(bounds)
+        # Under a fill the model never saw the document, so nothing it painted there can be the document's.
+        shown = None if self.plan.fill is FillMode.NONE else 1 - self.mask[inner]
+        new = context.restore(painted[inner], unpainted[inner], shown)
         untouched = self.composite_mask.array == 0
-        return Pixels(np.where(untouched, old.array, new.array), old.color_space, old.icc_profile)
+        array = np.where(untouched, context.document.array, new.array)
+        return Pixels(array, new.color_space, new.icc_profile), match
 
 
 def prepare(
@@ -95,9 +105,10 @@ def prepare(
     intent, mode = resolve(plan.intent, plan.fill, settings.prompt)
     plan = msgspec.structs.replace(plan, intent=intent, fill=mode)
     multiple = TiledSizes.of(model, wrapped_axes(plan, plan.context)).multiple
-    plan = _in_multiples(plan, multiple)
+    plan = in_multiples(plan, multiple)
     masks = make_masks(soft, plan)
-    filled = fill(to_model_rgb(image), masks.denoise, mode)
+    hidden = None if mode is FillMode.NONE else masks.denoise >= 1
+    context = Rendition.of(image, hidden)
     composite = masks.composite[_inner(plan).slices]
     if plan.exact_selection:
         mask_array: Any = selected[_inner(plan).slices]
@@ -105,21 +116,12 @@ def prepare(
         mask_array = from_unit(composite, selected.dtype)[..., None]
     return InpaintCanvas(
         plan=plan,
-        context=image,
-        image=filled,
+        context=context,
+        image=fill(context.rgb, masks.denoise, mode, wrapped_axes(plan, plan.context)),
         mask=masks.denoise,
         composite_mask=Pixels.mask(mask_array[..., 0]),
         multiple=multiple,
     )
-
-
-def _in_multiples(plan: CanvasPlan, multiple: int) -> CanvasPlan:
-    """The plan with model sizes that this model can really do: those of tiles have coarser multiples."""
-    model = Extent(*(round_up(side, multiple) for side in plan.model))
-    refine = plan.refine_model
-    if refine is not None:
-        refine = Extent(*(round_up(side, multiple) for side in refine))
-    return msgspec.structs.replace(plan, model=model, refine_model=refine)
 
 
 def _inner(plan: CanvasPlan) -> Bounds:

@@ -8,7 +8,6 @@ import psutil
 import torch
 
 from core_server.canvas.geometry import Extent
-from core_server.canvas.pixels import Pixels
 from core_server.canvas.plan import CanvasPlan, ModelSizing, SeamlessAxes
 from core_server.canvas.sizes import max_model_pixels
 from core_server.pipelines.model import LoadedModel
@@ -64,13 +63,3 @@ def plan_notes(plan: CanvasPlan) -> tuple[str, ...]:
         refined = plan.refine_model
         note += f"; then the mask refined at {refined.width} x {refined.height}"
     return (note,)
-
-
-def range_note(pixels: Pixels) -> tuple[str, ...]:
-    """A note for the recipe when a float picture holds values that no model has seen."""
-    array = pixels.array[..., :3] if pixels.channels == 4 else pixels.array
-    if array.dtype.kind != "f" or (array.min() >= 0 and array.max() <= 1):
-        return ()
-    return (
-        "values outside 0..1 were shown to the model as 0 or 1; what it repainted stays inside 0..1",
-    )

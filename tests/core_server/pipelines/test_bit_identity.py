@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from core_server.canvas.fill import fill
-from core_server.canvas.geometry import Extent
+from core_server.canvas.geometry import Bounds, Extent
 from core_server.canvas.masks import make_masks
 from core_server.canvas.pixels import Pixels
-from core_server.canvas.plan import FillMode, SeamlessAxes
+from core_server.canvas.plan import CanvasOptions, FillMode, ModelSizing, SeamlessAxes
+from core_server.canvas.planner import plan_canvas
 from core_server.pipelines.masked_denoising import inpaint_at_model_size
 from core_server.pipelines.progress import StepReporter
 from core_server.pipelines.request import ImageToImage, Inpaint, Parameters, TextToImage
@@ -83,12 +85,19 @@ def test_image_to_image(runtime, stock, scheduler, strength):
 @pytest.mark.parametrize("strength", [0.5, 1.0])
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_inpaint(runtime, stock, scheduler, strength):
-    """The model's raw picture equals the stock pipeline's for the same filled picture and mask, and where the composite
-    mask is full the patch is that picture."""
+    """A hard mask: the model's raw picture equals the stock pipeline's for the same filled picture and mask, and
+    without colour match the patch is that picture."""
     image, selection = picture(64, 64), np.zeros((64, 64), np.uint8)
     selection[20:40, 10:30] = 255
+    model = runtime._model("tiny")
+    options = CanvasOptions(feather=0, color_match=0.0)
+    plan = plan_canvas(image.extent, Bounds(10, 20, 20, 20), options, strength, model.profile)
     request = Inpaint(
-        parameters=parameters(scheduler=scheduler), image="a", selection="m", strength=strength
+        parameters=parameters(scheduler=scheduler),
+        image="a",
+        selection="m",
+        strength=strength,
+        plan=msgspec.structs.replace(plan, model=image.extent, sizing=ModelSizing.AS_IS),
     )
     (output,) = runtime.run(request, {"a": image, "m": Pixels.mask(selection)}, quiet)
     assert output.plan is not None
@@ -105,7 +114,6 @@ def test_inpaint(runtime, stock, scheduler, strength):
         height=64,
         strength=strength,
     )
-    model = runtime._model("tiny")
     raw = inpaint_at_model_size(
         model,
         settle(request, model.profile),
