@@ -71,11 +71,23 @@ class ServerConfig:
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     engine: str = "local"
+    tls: bool = False
+    """With a certificate of the server's own, made on first use; other computers pin it when they are paired."""
     tls_cert: Path | None = None
+    """A certificate of the studio's, PEM, instead of our own; `tls_key` is its key."""
     tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    """Authorities, PEM: only clients with a certificate of theirs get through to the token check (mutual TLS)."""
+    metrics_port: int = 0
+    """OpenMetrics on http://127.0.0.1:<port>/metrics; 0 for none."""
     runtime_factory: str = "core_server.pipelines.runtime:create_runtime"
     """"module:function" called in the worker with (model, device, data_dir) to make its `Runtime`."""
     limits: Limits = field(default_factory=Limits)
+
+    @property
+    def speaks_tls(self) -> bool:
+        """Whether calls are encrypted."""
+        return self.tls or self.tls_cert is not None or self.tls_key is not None
 
 
 def data_dir_from_environment(environment: Mapping[str, str] | None = None) -> Path:

@@ -21,6 +21,7 @@ from core_server.jobs.engine import Engine
 from core_server.jobs.local_engine import LocalEngine
 from core_server.jobs.service import JobService
 from core_server.logs import logging_to
+from core_server.rpc import certificate
 from core_server.rpc.server import GatewayServer
 from core_server.rpc.token import TOKEN_FILE
 from core_server.rpc.tokens import TokenBook
@@ -111,8 +112,10 @@ def _announced(config: ServerConfig, address: str) -> Iterator[None]:
         "address": address,
         "pid": os.getpid(),
         "version": __version__,
-        "tls": config.tls_cert is not None,
+        "tls": config.speaks_tls,
     }
+    if config.tls and config.tls_cert is None:
+        entry["certificate"] = certificate.CERTIFICATE_FILE
     draft = path.with_name(f".{SERVER_FILE}.{os.getpid()}")
     draft.write_text(json.dumps(entry) + "\n", encoding="utf-8")
     draft.replace(path)

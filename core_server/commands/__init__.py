@@ -17,6 +17,8 @@ COMMANDS = (
     "bench",
     "demo",
     "doctor",
+    "token",
+    "pair",
     "addon",
 )
 """In the order of the help."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 import sys
 import threading
@@ -15,7 +14,6 @@ from core_server.commands.options import Subparsers, add_command, model_name
 from core_server.config import (
     DEFAULT_HOST,
     DEFAULT_PORT,
-    Limits,
     ServerConfig,
     data_dir_from_environment,
 )
@@ -26,55 +24,56 @@ if TYPE_CHECKING:
 _EXAMPLES = """\
   scumble serve
   scumble serve --model ~/models/my-sd15 --device cuda:0
-  scumble serve --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem
+  scumble serve --host 0.0.0.0 --tls        for other computers; then: scumble token add NAME --pair HOST:PORT
+  scumble serve --rotate-token              the old token counts no more
 """
 
 
 def register(subparsers: Subparsers) -> None:
-    """Adds the command."""
-    limits = Limits()
+    """Adds the command. What is not given here comes from config.toml, and then from the defaults."""
     parser = add_command(
         subparsers, "serve", run, "run the server until Ctrl-C", examples=_EXAMPLES
     )
-    parser.add_argument(
-        "--host", default=DEFAULT_HOST, help="address to listen on (default %(default)s)"
-    )
-    parser.add_argument(
-        "--port",
-        type=int,
-        default=DEFAULT_PORT,
-        help="port, 0 for any free one (default %(default)s)",
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("--host", help=f"address to listen on (default {DEFAULT_HOST})")
+    add("--port", type=int, help=f"port, 0 for any free one (default {DEFAULT_PORT})")
+    add(
         "--model",
-        default="default",
         metavar="ID|DIR",
         help="the model for requests that name none: an installed one, a diffusers folder or a .safetensors file",
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
-    parser.add_argument(
-        "--data-dir", type=Path, metavar="DIR", help="token, jobs, results, models, logs"
+    add("--device", help="auto (the default), cpu, cuda, cuda:N or mps")
+    add("--data-dir", type=Path, metavar="DIR", help="token, jobs, results, models, logs")
+    add("--config", type=Path, metavar="FILE", help="instead of config.toml in the data folder")
+    add("--engine", choices=("local", "ray"), help="what runs the pipelines (default local)")
+    secure = parser.add_argument_group("other computers")
+    secure.add_argument(
+        "--tls",
+        action="store_const",
+        const=True,
+        help="encrypt, with a certificate of the server's own that is pinned at pairing",
     )
-    parser.add_argument(
-        "--engine", default="local", choices=("local", "ray"), help="what runs the pipelines"
+    secure.add_argument("--tls-cert", type=Path, metavar="FILE", help="your own PEM certificate")
+    secure.add_argument("--tls-key", type=Path, metavar="FILE", help="its PEM key")
+    secure.add_argument(
+        "--tls-client-ca",
+        type=Path,
+        metavar="FILE",
+        help="let in only clients with a certificate of these authorities, besides their token",
     )
-    parser.add_argument(
-        "--tls-cert", type=Path, metavar="FILE", help="PEM certificate, for other computers"
+    secure.add_argument(
+        "--rotate-token", action="store_true", help="make a new token for this computer first"
     )
-    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its PEM key")
-    parser.add_argument(
-        "--keep-gib",
-        type=float,
-        default=limits.max_store_bytes / 2**30,
+    kept = parser.add_argument_group("limits; all others stand in config.toml")
+    kept.add_argument(
+        "--keep-gib", type=float, metavar="N", help="GiB of results to keep; the oldest go first"
+    )
+    kept.add_argument("--keep-days", type=float, metavar="N", help="days to keep results")
+    add(
+        "--metrics-port",
+        type=int,
         metavar="N",
-        help="GiB of results to keep; the oldest go first (default %(default)g)",
-    )
-    parser.add_argument(
-        "--keep-days",
-        type=float,
-        default=limits.max_result_age_seconds / 86400,
-        metavar="N",
-        help="days to keep results (default %(default)g)",
+        help="OpenMetrics on http://127.0.0.1:N/metrics, for monitoring",
     )
     # For commands that start a server for themselves: it must not outlive them, however they end.
     parser.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
@@ -84,24 +83,38 @@ def run(options: argparse.Namespace) -> int:
     """Serves."""
     import asyncio  # noqa: PLC0415 - half of what `scumble --help` would import
 
-    limits = dataclasses.replace(
-        Limits(),
-        max_store_bytes=int(options.keep_gib * 2**30),
-        max_result_age_seconds=int(options.keep_days * 86400),
-    )
-    config = ServerConfig(
-        data_dir=options.data_dir or data_dir_from_environment(),
+    from core_server.config_file import read_config  # noqa: PLC0415
+
+    gib, days = options.keep_gib, options.keep_days
+    config = read_config(
+        options.data_dir or data_dir_from_environment(),
+        options.config,
         host=options.host,
         port=options.port,
-        model=model_name(options.model),
+        model=None if options.model is None else model_name(options.model),
         device=options.device,
         engine=options.engine,
+        tls=options.tls,
         tls_cert=options.tls_cert,
         tls_key=options.tls_key,
-        limits=limits,
+        tls_client_ca=options.tls_client_ca,
+        metrics_port=options.metrics_port,
+        max_store_bytes=None if gib is None else int(gib * 2**30),
+        max_result_age_seconds=None if days is None else int(days * 86400),
     )
+    if options.rotate_token:
+        _rotate(config)
     asyncio.run(_serve(config, options.until_stdin_closes))
     return 0
+
+
+def _rotate(config: ServerConfig) -> None:
+    from core_server.rpc.tokens import TokenBook  # noqa: PLC0415
+    from core_server.serve import make_data_dir  # noqa: PLC0415
+
+    make_data_dir(config.data_dir)
+    TokenBook(config.data_dir).rotate()
+    print(f"There is a new token in {config.data_dir / 'token'}; the old one counts no more.")
 
 
 async def _serve(config: ServerConfig, until_stdin_closes: bool) -> None:

@@ -13,6 +13,7 @@ import grpc.aio
 
 from core_server.config import ServerConfig
 from core_server.errors import AddressInUse, InsecureAddress, StartupError
+from core_server.rpc import certificate
 
 _IN_USE = {errno.EADDRINUSE, getattr(errno, "WSAEADDRINUSE", errno.EADDRINUSE)}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, getattr(errno, "WSAEACCES", errno.EACCES)}
@@ -31,7 +32,8 @@ def listen(server: grpc.aio.Server, config: ServerConfig) -> str:
     if credentials is None and not ip.is_loopback:
         raise InsecureAddress(
             f"{config.host} can be reached from other computers, and without TLS anybody between could read pictures "
-            "and token. Give --tls-cert and --tls-key, or use --host 127.0.0.1."
+            "and token. Give --tls for a certificate of the server's own, --tls-cert and --tls-key for yours, or use "
+            "--host 127.0.0.1."
         )
     _probe(ip, config)
     target = _joined(str(ip), config.port)
@@ -46,7 +48,8 @@ def listen(server: grpc.aio.Server, config: ServerConfig) -> str:
     if ip.is_unspecified:
         return _joined("127.0.0.1" if ip.version == 4 else "::1", port)
     # A certificate is made out to a name: where there is one, clients must call the server by it.
-    return _joined(str(ip) if credentials is None else config.host, port)
+    named = credentials is not None and config.tls_cert is not None
+    return _joined(config.host if named else str(ip), port)
 
 
 def _resolved(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
@@ -96,20 +99,37 @@ def _in_use(config: ServerConfig) -> AddressInUse:
 
 
 def _credentials(config: ServerConfig) -> grpc.ServerCredentials | None:
-    if config.tls_cert is None and config.tls_key is None:
+    if not config.speaks_tls:
+        if config.tls_client_ca is not None:
+            raise StartupError(
+                "Certificates of clients (--tls-client-ca) need TLS; give --tls, or --tls-cert and --tls-key."
+            )
         return None
-    if config.tls_cert is None or config.tls_key is None:
+    cert, key = config.tls_cert, config.tls_key
+    if cert is None and key is None:
+        cert, key = certificate.read_or_create(config.data_dir)
+    if cert is None or key is None:
         raise StartupError("TLS needs both a certificate (--tls-cert) and its key (--tls-key).")
     try:
         # gRPC would take anything here and refuse every client later; ssl says what is wrong now.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(config.tls_cert, config.tls_key)
-        certificate, key = config.tls_cert.read_bytes(), config.tls_key.read_bytes()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(cert, key)
+        pair = (key.read_bytes(), cert.read_bytes())
     except OSError as error:  # ssl.SSLError is one too
         raise StartupError(
-            f"The TLS certificate {config.tls_cert} with the key {config.tls_key} cannot be used ({error}). Both must "
+            f"The TLS certificate {cert} with the key {key} cannot be used ({error}). Both must "
             "be PEM files, without a password, that belong together."
         ) from error
-    return grpc.ssl_server_credentials([(key, certificate)])
+    if config.tls_client_ca is None:
+        return grpc.ssl_server_credentials([pair])
+    try:
+        context.load_verify_locations(config.tls_client_ca)
+        authorities = config.tls_client_ca.read_bytes()
+    except OSError as error:
+        raise StartupError(
+            f"The authorities for clients in {config.tls_client_ca} cannot be used ({error}); it must be a PEM file."
+        ) from error
+    return grpc.ssl_server_credentials([pair], authorities, require_client_auth=True)
 
 
 def _joined(host: str, port: int) -> str:

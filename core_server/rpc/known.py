@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from core_server.errors import InvalidRequest, ModelNotFound, Unavailable
+from core_server.errors import InvalidRequest, ModelNotFound, NotAllowed, Unavailable
 from core_server.jobs.engine import Engine
 from core_server.pipelines.request import Request, task_name
 from core_server.pipelines.schedulers import SCHEDULERS
 from core_server.pipelines.task import ModelProfile, RuntimeInfo
+from core_server.rpc.auth import current_caller
 from core_server.rpc.convert.fields import shown
+from core_server.rpc.tokens import ADMIN
 
 WAIT_SECONDS = 30.0
 
@@ -27,7 +29,16 @@ def is_reference(model: str) -> bool:
 
 
 def require_model(info: RuntimeInfo | None, model: str) -> None:
-    """Refuses a plain name that no model has. Without `info` the worker is the judge. Errors: ModelNotFound."""
+    """Refuses a plain name that no model has, and paths to whoever may not name them. Without `info` the worker is the
+    judge. Errors: ModelNotFound, NotAllowed."""
+    if is_reference(model) and not current_caller().may(ADMIN):
+        if info is None or profile_of(info, model) is None:
+            raise NotAllowed(
+                f"The token {current_caller().name!r} may use installed models alone, not paths and Hub ids; leave the "
+                "model empty, or ask whoever runs the server to load this one.",
+                scope=ADMIN,
+            )
+        return
     if info is None or not model or is_reference(model) or profile_of(info, model) is not None:
         return
     raise ModelNotFound(shown(model)[1:-1], tuple(profile.model_id for profile in info.models))

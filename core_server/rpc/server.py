@@ -130,7 +130,9 @@ def _add_services(
     generation_service_pb2_grpc.add_GenerationServiceServicer_to_server(
         GenerationServicer(jobs, config.limits), server
     )
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(jobs.engine), server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(
+        ModelServicer(jobs.engine, config), server
+    )
     server_service_pb2_grpc.add_ServerServiceServicer_to_server(
         ServerServicer(jobs, config.limits), server
     )

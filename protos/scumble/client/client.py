@@ -63,6 +63,7 @@ def connect(
     data_dir: Path | None = None,
     timeout: float = 10.0,
     root_certificates: bytes | None = None,
+    client_certificate: tuple[bytes, bytes] | None = None,
 ) -> Client:
     """Connects to a server and checks that it speaks this version.
 
@@ -72,7 +73,8 @@ def connect(
     trust the system's own; None for a loopback server.
     Raises NotRunning, Unauthenticated, VersionMismatch.
     """
-    connection = Connection(locate(address, token, data_dir), timeout, root_certificates)
+    location = locate(address, token, data_dir)
+    connection = Connection(location, timeout, root_certificates, client_certificate)
     client = Client(connection)
     try:
         info = client.server_info()

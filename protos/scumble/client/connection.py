@@ -12,6 +12,7 @@ import grpc
 
 from scumble.client.discovery import TOKEN_VARIABLE, Location
 from scumble.client.errors import NotRunning, ScumbleError, Unauthenticated, Unavailable
+from scumble.client.pairing import CERTIFICATE_NAME
 from scumble.client.status import from_rpc_error
 from scumble.v1.generation_service_pb2_grpc import GenerationServiceStub
 from scumble.v1.model_service_pb2_grpc import ModelServiceStub
@@ -38,7 +39,7 @@ class Stream(Protocol[ResponseT_co]):
         """Ends it."""
 
 
-_OPTIONS = (
+_OPTIONS: tuple[tuple[str, int | str], ...] = (
     # A proxy in the environment is for the web, not for the program next door.
     ("grpc.enable_http_proxy", 0),
     # A pool of its own: a channel that is made after a failed one must not inherit its waiting time.
@@ -53,20 +54,30 @@ class Connection:
     """A channel with its token.
 
     root_certificates: PEM bytes to trust, b"" for the system's own; None for a plain (loopback) connection, or for
-    the system's own where the server's file asks for TLS.
-    timeout: seconds a unary call may take.
+    what the location says where it asks for TLS. client_certificate: our own certificate and its key, PEM, for a server
+    that wants one. timeout: seconds a unary call may take.
     """
 
     def __init__(
-        self, location: Location, timeout: float, root_certificates: bytes | None = None
+        self,
+        location: Location,
+        timeout: float,
+        root_certificates: bytes | None = None,
+        client_certificate: tuple[bytes, bytes] | None = None,
     ) -> None:
         self.location = location
         self.timeout = timeout
         if root_certificates is None and not location.tls:
             self._channel = grpc.insecure_channel(location.address, options=_OPTIONS)
         else:
-            credentials = grpc.ssl_channel_credentials(root_certificates or None)
-            self._channel = grpc.secure_channel(location.address, credentials, options=_OPTIONS)
+            options = list(_OPTIONS)
+            if root_certificates is None and location.certificate:
+                # Pinned: this certificate and no other, so that it does not matter what it is made out to.
+                root_certificates = location.certificate
+                options.append(("grpc.ssl_target_name_override", CERTIFICATE_NAME))
+            chain, key = client_certificate or (None, None)
+            credentials = grpc.ssl_channel_credentials(root_certificates or None, key, chain)
+            self._channel = grpc.secure_channel(location.address, credentials, options=options)
         self._metadata = (("authorization", f"Bearer {location.token}"),) if location.token else ()
         self._closed = threading.Event()
         self.generation = GenerationServiceStub(self._channel)

@@ -1,4 +1,5 @@
-"""Where the server is and which token it wants: arguments, then the environment, then the data folder."""
+"""Where the server is and which token it wants: arguments, then the environment, then the data folder, then the server
+elsewhere that this computer was paired with last."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scumble.client.errors import NotRunning
+from scumble.client.pairing import PAIRED_FILE, paired
 
 SERVER_VARIABLE = "SCUMBLE_SERVER"
 TOKEN_VARIABLE = "SCUMBLE_TOKEN"  # noqa: S105 - a name
@@ -20,13 +22,15 @@ DATA_DIR_VARIABLE = "SCUMBLE_DATA_DIR"
 class Location:
     """An address, "host:port", and the token for it, with where the token came from, for messages.
 
-    tls: the server's own file says that it wants TLS.
+    tls: the server's own file, or a pairing, says that it wants TLS. certificate: the only one to accept, PEM; b"" for
+    what the caller or the system trusts.
     """
 
     address: str
     token: str
     token_source: str
     tls: bool = False
+    certificate: bytes = b""
 
     def __repr__(self) -> str:
         return f"Location({self.address!r}, token from {self.token_source})"
@@ -65,27 +69,42 @@ def locate(
     folder = default_data_dir(environment) if data_dir is None else data_dir
     # A folder named by the caller outranks the environment's idea of another server.
     named = environment if data_dir is None else {}
-    tls = False
+    tls, certificate = False, b""
     address = address or named.get(SERVER_VARIABLE)
+    elsewhere = paired(folder)
     if not address:
-        address, tls = _announced_in(folder)
+        try:
+            address, tls, certificate = _announced_in(folder)
+        except NotRunning:
+            if not elsewhere:
+                raise
+            address = list(elsewhere)[-1]
+    partner = elsewhere.get(address)
+    if partner is not None:
+        tls, certificate = True, partner[1]
     if token is not None:
-        return Location(address, token, "the caller", tls)
+        return Location(address, token, "the caller", tls, certificate)
     if named.get(TOKEN_VARIABLE):
-        return Location(address, named[TOKEN_VARIABLE].strip(), TOKEN_VARIABLE, tls)
+        return Location(address, named[TOKEN_VARIABLE].strip(), TOKEN_VARIABLE, tls, certificate)
+    if partner is not None:
+        return Location(address, partner[0], str(folder / PAIRED_FILE), tls, certificate)
     path = folder / "token"
     try:
-        return Location(address, path.read_text(encoding="ascii").strip(), str(path), tls)
+        return Location(
+            address, path.read_text(encoding="ascii").strip(), str(path), tls, certificate
+        )
     except (OSError, UnicodeDecodeError):
-        return Location(address, "", "", tls)
+        return Location(address, "", "", tls, certificate)
 
 
-def _announced_in(folder: Path) -> tuple[str, bool]:
-    """The address that a running server wrote into its data folder, and whether it wants TLS."""
+def _announced_in(folder: Path) -> tuple[str, bool, bytes]:
+    """The address that a running server wrote into its data folder, whether it wants TLS, and its own certificate."""
     path = folder / "server.json"
     try:
         entry = json.loads(path.read_text(encoding="utf-8"))
-        return str(entry["address"]), bool(entry.get("tls", False))
+        own = entry.get("certificate", "")
+        certificate = (folder / own).read_bytes() if own else b""
+        return str(entry["address"]), bool(entry.get("tls", False)), certificate
     except FileNotFoundError:
         raise NotRunning(
             f"No Scumble server is running (there is no {path}). Start one with `scumble serve`, or set "
