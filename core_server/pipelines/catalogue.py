@@ -12,7 +12,7 @@ model_id and size_bytes; what it says replaces what is derived from the folder's
 [width, height]. Example:
 {"title": "Scumble materials", "license": "MIT", "commercial_use": true, "min_extent": [128, 128],
  "max_extent": [768, 768], "multiple": 32, "num_inference_steps": 20, "guidance_scale": 4.0,
- "scheduler": "dpmpp_2m", "description": "Seamless materials from words."}
+ "scheduler": "dpmpp_2m", "best_extent": [256, 256], "description": "Seamless materials from words."}
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ _TINY_PROFILE = ModelProfile(
     schedulers=STABLE_DIFFUSION.schedulers,
     tasks=STABLE_DIFFUSION.all_tasks(),
     description="Random weights: every path of the server runs, the pictures are coloured noise.",
+    best_extent=Extent(64, 64),
+    trained=False,
 )
 
 
@@ -74,6 +76,11 @@ class Catalogue:
         self.configured = configured or DEFAULT
         self._models_dir = data_dir / "models"
         self._embedded = embedded
+
+    @property
+    def maps_folder(self) -> Path:
+        """Where the network for material maps is, if it is there."""
+        return self._embedded / "maps"
 
     def find(self, model: str) -> ModelFiles:
         """Where `model` is ("" = the configured one). Errors: ModelNotFound."""

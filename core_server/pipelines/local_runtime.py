@@ -16,7 +16,9 @@ import transformers
 from core_server.canvas.pixels import Pixels
 from core_server.errors import ImageNotFound, OutOfMemory
 from core_server.pipelines.catalogue import Catalogue
+from core_server.pipelines.few_step import with_few_steps
 from core_server.pipelines.loader import choose_device, load_model
+from core_server.pipelines.map_maker import MapMaker
 from core_server.pipelines.model import LoadedModel
 from core_server.pipelines.request import Request, image_ids
 from core_server.pipelines.settings import settle
@@ -44,12 +46,18 @@ class LocalRuntime:
         self._catalogue = catalogue or Catalogue(model, data_dir)
         self._catalogue.find("")
         self._device = choose_device(device)
+        self._map_maker = MapMaker(self._catalogue.maps_folder, self._device)
         self._loaded: OrderedDict[str, LoadedModel] = OrderedDict()
 
     def load(self, model: str) -> ModelProfile:
         """Loads a model ("" = default) if it is not loaded yet. Errors: ModelNotFound, ModelLoadFailed, OutOfMemory."""
         with self._memory_errors():
             return self._model(model).profile
+
+    def unload(self, model: str) -> None:
+        """Gives a model's memory back. One that is not loaded is no error."""
+        if self._loaded.pop(model or self._catalogue.configured, None) is not None:
+            self._free()
 
     def info(self) -> RuntimeInfo:
         """What there is now."""
@@ -76,6 +84,7 @@ class LocalRuntime:
             if name not in self._loaded:
                 on_step(StepProgress(0, 0, "Loading model"))
             model = self._model(name)
+            model = with_few_steps(model, request.parameters)
             settings = settle(request, model.profile)
             return do_task(model, request, settings, images, on_step)
 
@@ -87,6 +96,7 @@ class LocalRuntime:
                 self._loaded.popitem(last=False)
                 self._free()
             model = self._loaded[files.model_id] = load_model(files, self._device)
+            model.folder, model.map_maker = files.path, self._map_maker
         self._loaded.move_to_end(files.model_id)
         return model
 

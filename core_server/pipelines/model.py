@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,9 @@ FloatArray = npt.NDArray[np.float32]
 class LoadedModel:
     """Components shared by all tasks; schedulers are made for each job. weights_hash: SHA-256, made while loading.
     notes: what every recipe must say of this model. options: what its pipelines' __init__ takes beside components.
-    map_maker: the runtime's network for material maps. few_step: whether these are the few-step weights."""
+    map_maker: the runtime's network for material maps. folder: where its files are. few_step: whether these are the
+    few-step weights;
+    few_step_model: the same model with them, once they were asked for."""
 
     profile: ModelProfile
     components: dict[str, Any]
@@ -41,7 +44,9 @@ class LoadedModel:
     notes: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     map_maker: MapMaker | None = None
+    folder: Path | None = None
     few_step: bool = False
+    few_step_model: LoadedModel | None = None
     _pipelines: dict[str, Any] = field(default_factory=dict)
     _preview: PreviewProjection | None = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from transformers import CLIPTokenizer
 
+from core_server.pipelines.materials_only import materials_notes
 from core_server.pipelines.model import LoadedModel
 from core_server.pipelines.settings import Settings
 
@@ -13,7 +14,7 @@ _LONGEST = 1000
 
 def prompt_notes(model: LoadedModel, settings: Settings) -> tuple[str, ...]:
     """Notes for the recipe: what was cut off, and what has no effect."""
-    notes = []
+    notes = [*materials_notes(model.profile, settings)]
     texts = (("prompt", settings.prompt), ("negative_prompt", settings.negative_prompt))
     for name, text in texts:
         for tokenizer in model.tokenizers.values():

@@ -41,17 +41,23 @@ def make_recipe(
         "steps_run": steps_run,
         "guidance_scale": settings.guidance_scale,
         "scheduler": settings.scheduler,
+        "few_step": model.few_step,
         "seed": seed,
         "seamless": request.parameters.seamless.value,
         "device": str(model.device),
         "dtype": str(model.dtype).removeprefix("torch."),
-        "versions": dict(_versions()),
+        "versions": versions(),
         "notes": [*model.notes, *notes],
         **details,
     }
     if plan is not None:
         recipe["plan"] = msgspec.to_builtins(plan)
     return recipe
+
+
+def versions() -> dict[str, str]:
+    """Of what decides the last bits of a picture."""
+    return dict(_versions())
 
 
 @cache

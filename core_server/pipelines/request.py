@@ -11,7 +11,7 @@ from enum import StrEnum
 import msgspec
 
 from core_server.canvas.geometry import Extent
-from core_server.canvas.plan import CanvasOptions, CanvasPlan, SeamlessAxes
+from core_server.canvas.plan import CanvasOptions, CanvasPlan, FillMode, SeamlessAxes
 
 
 class AdapterKind(StrEnum):
@@ -81,6 +81,8 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
     reference_images: tuple[ReferenceImage, ...] = ()
     style: str = ""
     structure: StructureStart = StructureStart.AUTO
+    few_step: bool | None = None
+    """Whether the model's few-step weights paint; None: see `pipelines.few_step`."""
 
 
 class TextToImage(msgspec.Struct, frozen=True, kw_only=True, tag="text_to_image"):
@@ -113,7 +115,10 @@ class Inpaint(msgspec.Struct, frozen=True, kw_only=True, tag="inpaint"):
 
 
 class Outpaint(msgspec.Struct, frozen=True, kw_only=True, tag="outpaint"):
-    """Continue a picture beyond its borders. image: id; left, right, top, bottom: px to add, 0 or more, not all 0."""
+    """Continue a picture beyond its borders. image: id; left, right, top, bottom: px to add, 0 or more, not all 0.
+
+    strength: in (0, 1]; fill: what the new parts start from, AUTO is the structure-aware fill.
+    """
 
     parameters: Parameters
     image: str
@@ -121,6 +126,8 @@ class Outpaint(msgspec.Struct, frozen=True, kw_only=True, tag="outpaint"):
     right: int = 0
     top: int = 0
     bottom: int = 0
+    strength: float = 1.0
+    fill: FillMode = FillMode.AUTO
 
 
 class Texture(msgspec.Struct, frozen=True, kw_only=True, tag="texture"):
@@ -149,11 +156,12 @@ class MaterialMaps(msgspec.Struct, frozen=True, kw_only=True, tag="material_maps
 
 
 class Upscale(msgspec.Struct, frozen=True, kw_only=True, tag="upscale"):
-    """A larger picture with the same content. image: id; factor: 2 or 4."""
+    """A larger picture with the same content. image: id; factor: 2 or 4; strength: 0..1, 0 resamples alone."""
 
     parameters: Parameters
     image: str
     factor: int = 2
+    strength: float = 0.3
 
 
 class Project(msgspec.Struct, frozen=True, kw_only=True, tag="project"):

@@ -12,6 +12,8 @@ from core_server.pipelines.task import ModelProfile
 
 MAX_STEPS, MAX_GUIDANCE, MAX_COUNT = 1000, 50.0, 64
 SEED_MODULUS = 2**64
+ANY_MODEL_TASKS = ("material_maps",)
+"""What a network of its own does, whatever the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ def settle(request: Request, profile: ModelProfile) -> Settings:
     parameters = request.parameters
     _refuse_unbuilt(parameters)
     task = task_name(request)
-    if task not in profile.tasks:
+    if task not in profile.tasks and task not in ANY_MODEL_TASKS:
         raise InvalidRequest(
             "parameters.model",
             f"The model {profile.model_id!r} cannot do {task}; it does {', '.join(profile.tasks)}.",

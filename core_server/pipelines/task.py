@@ -88,8 +88,6 @@ class ModelProfile(msgspec.Struct, frozen=True, kw_only=True):
     layout_strength: float | None = None
     """Denoising strength at which it finishes layouts that `training.materials` draws; None: it starts from noise."""
     few_step: FewStep | None = None
-    material_maps: str = ""
-    """Folder of a network from pictures to material maps, inside the model's folder; "" without one."""
     only_materials: bool = False
     """It knows no objects, people or scenes, which the recipe then says."""
 
@@ -109,6 +107,9 @@ class Runtime(Protocol):
 
     def load(self, model: str) -> ModelProfile:
         """Loads a model ("" = default) if it is not loaded yet. Errors: ModelNotFound, ModelLoadFailed, OutOfMemory."""
+
+    def unload(self, model: str) -> None:
+        """Gives a model's memory back. One that is not loaded, or not there, is no error."""
 
     def info(self) -> RuntimeInfo:
         """What there is now."""

@@ -8,10 +8,14 @@ from core_server.canvas.pixels import Pixels
 from core_server.errors import NotImplementedHere
 from core_server.pipelines.image_to_image import image_to_image
 from core_server.pipelines.inpaint import inpaint
+from core_server.pipelines.material_maps import material_maps
 from core_server.pipelines.model import LoadedModel
+from core_server.pipelines.outpaint import outpaint
 from core_server.pipelines.request import (
     ImageToImage,
     Inpaint,
+    MaterialMaps,
+    Outpaint,
     Request,
     TextToImage,
     Texture,
@@ -37,5 +41,9 @@ def do_task(
             return image_to_image(model, request, settings, images, on_step)
         case Inpaint():
             return inpaint(model, request, settings, images, on_step)
+        case Outpaint():
+            return outpaint(model, request, settings, images, on_step)
+        case MaterialMaps():
+            return material_maps(model, request, images, on_step)
         case _:
             raise NotImplementedHere(f"This version cannot do {task_name(request)}.")

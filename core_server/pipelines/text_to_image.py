@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from core_server.canvas.colour import to_uint8
+from typing import Any
+
+from core_server.canvas.colour import to_uint8, to_unit
+from core_server.canvas.geometry import Extent
 from core_server.canvas.pixels import Pixels
 from core_server.canvas.plan import SeamlessAxes
 from core_server.canvas.resample import model_to_document
 from core_server.canvas.sizes import model_extent
-from core_server.errors import InvalidRequest, NotImplementedHere
-from core_server.pipelines.denoise import denoise
+from core_server.errors import InvalidRequest
+from core_server.pipelines.denoise import as_tensor, denoise
+from core_server.pipelines.layout_start import LayoutStart, layout_start
+from core_server.pipelines.material_maps import BASE_COLOR, map_outputs, required_maker
 from core_server.pipelines.model import LoadedModel
 from core_server.pipelines.progress import StepReporter
 from core_server.pipelines.prompt import prompt_notes
 from core_server.pipelines.recipe import make_recipe
-from core_server.pipelines.request import TextToImage, Texture
+from core_server.pipelines.request import StructureStart, TextToImage, Texture
 from core_server.pipelines.seamless import seam_ratios
 from core_server.pipelines.settings import Settings
 from core_server.pipelines.sizes import TiledSizes, size_note
@@ -26,15 +31,13 @@ def text_to_image(
     settings: Settings,
     on_step: StepCallback,
 ) -> list[TaskOutput]:
-    """One picture for each seed, uint8 sRGB, of exactly the size asked for.
+    """One picture for each seed, uint8 sRGB, of exactly the size asked for; a texture's maps follow its base colour.
 
     The model paints at the nearest size it can: rounding up to its multiples is cropped away at right and bottom, and
     what is outside its range is resampled; a picture that tiles is always resampled, since a crop would cut its seam.
     """
-    if isinstance(request, Texture) and set(request.maps) - {"base_color"}:
-        raise NotImplementedHere(
-            "Material maps are not part of this version; ask for base_color alone."
-        )
+    maps = [name for name in getattr(request, "maps", ()) if name != BASE_COLOR]
+    maker = required_maker(model) if maps else None
     if min(request.extent) < 1:
         raise InvalidRequest(
             "extent",
@@ -44,20 +47,14 @@ def text_to_image(
     axes = request.parameters.seamless
     sizes = TiledSizes.of(model, axes)
     painted = model_extent(request.extent, sizes)
-    reporter = StepReporter(model, on_step, settings.num_inference_steps, len(settings.seeds))
+    layout = layout_start(model, request.parameters.structure, settings)
+    steps = settings.num_inference_steps if layout is None else layout.steps
+    reporter = StepReporter(model, on_step, steps, len(settings.seeds))
     notes = prompt_notes(model, settings) + size_note(request.extent, painted, sizes.multiple)
     outputs = []
     for seed in settings.seeds:
-        image = denoise(
-            "text_to_image",
-            model,
-            settings,
-            seed,
-            axes=axes,
-            reporter=reporter,
-            width=painted.width,
-            height=painted.height,
-        )
+        task, start = _start(layout, painted, seed, axes)
+        image = denoise(task, model, settings, seed, axes=axes, reporter=reporter, **start)
         image = model_to_document(image, request.extent, sizes.multiple, axes)
         array = to_uint8(image)
         more = {} if axes is SeamlessAxes.NONE else {"seam_ratio": seam_ratios(array)}
@@ -66,10 +63,46 @@ def text_to_image(
             request,
             settings,
             seed,
-            steps_run=settings.num_inference_steps,
+            steps_run=steps,
             notes=notes,
-            details={"extent": list(request.extent), "model_extent": list(painted), **more},
+            details={
+                "extent": list(request.extent),
+                "model_extent": list(painted),
+                **_structure(layout),
+                **more,
+            },
         )
-        map_name = "base_color" if isinstance(request, Texture) else ""
+        map_name = BASE_COLOR if isinstance(request, Texture) else ""
         outputs.append(TaskOutput(Pixels(array), seed, recipe, map_name=map_name))
+        if isinstance(request, Texture) and maker is not None:
+            outputs += map_outputs(
+                maker,
+                to_unit(array),
+                maps,
+                axes=axes,
+                height_dtype=request.height_dtype,
+                seed=seed,
+                recipe=recipe,
+                on_step=on_step,
+            )
     return outputs
+
+
+def _start(
+    layout: LayoutStart | None, extent: Extent, seed: int, axes: SeamlessAxes
+) -> tuple[str, dict[str, Any]]:
+    """The pipeline's task and what only it takes."""
+    if layout is None:
+        return "text_to_image", {"width": extent.width, "height": extent.height}
+    drawn = as_tensor(layout.picture(extent, seed, axes))
+    return "image_to_image", {"image": drawn, "strength": layout.strength}
+
+
+def _structure(layout: LayoutStart | None) -> dict[str, Any]:
+    """What the recipe says of where the structure came from."""
+    if layout is None:
+        return {"structure": StructureStart.NOISE.value}
+    return {
+        "structure": StructureStart.LAYOUT.value,
+        "layout": {"family": layout.family, "strength": layout.strength},
+    }

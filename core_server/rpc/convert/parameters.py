@@ -93,6 +93,7 @@ async def from_proto_parameters(
         adapters=_adapters(message, f"{at}adapters"),
         style=text(message.style, f"{at}style", "The style's name", MAX_NAME_CHARS),
         structure=STRUCTURES.from_proto(message.structure, f"{at}structure"),
+        few_step=message.few_step if message.HasField("few_step") else None,
     )
     controls = _controls(message, f"{at}control_images")
     references = _references(message, f"{at}reference_images")
@@ -156,6 +157,7 @@ def to_proto_parameters(parameters: Parameters) -> generation_pb2.GenerationPara
         ],
         style=parameters.style,
         structure=STRUCTURES.to_proto(parameters.structure),
+        few_step=parameters.few_step,
     )
 
 

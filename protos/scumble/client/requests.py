@@ -14,6 +14,7 @@ from scumble.client.values import (
     CanvasOptions,
     CanvasPlan,
     ControlKind,
+    FillMode,
     MaterialMap,
     SampleType,
     SeamlessAxes,
@@ -48,7 +49,7 @@ class Common:
     num_inference_steps: 1..1000. guidance_scale: classifier-free guidance weight, 0..50, 1 turns it off.
     scheduler: a name from `Client.schedulers`. seed: 0..2**64-1, None lets the server draw one; variation k of
     `count` uses seed + k. seamless: axes along which the result must tile. structure: what TextToImage and Texture
-    start from.
+    start from. few_step: whether the model's few-step weights paint; None: the model's default.
     """
 
     negative_prompt: str = ""
@@ -64,6 +65,7 @@ class Common:
     reference_images: tuple[ReferenceImage, ...] = ()
     style: str = ""
     structure: StructureStart | str = StructureStart.AUTO
+    few_step: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,9 @@ class Texture(Common):
 class Outpaint(Common):
     """Continue a picture beyond its borders; its own pixels stay as they are.
 
-    left, right, top, bottom: px to add, 0 or more, not all 0.
+    left, right, top, bottom: px to add, 0 or more, not all 0. strength: denoising strength, above 0 and at most 1, of
+    the new parts. fill: what they start from; AUTO is STRUCTURE. The patch is the whole larger picture; its bounds
+    place it relative to the original, so that x is -left and y is -top.
     """
 
     prompt: str
@@ -129,6 +133,8 @@ class Outpaint(Common):
     right: int = 0
     top: int = 0
     bottom: int = 0
+    strength: float = 1.0
+    fill: FillMode | str = FillMode.AUTO
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +154,13 @@ class MaterialMaps(Common):
 
 @dataclass(frozen=True, slots=True)
 class Upscale(Common):
-    """A larger picture with the same content. factor: 2 or 4. prompt: what it shows; may be empty."""
+    """A larger picture with the same content. factor: 2 or 4. prompt: what it shows; may be empty. strength: 0..1, how
+    much detail is invented; 0 resamples alone."""
 
     image: ImageLike
     factor: int = 2
     prompt: str = ""
+    strength: float = 0.3
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,8 @@ def generation_to_message(
                     right=request.right,
                     top=request.top,
                     bottom=request.bottom,
+                    strength=request.strength,
+                    fill=enum_to_message(canvas_pb2.FillMode, "FILL_MODE", request.fill),
                 )
             )
         case MaterialMaps():
@@ -97,7 +99,9 @@ def generation_to_message(
             )
         case Upscale():
             generation.upscale.CopyFrom(
-                generation_pb2.UpscaleTask(image=source(request.image), factor=request.factor)
+                generation_pb2.UpscaleTask(
+                    image=source(request.image), factor=request.factor, strength=request.strength
+                )
             )
         case Project():
             generation.project.CopyFrom(
@@ -163,6 +167,7 @@ def _parameters(
             structure=enum_to_message(
                 generation_pb2.StructureStart, "STRUCTURE_START", request.structure
             ),
+            few_step=request.few_step,
         )
     except (ValueError, TypeError) as error:
         # protobuf's own words: numbers beyond the field's bits, a text where a number belongs.

@@ -26,21 +26,21 @@ from scumble.v1 import canvas_pb2 as scumble_dot_v1_dot_canvas__pb2
 from scumble.v1 import image_pb2 as scumble_dot_v1_dot_image__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bscumble/v1/generation.proto\x12\nscumble.v1\x1a\x17scumble/v1/canvas.proto\x1a\x16scumble/v1/image.proto\"^\n\x07\x41\x64\x61pter\x12%\n\x04kind\x18\x01 \x01(\x0e\x32\x17.scumble.v1.AdapterKind\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x06weight\x18\x03 \x01(\x02H\x00\x88\x01\x01\x42\t\n\x07_weight\"}\n\x0c\x43ontrolImage\x12%\n\x04kind\x18\x01 \x01(\x0e\x32\x17.scumble.v1.ControlKind\x12&\n\x05image\x18\x02 \x01(\x0b\x32\x17.scumble.v1.ImageSource\x12\x13\n\x06weight\x18\x03 \x01(\x02H\x00\x88\x01\x01\x42\t\n\x07_weight\"X\n\x0eReferenceImage\x12&\n\x05image\x18\x01 \x01(\x0b\x32\x17.scumble.v1.ImageSource\x12\x13\n\x06weight\x18\x02 \x01(\x02H\x00\x88\x01\x01\x42\t\n\x07_weight\"\xfe\x03\n\x14GenerationParameters\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x17\n\x0fnegative_prompt\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12 \n\x13num_inference_steps\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x1b\n\x0eguidance_scale\x18\x05 \x01(\x02H\x01\x88\x01\x01\x12\x11\n\tscheduler\x18\x06 \x01(\t\x12\x11\n\x04seed\x18\x07 \x01(\x04H\x02\x88\x01\x01\x12\x12\n\x05\x63ount\x18\x08 \x01(\x05H\x03\x88\x01\x01\x12*\n\x08seamless\x18\t \x01(\x0e\x32\x18.scumble.v1.SeamlessAxes\x12%\n\x08\x61\x64\x61pters\x18\n \x03(\x0b\x32\x13.scumble.v1.Adapter\x12\x30\n\x0e\x63ontrol_images\x18\x0b \x03(\x0b\x32\x18.scumble.v1.ControlImage\x12\x34\n\x10reference_images\x18\x0c \x03(\x0b\x32\x1a.scumble.v1.ReferenceImage\x12\r\n\x05style\x18\r \x01(\t\x12-\n\tstructure\x18\x0e \x01(\x0e\x32\x1a.scumble.v1.StructureStartB\x16\n\x14_num_inference_stepsB\x11\n\x0f_guidance_scaleB\x07\n\x05_seedB\x08\n\x06_count\"5\n\x0fTextToImageTask\x12\"\n\x06\x65xtent\x18\x01 \x01(\x0b\x32\x12.scumble.v1.Extent\"^\n\x10ImageToImageTask\x12&\n\x05image\x18\x01 \x01(\x0b\x32\x17.scumble.v1.ImageSource\x12\x15\n\x08strength\x18\x02 \x01(\x02H\x00\x88\x01\x01\x42\x0b\n\t_strength\"\xd7\x01\n\x0bInpaintTask\x12&\n\x05image\x18\x01 \x01(\x0b\x32\x17.scumble.v1.ImageSource\x12*\n\tselection\x18\x02 \x01(\x0b\x32\x17.scumble.v1.ImageSource\x12\x15\n\x08strength\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12$\n\x04plan\x18\x04 \x01(\x0b\x32\x16.scumble.v1.CanvasPlan\x12*\n\x07options\x18\x05 \x01(\x0b\x32\x19.scumble.v1.CanvasOptionsB\x0b\n\t_strength\"p\n\x0cOutpaintTask\x12&\n\x05image\x18\x01 \x01(\x0b\x32\x17.scumble.v1.ImageSource\x12\x0c\n\x04left\x18\x02 \x01(\x05\x12\r\n\x05right\x18\x03 \x01(\x05\x12\x0b\n\x03top\x18\x04 \x01(\x05\x12\x0e\n\x06\x62ottom\x18\x05 \x01(\x05\"\x8c\x01\n\x0bTextureTask\x12\"\n\x06\x65xtent\x18\x01 \x01(\x0b\x32\x12.scumble.v1.Extent\x12%\n\x04maps\x18\x02 \x03(\x0e\x32\x17.scumble.v1.MaterialMap\x12\x32\n\x12height_sample_type\x18\x03 \x01(\x0e\x32\x16.scumble.v1.SampleType\"\x95\x01\n\x10MaterialMapsTask\x12&\n\x05image\x18\x01 \x01(\x0b\x32\x17.scumble.v1.ImageSource\x12%\n\x04maps\x18\x02 \x03(\x0e\x32\x17.scumble.v1.MaterialMap\x12\x32\n\x12height_sample_type\x18\x03 \x01(\x0e\x32\x16.scumble.v1.SampleType\"E\n\x0bUpscaleTask\x12&\n\x05image\x18\x01 \x01(\x0b\x32\x17.scumble.v1.ImageSource\x12\x0e\n\x06\x66\x61\x63tor\x18\x02 \x01(\x05\"\xd2\x01\n\x0bProjectTask\x12&\n\x05image\x18\x01 \x01(\x0b\x32\x17.scumble.v1.ImageSource\x12&\n\x05\x64\x65pth\x18\x02 \x01(\x0b\x32\x17.scumble.v1.ImageSource\x12(\n\x07normals\x18\x03 \x01(\x0b\x32\x17.scumble.v1.ImageSource\x12%\n\x04mask\x18\x04 \x01(\x0b\x32\x17.scumble.v1.ImageSource\x12\x15\n\x08strength\x18\x05 \x01(\x02H\x00\x88\x01\x01\x42\x0b\n\t_strength\"\xcd\x03\n\nGeneration\x12\x34\n\nparameters\x18\x01 \x01(\x0b\x32 .scumble.v1.GenerationParameters\x12\x34\n\rtext_to_image\x18\x02 \x01(\x0b\x32\x1b.scumble.v1.TextToImageTaskH\x00\x12\x36\n\x0eimage_to_image\x18\x03 \x01(\x0b\x32\x1c.scumble.v1.ImageToImageTaskH\x00\x12*\n\x07inpaint\x18\x04 \x01(\x0b\x32\x17.scumble.v1.InpaintTaskH\x00\x12,\n\x08outpaint\x18\x05 \x01(\x0b\x32\x18.scumble.v1.OutpaintTaskH\x00\x12*\n\x07texture\x18\x06 \x01(\x0b\x32\x17.scumble.v1.TextureTaskH\x00\x12\x35\n\rmaterial_maps\x18\x07 \x01(\x0b\x32\x1c.scumble.v1.MaterialMapsTaskH\x00\x12*\n\x07upscale\x18\x08 \x01(\x0b\x32\x17.scumble.v1.UpscaleTaskH\x00\x12*\n\x07project\x18\t \x01(\x0b\x32\x17.scumble.v1.ProjectTaskH\x00\x42\x06\n\x04task*f\n\x0b\x41\x64\x61pterKind\x12\x1c\n\x18\x41\x44\x41PTER_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x41\x44\x41PTER_KIND_LORA\x10\x01\x12\"\n\x1e\x41\x44\x41PTER_KIND_TEXTUAL_INVERSION\x10\x02*\xbb\x01\n\x0b\x43ontrolKind\x12\x1c\n\x18\x43ONTROL_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43ONTROL_KIND_DEPTH\x10\x01\x12\x17\n\x13\x43ONTROL_KIND_NORMAL\x10\x02\x12\x15\n\x11\x43ONTROL_KIND_LINE\x10\x03\x12\x15\n\x11\x43ONTROL_KIND_POSE\x10\x04\x12\x15\n\x11\x43ONTROL_KIND_TILE\x10\x05\x12\x18\n\x14\x43ONTROL_KIND_INPAINT\x10\x06*h\n\x0eStructureStart\x12\x1f\n\x1bSTRUCTURE_START_UNSPECIFIED\x10\x00\x12\x19\n\x15STRUCTURE_START_NOISE\x10\x01\x12\x1a\n\x16STRUCTURE_START_LAYOUT\x10\x02*\xba\x01\n\x0bMaterialMap\x12\x1c\n\x18MATERIAL_MAP_UNSPECIFIED\x10\x00\x12\x1b\n\x17MATERIAL_MAP_BASE_COLOR\x10\x01\x12\x17\n\x13MATERIAL_MAP_NORMAL\x10\x02\x12\x1a\n\x16MATERIAL_MAP_ROUGHNESS\x10\x03\x12\x17\n\x13MATERIAL_MAP_HEIGHT\x10\x04\x12\"\n\x1eMATERIAL_MAP_AMBIENT_OCCLUSION\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bscumble/v1/generation.proto\x12\nscumble.v1\x1a\x17scumble/v1/canvas.proto\x1a\x16scumble/v1/image.proto\"^\n\x07\x41\x64\x61pter\x12%\n\x04kind\x18\x01 \x01(\x0e\x32\x17.scumble.v1.AdapterKind\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x06weight\x18\x03 \x01(\x02H\x00\x88\x01\x01\x42\t\n\x07_weight\"}\n\x0c\x43ontrolImage\x12%\n\x04kind\x18\x01 \x01(\x0e\x32\x17.scumble.v1.ControlKind\x12&\n\x05image\x18\x02 \x01(\x0b\x32\x17.scumble.v1.ImageSource\x12\x13\n\x06weight\x18\x03 \x01(\x02H\x00\x88\x01\x01\x42\t\n\x07_weight\"X\n\x0eReferenceImage\x12&\n\x05image\x18\x01 \x01(\x0b\x32\x17.scumble.v1.ImageSource\x12\x13\n\x06weight\x18\x02 \x01(\x02H\x00\x88\x01\x01\x42\t\n\x07_weight\"\xa2\x04\n\x14GenerationParameters\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x17\n\x0fnegative_prompt\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12 \n\x13num_inference_steps\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x1b\n\x0eguidance_scale\x18\x05 \x01(\x02H\x01\x88\x01\x01\x12\x11\n\tscheduler\x18\x06 \x01(\t\x12\x11\n\x04seed\x18\x07 \x01(\x04H\x02\x88\x01\x01\x12\x12\n\x05\x63ount\x18\x08 \x01(\x05H\x03\x88\x01\x01\x12*\n\x08seamless\x18\t \x01(\x0e\x32\x18.scumble.v1.SeamlessAxes\x12%\n\x08\x61\x64\x61pters\x18\n \x03(\x0b\x32\x13.scumble.v1.Adapter\x12\x30\n\x0e\x63ontrol_images\x18\x0b \x03(\x0b\x32\x18.scumble.v1.ControlImage\x12\x34\n\x10reference_images\x18\x0c \x03(\x0b\x32\x1a.scumble.v1.ReferenceImage\x12\r\n\x05style\x18\r \x01(\t\x12-\n\tstructure\x18\x0e \x01(\x0e\x32\x1a.scumble.v1.StructureStart\x12\x15\n\x08\x66\x65w_step\x18\x0f \x01(\x08H\x04\x88\x01\x01\x42\x16\n\x14_num_inference_stepsB\x11\n\x0f_guidance_scaleB\x07\n\x05_seedB\x08\n\x06_countB\x0b\n\t_few_step\"5\n\x0fTextToImageTask\x12\"\n\x06\x65xtent\x18\x01 \x01(\x0b\x32\x12.scumble.v1.Extent\"^\n\x10ImageToImageTask\x12&\n\x05image\x18\x01 \x01(\x0b\x32\x17.scumble.v1.ImageSource\x12\x15\n\x08strength\x18\x02 \x01(\x02H\x00\x88\x01\x01\x42\x0b\n\t_strength\"\xd7\x01\n\x0bInpaintTask\x12&\n\x05image\x18\x01 \x01(\x0b\x32\x17.scumble.v1.ImageSource\x12*\n\tselection\x18\x02 \x01(\x0b\x32\x17.scumble.v1.ImageSource\x12\x15\n\x08strength\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12$\n\x04plan\x18\x04 \x01(\x0b\x32\x16.scumble.v1.CanvasPlan\x12*\n\x07options\x18\x05 \x01(\x0b\x32\x19.scumble.v1.CanvasOptionsB\x0b\n\t_strength\"\xb8\x01\n\x0cOutpaintTask\x12&\n\x05image\x18\x01 \x01(\x0b\x32\x17.scumble.v1.ImageSource\x12\x0c\n\x04left\x18\x02 \x01(\x05\x12\r\n\x05right\x18\x03 \x01(\x05\x12\x0b\n\x03top\x18\x04 \x01(\x05\x12\x0e\n\x06\x62ottom\x18\x05 \x01(\x05\x12\x15\n\x08strength\x18\x06 \x01(\x02H\x00\x88\x01\x01\x12\"\n\x04\x66ill\x18\x07 \x01(\x0e\x32\x14.scumble.v1.FillModeB\x0b\n\t_strength\"\x8c\x01\n\x0bTextureTask\x12\"\n\x06\x65xtent\x18\x01 \x01(\x0b\x32\x12.scumble.v1.Extent\x12%\n\x04maps\x18\x02 \x03(\x0e\x32\x17.scumble.v1.MaterialMap\x12\x32\n\x12height_sample_type\x18\x03 \x01(\x0e\x32\x16.scumble.v1.SampleType\"\x95\x01\n\x10MaterialMapsTask\x12&\n\x05image\x18\x01 \x01(\x0b\x32\x17.scumble.v1.ImageSource\x12%\n\x04maps\x18\x02 \x03(\x0e\x32\x17.scumble.v1.MaterialMap\x12\x32\n\x12height_sample_type\x18\x03 \x01(\x0e\x32\x16.scumble.v1.SampleType\"i\n\x0bUpscaleTask\x12&\n\x05image\x18\x01 \x01(\x0b\x32\x17.scumble.v1.ImageSource\x12\x0e\n\x06\x66\x61\x63tor\x18\x02 \x01(\x05\x12\x15\n\x08strength\x18\x03 \x01(\x02H\x00\x88\x01\x01\x42\x0b\n\t_strength\"\xd2\x01\n\x0bProjectTask\x12&\n\x05image\x18\x01 \x01(\x0b\x32\x17.scumble.v1.ImageSource\x12&\n\x05\x64\x65pth\x18\x02 \x01(\x0b\x32\x17.scumble.v1.ImageSource\x12(\n\x07normals\x18\x03 \x01(\x0b\x32\x17.scumble.v1.ImageSource\x12%\n\x04mask\x18\x04 \x01(\x0b\x32\x17.scumble.v1.ImageSource\x12\x15\n\x08strength\x18\x05 \x01(\x02H\x00\x88\x01\x01\x42\x0b\n\t_strength\"\xcd\x03\n\nGeneration\x12\x34\n\nparameters\x18\x01 \x01(\x0b\x32 .scumble.v1.GenerationParameters\x12\x34\n\rtext_to_image\x18\x02 \x01(\x0b\x32\x1b.scumble.v1.TextToImageTaskH\x00\x12\x36\n\x0eimage_to_image\x18\x03 \x01(\x0b\x32\x1c.scumble.v1.ImageToImageTaskH\x00\x12*\n\x07inpaint\x18\x04 \x01(\x0b\x32\x17.scumble.v1.InpaintTaskH\x00\x12,\n\x08outpaint\x18\x05 \x01(\x0b\x32\x18.scumble.v1.OutpaintTaskH\x00\x12*\n\x07texture\x18\x06 \x01(\x0b\x32\x17.scumble.v1.TextureTaskH\x00\x12\x35\n\rmaterial_maps\x18\x07 \x01(\x0b\x32\x1c.scumble.v1.MaterialMapsTaskH\x00\x12*\n\x07upscale\x18\x08 \x01(\x0b\x32\x17.scumble.v1.UpscaleTaskH\x00\x12*\n\x07project\x18\t \x01(\x0b\x32\x17.scumble.v1.ProjectTaskH\x00\x42\x06\n\x04task*f\n\x0b\x41\x64\x61pterKind\x12\x1c\n\x18\x41\x44\x41PTER_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x41\x44\x41PTER_KIND_LORA\x10\x01\x12\"\n\x1e\x41\x44\x41PTER_KIND_TEXTUAL_INVERSION\x10\x02*\xbb\x01\n\x0b\x43ontrolKind\x12\x1c\n\x18\x43ONTROL_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43ONTROL_KIND_DEPTH\x10\x01\x12\x17\n\x13\x43ONTROL_KIND_NORMAL\x10\x02\x12\x15\n\x11\x43ONTROL_KIND_LINE\x10\x03\x12\x15\n\x11\x43ONTROL_KIND_POSE\x10\x04\x12\x15\n\x11\x43ONTROL_KIND_TILE\x10\x05\x12\x18\n\x14\x43ONTROL_KIND_INPAINT\x10\x06*h\n\x0eStructureStart\x12\x1f\n\x1bSTRUCTURE_START_UNSPECIFIED\x10\x00\x12\x19\n\x15STRUCTURE_START_NOISE\x10\x01\x12\x1a\n\x16STRUCTURE_START_LAYOUT\x10\x02*\xba\x01\n\x0bMaterialMap\x12\x1c\n\x18MATERIAL_MAP_UNSPECIFIED\x10\x00\x12\x1b\n\x17MATERIAL_MAP_BASE_COLOR\x10\x01\x12\x17\n\x13MATERIAL_MAP_NORMAL\x10\x02\x12\x1a\n\x16MATERIAL_MAP_ROUGHNESS\x10\x03\x12\x17\n\x13MATERIAL_MAP_HEIGHT\x10\x04\x12\"\n\x1eMATERIAL_MAP_AMBIENT_OCCLUSION\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'scumble.v1.generation_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ADAPTERKIND']._serialized_start=2444
-  _globals['_ADAPTERKIND']._serialized_end=2546
-  _globals['_CONTROLKIND']._serialized_start=2549
-  _globals['_CONTROLKIND']._serialized_end=2736
-  _globals['_STRUCTURESTART']._serialized_start=2738
-  _globals['_STRUCTURESTART']._serialized_end=2842
-  _globals['_MATERIALMAP']._serialized_start=2845
-  _globals['_MATERIALMAP']._serialized_end=3031
+  _globals['_ADAPTERKIND']._serialized_start=2589
+  _globals['_ADAPTERKIND']._serialized_end=2691
+  _globals['_CONTROLKIND']._serialized_start=2694
+  _globals['_CONTROLKIND']._serialized_end=2881
+  _globals['_STRUCTURESTART']._serialized_start=2883
+  _globals['_STRUCTURESTART']._serialized_end=2987
+  _globals['_MATERIALMAP']._serialized_start=2990
+  _globals['_MATERIALMAP']._serialized_end=3176
   _globals['_ADAPTER']._serialized_start=92
   _globals['_ADAPTER']._serialized_end=186
   _globals['_CONTROLIMAGE']._serialized_start=188
@@ -48,23 +48,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REFERENCEIMAGE']._serialized_start=315
   _globals['_REFERENCEIMAGE']._serialized_end=403
   _globals['_GENERATIONPARAMETERS']._serialized_start=406
-  _globals['_GENERATIONPARAMETERS']._serialized_end=916
-  _globals['_TEXTTOIMAGETASK']._serialized_start=918
-  _globals['_TEXTTOIMAGETASK']._serialized_end=971
-  _globals['_IMAGETOIMAGETASK']._serialized_start=973
-  _globals['_IMAGETOIMAGETASK']._serialized_end=1067
-  _globals['_INPAINTTASK']._serialized_start=1070
-  _globals['_INPAINTTASK']._serialized_end=1285
-  _globals['_OUTPAINTTASK']._serialized_start=1287
-  _globals['_OUTPAINTTASK']._serialized_end=1399
-  _globals['_TEXTURETASK']._serialized_start=1402
-  _globals['_TEXTURETASK']._serialized_end=1542
-  _globals['_MATERIALMAPSTASK']._serialized_start=1545
-  _globals['_MATERIALMAPSTASK']._serialized_end=1694
-  _globals['_UPSCALETASK']._serialized_start=1696
-  _globals['_UPSCALETASK']._serialized_end=1765
-  _globals['_PROJECTTASK']._serialized_start=1768
-  _globals['_PROJECTTASK']._serialized_end=1978
-  _globals['_GENERATION']._serialized_start=1981
-  _globals['_GENERATION']._serialized_end=2442
+  _globals['_GENERATIONPARAMETERS']._serialized_end=952
+  _globals['_TEXTTOIMAGETASK']._serialized_start=954
+  _globals['_TEXTTOIMAGETASK']._serialized_end=1007
+  _globals['_IMAGETOIMAGETASK']._serialized_start=1009
+  _globals['_IMAGETOIMAGETASK']._serialized_end=1103
+  _globals['_INPAINTTASK']._serialized_start=1106
+  _globals['_INPAINTTASK']._serialized_end=1321
+  _globals['_OUTPAINTTASK']._serialized_start=1324
+  _globals['_OUTPAINTTASK']._serialized_end=1508
+  _globals['_TEXTURETASK']._serialized_start=1511
+  _globals['_TEXTURETASK']._serialized_end=1651
+  _globals['_MATERIALMAPSTASK']._serialized_start=1654
+  _globals['_MATERIALMAPSTASK']._serialized_end=1803
+  _globals['_UPSCALETASK']._serialized_start=1805
+  _globals['_UPSCALETASK']._serialized_end=1910
+  _globals['_PROJECTTASK']._serialized_start=1913
+  _globals['_PROJECTTASK']._serialized_end=2123
+  _globals['_GENERATION']._serialized_start=2126
+  _globals['_GENERATION']._serialized_end=2587
 # @@protoc_insertion_point(module_scope)

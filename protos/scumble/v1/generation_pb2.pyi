@@ -257,6 +257,7 @@ class GenerationParameters(google.protobuf.message.Message):
     REFERENCE_IMAGES_FIELD_NUMBER: builtins.int
     STYLE_FIELD_NUMBER: builtins.int
     STRUCTURE_FIELD_NUMBER: builtins.int
+    FEW_STEP_FIELD_NUMBER: builtins.int
     prompt: builtins.str
     """What to paint. May be empty where a task allows it. At most 8,192 characters."""
     negative_prompt: builtins.str
@@ -279,6 +280,10 @@ class GenerationParameters(google.protobuf.message.Message):
     """Name of a style: a prompt template with `{prompt}` in it."""
     structure: global___StructureStart.ValueType
     """What text_to_image and texture start from; the result's recipe says what it was."""
+    few_step: builtins.bool
+    """Whether the model's few-step weights paint, which need no second pass. Unset: on a CPU they do where the model has
+    them and neither steps, guidance, scheduler, negative prompt nor adapters are given. True is refused without them.
+    """
     @property
     def adapters(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Adapter]:
         """LoRA and textual inversion."""
@@ -308,11 +313,14 @@ class GenerationParameters(google.protobuf.message.Message):
         reference_images: collections.abc.Iterable[global___ReferenceImage] | None = ...,
         style: builtins.str = ...,
         structure: global___StructureStart.ValueType = ...,
+        few_step: builtins.bool | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_count", b"_count", "_guidance_scale", b"_guidance_scale", "_num_inference_steps", b"_num_inference_steps", "_seed", b"_seed", "count", b"count", "guidance_scale", b"guidance_scale", "num_inference_steps", b"num_inference_steps", "seed", b"seed"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_count", b"_count", "_guidance_scale", b"_guidance_scale", "_num_inference_steps", b"_num_inference_steps", "_seed", b"_seed", "adapters", b"adapters", "control_images", b"control_images", "count", b"count", "guidance_scale", b"guidance_scale", "model", b"model", "negative_prompt", b"negative_prompt", "num_inference_steps", b"num_inference_steps", "prompt", b"prompt", "reference_images", b"reference_images", "scheduler", b"scheduler", "seamless", b"seamless", "seed", b"seed", "structure", b"structure", "style", b"style"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_count", b"_count", "_few_step", b"_few_step", "_guidance_scale", b"_guidance_scale", "_num_inference_steps", b"_num_inference_steps", "_seed", b"_seed", "count", b"count", "few_step", b"few_step", "guidance_scale", b"guidance_scale", "num_inference_steps", b"num_inference_steps", "seed", b"seed"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_count", b"_count", "_few_step", b"_few_step", "_guidance_scale", b"_guidance_scale", "_num_inference_steps", b"_num_inference_steps", "_seed", b"_seed", "adapters", b"adapters", "control_images", b"control_images", "count", b"count", "few_step", b"few_step", "guidance_scale", b"guidance_scale", "model", b"model", "negative_prompt", b"negative_prompt", "num_inference_steps", b"num_inference_steps", "prompt", b"prompt", "reference_images", b"reference_images", "scheduler", b"scheduler", "seamless", b"seamless", "seed", b"seed", "structure", b"structure", "style", b"style"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_count", b"_count"]) -> typing.Literal["count"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_few_step", b"_few_step"]) -> typing.Literal["few_step"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_guidance_scale", b"_guidance_scale"]) -> typing.Literal["guidance_scale"] | None: ...
     @typing.overload
@@ -415,7 +423,12 @@ global___InpaintTask = InpaintTask
 
 @typing.final
 class OutpaintTask(google.protobuf.message.Message):
-    """Continue a picture beyond its borders. The original pixels stay as they are."""
+    """Continue a picture beyond its borders. The original pixels stay as they are.
+    The result is the whole larger picture. JobResult.bounds places it relative to the original, in document px: x is
+    -left and y is -top, so that the original's top left corner stays (0, 0). JobResult.composite_mask is full scale on
+    the new pixels and 0 on the original's. Where parameters.seamless is set, what is added on both sides of that axis is
+    one gap of the tile, and the larger tile tiles as well.
+    """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -424,6 +437,8 @@ class OutpaintTask(google.protobuf.message.Message):
     RIGHT_FIELD_NUMBER: builtins.int
     TOP_FIELD_NUMBER: builtins.int
     BOTTOM_FIELD_NUMBER: builtins.int
+    STRENGTH_FIELD_NUMBER: builtins.int
+    FILL_FIELD_NUMBER: builtins.int
     left: builtins.int
     """Pixels to add on the left, 0 or more."""
     right: builtins.int
@@ -432,6 +447,10 @@ class OutpaintTask(google.protobuf.message.Message):
     """Pixels to add at the top, 0 or more."""
     bottom: builtins.int
     """Pixels to add at the bottom, 0 or more."""
+    strength: builtins.float
+    """Denoising strength, above 0 and at most 1: how far the new parts may go from `fill`. Unset means 1."""
+    fill: scumble.v1.canvas_pb2.FillMode.ValueType
+    """What the new parts start from; unset means STRUCTURE."""
     @property
     def image(self) -> scumble.v1.image_pb2.ImageSource:
         """The picture."""
@@ -444,9 +463,12 @@ class OutpaintTask(google.protobuf.message.Message):
         right: builtins.int = ...,
         top: builtins.int = ...,
         bottom: builtins.int = ...,
+        strength: builtins.float | None = ...,
+        fill: scumble.v1.canvas_pb2.FillMode.ValueType = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["image", b"image"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["bottom", b"bottom", "image", b"image", "left", b"left", "right", b"right", "top", b"top"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_strength", b"_strength", "image", b"image", "strength", b"strength"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_strength", b"_strength", "bottom", b"bottom", "fill", b"fill", "image", b"image", "left", b"left", "right", b"right", "strength", b"strength", "top", b"top"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_strength", b"_strength"]) -> typing.Literal["strength"] | None: ...
 
 global___OutpaintTask = OutpaintTask
 
@@ -516,14 +538,19 @@ global___MaterialMapsTask = MaterialMapsTask
 
 @typing.final
 class UpscaleTask(google.protobuf.message.Message):
-    """A larger picture with the same content."""
+    """A larger picture with the same content: enlarged, then its detail painted tile by tile. A picture that tiles
+    (parameters.seamless) stays one. The prompt says what the picture shows; it may be empty.
+    """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     IMAGE_FIELD_NUMBER: builtins.int
     FACTOR_FIELD_NUMBER: builtins.int
+    STRENGTH_FIELD_NUMBER: builtins.int
     factor: builtins.int
     """2 or 4."""
+    strength: builtins.float
+    """Denoising strength, 0 to 1: how much detail is invented; 0 resamples and paints nothing. Unset means 0.3."""
     @property
     def image(self) -> scumble.v1.image_pb2.ImageSource:
         """The picture."""
@@ -533,9 +560,11 @@ class UpscaleTask(google.protobuf.message.Message):
         *,
         image: scumble.v1.image_pb2.ImageSource | None = ...,
         factor: builtins.int = ...,
+        strength: builtins.float | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["image", b"image"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["factor", b"factor", "image", b"image"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_strength", b"_strength", "image", b"image", "strength", b"strength"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_strength", b"_strength", "factor", b"factor", "image", b"image", "strength", b"strength"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_strength", b"_strength"]) -> typing.Literal["strength"] | None: ...
 
 global___UpscaleTask = UpscaleTask
 

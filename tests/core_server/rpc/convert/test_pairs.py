@@ -148,6 +148,7 @@ PARAMETERS = st.builds(
     ),
     style=st.text(max_size=9),
     structure=st.sampled_from(StructureStart),
+    few_step=st.booleans() | st.none(),
 )
 STRENGTHS = st.integers(1, 100).map(lambda it: it / 100)
 REQUESTS: st.SearchStrategy[Request] = st.one_of(

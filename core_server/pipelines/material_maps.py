@@ -1,0 +1,130 @@
+"""Height, normal, roughness and ambient occlusion: of a picture as a task, and of a texture beside its base colour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from core_server.canvas.colour import from_unit, to_model_rgb
+from core_server.canvas.geometry import Extent
+from core_server.canvas.pixels import ColorSpace, Pixels
+from core_server.canvas.plan import SeamlessAxes
+from core_server.errors import FailedPrecondition, InvalidRequest
+from core_server.pipelines.map_maker import MAP_NAMES, FloatArray, MapMaker
+from core_server.pipelines.model import LoadedModel
+from core_server.pipelines.recipe import RECIPE_VERSION, versions
+from core_server.pipelines.request import MaterialMaps
+from core_server.pipelines.seamless import seam_ratios
+from core_server.pipelines.task import StepCallback, StepProgress, TaskOutput
+
+BASE_COLOR = "base_color"
+MAX_SEAM_RATIO = 1.3
+"""A picture whose borders differ no more than this from its neighbouring pixels is taken for a tile."""
+
+
+def material_maps(
+    model: LoadedModel,
+    request: MaterialMaps,
+    images: Mapping[str, Pixels],
+    on_step: StepCallback,
+) -> list[TaskOutput]:
+    """One output a map, in the size of the picture: uint8, height in `height_dtype`; NON_COLOR.
+
+    Errors: InvalidRequest, FailedPrecondition without the network, ModelLoadFailed.
+    """
+    maker = required_maker(model)
+    if BASE_COLOR in request.maps:
+        raise InvalidRequest(
+            "material_maps.maps",
+            "The base colour is the picture itself; ask for other maps, or for none to get all.",
+            allowed=", ".join(MAP_NAMES),
+        )
+    picture = images[request.image]
+    image = to_model_rgb(picture)
+    axes = request.parameters.seamless
+    if request.axes_from_picture:
+        axes = axes_of(seam_ratios(image))
+    recipe = {
+        "recipe_version": RECIPE_VERSION,
+        "task": "material_maps",
+        "image": request.image,
+        "extent": list(picture.extent),
+        "seamless": axes.value,
+        "maps_sha256": maker.sha256(),
+        "device": str(maker.device),
+        "versions": versions(),
+        "notes": [],
+    }
+    names = request.maps or MAP_NAMES
+    return map_outputs(
+        maker,
+        image,
+        names,
+        axes=axes,
+        height_dtype=request.height_dtype,
+        seed=request.parameters.seed,
+        recipe=recipe,
+        on_step=on_step,
+    )
+
+
+def required_maker(model: LoadedModel) -> MapMaker:
+    """The network for maps. Errors: FailedPrecondition if there is none."""
+    if model.map_maker is None:
+        raise FailedPrecondition("This server has no network for material maps.")
+    model.map_maker.require()
+    return model.map_maker
+
+
+def map_outputs(
+    maker: MapMaker,
+    image: FloatArray,
+    names: Sequence[str],
+    *,
+    axes: SeamlessAxes,
+    height_dtype: str,
+    seed: int,
+    recipe: Mapping[str, Any],
+    on_step: StepCallback,
+) -> list[TaskOutput]:
+    """The maps `names` of a picture (height, width, 3) float32 sRGB 0..1, each with `recipe` and what is its own."""
+    height, width = image.shape[:2]
+    pieces = maker.passes(Extent(width, height), axes)
+    done = 0
+
+    def on_piece() -> None:
+        nonlocal done
+        done += 1
+        on_step(StepProgress(done, pieces, "Making maps"))
+
+    on_step(StepProgress(0, pieces, "Making maps"))
+    maps = maker.make(image, axes, on_piece)
+    outputs = []
+    for name in dict.fromkeys(names):
+        dtype = np.dtype(height_dtype if name == "height" else "uint8")
+        array = np.ascontiguousarray(from_unit(maps[name], dtype))
+        own: dict[str, Any] = {"map": name, **CONVENTIONS.get(name, {})}
+        if axes is not SeamlessAxes.NONE:
+            own["seam_ratio"] = seam_ratios(array)
+        outputs.append(
+            TaskOutput(Pixels(array, ColorSpace.NON_COLOR), seed, {**recipe, **own}, map_name=name)
+        )
+    return outputs
+
+
+CONVENTIONS: Mapping[str, Mapping[str, Any]] = {
+    "normal": {"normal_convention": "opengl"},
+    "height": {"mean_height": 0.5, "height_px_per_tile": [5, 256]},
+}
+
+
+def axes_of(ratios: Mapping[str, float]) -> SeamlessAxes:
+    """The axes along which a picture with these seam ratios tiles."""
+    x, y = (0 < ratios[name] <= MAX_SEAM_RATIO for name in ("x", "y"))
+    return {
+        (True, True): SeamlessAxes.XY,
+        (True, False): SeamlessAxes.X,
+        (False, True): SeamlessAxes.Y,
+    }.get((x, y), SeamlessAxes.NONE)
