@@ -1,5 +1,7 @@
 """Masks: from the artist's soft selection to what is denoised and what is pasted. float32, 0..1, (height, width).
 
+A wide soft selection is a soft change, not a mix of two pictures: the denoise mask keeps its values, the model changes
+each pixel as much as they say (`pipelines.differential`), and the patch is opaque wherever it differs visibly.
 Soft edges are ramps over the true distance from the selection, not blurs: a ramp ends, so beyond it a mask is exactly
 0, and it begins outside, so inside the selection a mask is exactly 1.
 """
@@ -21,6 +23,12 @@ from core_server.errors import InvalidRequest
 FloatArray = npt.NDArray[np.float32]
 
 
+CORE = 0.99
+"""Share of the strongest selection from which on a pixel is selected wholly; the ramps begin there."""
+OPAQUE_FROM = 0.25
+"""Share from which on the patch is pasted wholly. Below, so little was changed that mixing shows no double contours."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Masks:
     """Two masks of one selection, over the context. denoise: where the model paints; composite: what is pasted."""
@@ -34,14 +42,16 @@ def make_masks(selection: FloatArray, plan: CanvasPlan) -> Masks:
     if plan.exact_selection:
         # Whatever shows even a little of the patch has to be painted wholly.
         return Masks((selection > 0).astype(np.float32), selection)
-    distance = _distance_outside(is_inside(selection), plan)
+    share = selection / np.float32(max(float(selection.max()), 1e-6))
+    distance = _distance_outside(share >= CORE, plan)
     start = max(plan.grow - plan.feather / 2, 0)
     denoise = _ramp(distance, start, start + plan.feather)
     start = max(plan.grow - plan.blend, 0)
     composite = _ramp(distance, start, start + plan.blend)
     # A selection's own soft edge may reach further than the ramps; what the artist selected is kept.
-    denoise, composite = np.maximum(denoise, selection), np.maximum(composite, selection)
-    return Masks(np.maximum(denoise, composite), composite)
+    t = np.minimum(share / np.float32(OPAQUE_FROM), 1)
+    opaque = np.asarray(t * t * (3 - 2 * t), np.float32)
+    return Masks(np.maximum(np.maximum(denoise, composite), share), np.maximum(composite, opaque))
 
 
 def is_inside(selection: FloatArray) -> npt.NDArray[np.bool_]:
@@ -75,6 +85,19 @@ def read_wrapped(array: npt.NDArray[np.generic], bounds: Bounds) -> npt.NDArray[
     rows = np.arange(bounds.y, bounds.bottom) % extent.height
     columns = np.arange(bounds.x, bounds.right) % extent.width
     return np.ascontiguousarray(array[rows[:, None], columns])
+
+
+def write_wrapped(
+    array: npt.NDArray[np.generic], bounds: Bounds, piece: npt.NDArray[np.generic]
+) -> None:
+    """The way back of `read_wrapped`: lays `piece` into `array`."""
+    extent = extent_of(array)
+    if Bounds(0, 0, *extent).contains(bounds):
+        array[bounds.slices] = piece
+        return
+    rows = np.arange(bounds.y, bounds.bottom) % extent.height
+    columns = np.arange(bounds.x, bounds.right) % extent.width
+    array[rows[:, None], columns] = piece
 
 
 def wrapped_axes(plan: CanvasPlan, bounds: Bounds) -> SeamlessAxes:
