@@ -35,6 +35,8 @@ def main(arguments: Sequence[str] | None = None, *, open_host: HostFactory = _co
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.DEBUG if options.debug else logging.WARNING)
     progress = Progress(sys.stderr)
+    if options.command is _panel:
+        return int(_panel(options, open_host))
     try:
         with open_host(options.wait, lambda: progress.say("Photoshop is busy; waiting")) as host:
             return int(options.command(options, host, progress))
@@ -84,6 +86,15 @@ def _describe(options: argparse.Namespace, host: PhotoshopHost, progress: Progre
     return DONE
 
 
+def _panel(options: argparse.Namespace, open_host: HostFactory) -> int:
+    from photoshop_plugin.panel.app import run  # noqa: PLC0415 - Qt, only for the panel
+
+    def open_quietly() -> AbstractContextManager[PhotoshopHost]:
+        return open_host(options.wait, lambda: None)
+
+    return run(open_quietly, server=options.server, data_dir=options.data_dir)
+
+
 def _print(line: str) -> None:
     """A result line; characters that the console cannot show never end the program."""
     encoding = sys.stdout.encoding or "utf-8"
@@ -104,11 +115,18 @@ def _parser() -> argparse.ArgumentParser:
         help="how long to wait for a busy Photoshop, seconds",
     )
     common.add_argument("--debug", action="store_true", help="log more, show tracebacks")
+    server = argparse.ArgumentParser(add_help=False)
+    server.add_argument(
+        "--server", metavar="HOST:PORT", help="the server; found by itself if not given"
+    )
+    server.add_argument(
+        "--data-dir", type=Path, metavar="DIR", help="the server's data folder, for its token"
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser(
         "inpaint",
-        parents=[common],
+        parents=[common, server],
         help="repaint the selection; the result becomes a layer with a mask",
         epilog='Example: python -m photoshop_plugin inpaint --prompt "a red barn" --seed 7',
     )
@@ -141,12 +159,11 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="the selection itself becomes the layer mask, soft edges and all",
     )
-    command.add_argument(
-        "--server", metavar="HOST:PORT", help="the server; found by itself if not given"
+
+    command = commands.add_parser(
+        "panel", parents=[common, server], help="show the panel: a small window beside Photoshop"
     )
-    command.add_argument(
-        "--data-dir", type=Path, metavar="DIR", help="the server's data folder, for its token"
-    )
+    command.set_defaults(command=_panel)
 
     command = commands.add_parser(
         "describe", parents=[common], help="say which document and selection Scumble sees"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from scumble.client import (
@@ -15,11 +15,15 @@ from scumble.client import (
     FillMode,
     Inpaint,
     JobState,
+    Limits,
+    Model,
     Patch,
     Pixels,
     Progress,
     ScumbleError,
     SeamlessAxes,
+    ServerInfo,
+    WorkerState,
 )
 
 EVENTS = (
@@ -36,7 +40,7 @@ class ScriptedJob:
     """watch() gives `events`, then raises `fails` if set; result() gives `patches`."""
 
     patches: list[Patch]
-    events: tuple[Event, ...] = EVENTS
+    events: Iterable[Event] = EVENTS
     fails: BaseException | None = None
     id: str = "job-1"
     cancelled: int = 0
@@ -61,6 +65,9 @@ class ScriptedServer:
     padding: int = 9
     fails: BaseException | None = None
     plan_fails: ScumbleError | None = None
+    info_fails: ScumbleError | None = None
+    events: Iterable[Event] = EVENTS
+    closed: bool = False
     asked: list[tuple[Extent, Bounds, float, CanvasOptions]] = field(default_factory=list)
     requests: list[Inpaint] = field(default_factory=list)
     jobs: list[ScriptedJob] = field(default_factory=list)
@@ -97,6 +104,33 @@ class ScriptedServer:
             seamless=SeamlessAxes.NONE,
         )
 
+    def server_info(self) -> ServerInfo:
+        if self.info_fails is not None:
+            raise self.info_fails
+        return ServerInfo(
+            address="127.0.0.1:1",
+            version="0.1.0",
+            device="cpu",
+            device_memory_bytes=0,
+            device_free_bytes=0,
+            worker_state=WorkerState.READY,
+            worker_message="",
+            default_model="tiny",
+            limits=Limits(**dict.fromkeys(Limits.__dataclass_fields__, 0)),
+            features=("inpaint",),
+            active_jobs=0,
+            recommended_extent=Extent(64, 64),
+        )
+
+    def models(self) -> list[Model]:
+        return []
+
+    def job(self, job_id: str) -> ScriptedJob:
+        return next(job for job in self.jobs if job.id == job_id)
+
+    def close(self) -> None:
+        self.closed = True
+
     def submit(self, request: Inpaint) -> ScriptedJob:
         self.requests.append(request)
         assert request.plan is not None
@@ -114,5 +148,6 @@ class ScriptedServer:
             )
             for index in range(request.count)
         ]
-        self.jobs.append(ScriptedJob(patches, fails=self.fails))
+        job_id = f"job-{len(self.jobs) + 1}"
+        self.jobs.append(ScriptedJob(patches, self.events, fails=self.fails, id=job_id))
         return self.jobs[-1]

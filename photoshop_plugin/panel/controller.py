@@ -1,0 +1,276 @@
+"""What the panel does: every method returns at once, news comes through `notify`. Knows neither Qt nor COM.
+
+One thread talks to Photoshop, another one runs a generation, a third looks at the server; so nothing that hangs holds
+up the window, and a busy Photoshop does not hold up the job.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AbstractContextManager, suppress
+from dataclasses import asdict
+from typing import Protocol
+
+from photoshop_plugin.document import Document, LayerPatch, PlacedLayer
+from photoshop_plugin.errors import DocumentRefused, PhotoshopError
+from photoshop_plugin.generation import Server, Settings, SubmittedJob, layers, prepare
+from photoshop_plugin.host.interface import PhotoshopHost
+from photoshop_plugin.inpaint import HISTORY_TITLE
+from photoshop_plugin.panel.events import (
+    Applied,
+    DocumentSeen,
+    Finished,
+    PanelEvent,
+    Sent,
+    ServerSeen,
+    Stopped,
+    Working,
+)
+from photoshop_plugin.panel.history import Entry, History, Result
+from scumble.client import Cancelled, Model, Patch, Pixels, ScumbleError, ServerInfo
+
+
+class PanelServer(Server, Protocol):
+    """What is needed of `scumble.client.Client`."""
+
+    def server_info(self) -> ServerInfo: ...
+    def models(self) -> Sequence[Model]: ...
+    def job(self, job_id: str) -> SubmittedJob: ...
+    def close(self) -> None: ...
+
+
+OpenHost = Callable[[], AbstractContextManager[PhotoshopHost]]
+Connect = Callable[[], PanelServer]
+
+
+class PanelController:
+    """One panel's work.
+
+    open_host: called on the host's thread when Photoshop is first needed, and again after it failed. connect: finds
+    and connects to the server. thumbnail: PNG bytes of pixels. notify: called from any thread.
+    """
+
+    def __init__(
+        self,
+        open_host: OpenHost,
+        connect: Connect,
+        history: History,
+        *,
+        thumbnail: Callable[[Pixels], bytes],
+        notify: Callable[[PanelEvent], None],
+    ) -> None:
+        self._open_host, self._connect = open_host, connect
+        self._history, self._history_lock = history, threading.Lock()
+        self._thumbnail, self._notify = thumbnail, notify
+        self._host_thread = ThreadPoolExecutor(1, "scumble-host")
+        self._job_thread = ThreadPoolExecutor(1, "scumble-job")
+        self._server_thread = ThreadPoolExecutor(1, "scumble-server")
+        self._host: PhotoshopHost | None = None
+        self._host_context: AbstractContextManager[PhotoshopHost] | None = None
+        self._server: PanelServer | None = None
+        self._server_lock = threading.Lock()
+        self._looking = threading.Event()
+        self._cancel = threading.Event()
+        self._job: SubmittedJob | None = None
+        self._working = threading.Event()
+
+    @property
+    def working(self) -> bool:
+        """Whether a generation is under way."""
+        return self._working.is_set()
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The history, newest first."""
+        with self._history_lock:
+            return self._history.entries
+
+    def look(self) -> None:
+        """Looks at the document in front, unless the last look has not ended; then DocumentSeen."""
+        if not self._looking.is_set():
+            self._looking.set()
+            self._start(self._host_thread, self._look)
+
+    def look_at_server(self) -> None:
+        """Then ServerSeen."""
+        self._start(self._server_thread, self._look_at_server)
+
+    def generate(self, settings: Settings) -> None:
+        """Sent (before and after the server has it), Working ..., and Finished or Stopped. One at a time."""
+        if self._working.is_set():
+            return
+        self._cancel.clear()
+        self._working.set()
+        self._start(self._job_thread, lambda: self._generate(settings))
+
+    def cancel(self) -> None:
+        """Ends the generation that is under way, if any; then Stopped."""
+        self._cancel.set()
+        job = self._job
+        if job is not None:
+            self._start(self._server_thread, lambda: self._quietly(job.cancel))
+
+    def apply(self, job_id: str, indices: Sequence[int]) -> None:
+        """Makes pictures of the history layers, the first one shown; then Applied or Stopped."""
+        self._start(self._job_thread, lambda: self._apply(job_id, list(indices)))
+
+    def discard(self, job_id: str, indices: Sequence[int]) -> None:
+        """Takes pictures off the history."""
+        with self._history_lock:
+            self._history.discard(job_id, indices)
+
+    def close(self) -> None:
+        """Cancels, lets go of Photoshop and the server. Does not wait for a Photoshop that hangs."""
+        self.cancel()
+        self._host_thread.submit(self._close_host)
+        for thread in (self._job_thread, self._server_thread, self._host_thread):
+            thread.shutdown(wait=False)
+
+    def _start(self, thread: Executor, work: Callable[[], None]) -> None:
+        def run() -> None:
+            try:
+                work()
+            except (PhotoshopError, ScumbleError) as error:
+                self._notify(Stopped(_sentence(error)))
+            except Exception as error:  # a mistake of ours must not leave the panel waiting
+                self._notify(Stopped(f"Something in Scumble's panel failed: {error!r}."))
+                raise
+
+        with suppress(RuntimeError):  # closed meanwhile
+            thread.submit(run)
+
+    # On the host's thread.
+    def _look(self) -> None:
+        try:
+            document = self._photoshop().describe()
+        except PhotoshopError as error:
+            self._notify(DocumentSeen(None, _sentence(error)))
+        else:
+            try:
+                document.require_paintable()
+            except DocumentRefused as error:
+                self._notify(DocumentSeen(document, _sentence(error)))
+            else:
+                self._notify(DocumentSeen(document))
+        finally:
+            self._looking.clear()
+
+    def _photoshop(self) -> PhotoshopHost:
+        if self._host is None:
+            self._host_context = self._open_host()
+            self._host = self._host_context.__enter__()
+        return self._host
+
+    def _close_host(self) -> None:
+        if self._host_context is not None:
+            self._host_context.__exit__(None, None, None)
+        self._host = self._host_context = None
+
+    # On the server's thread.
+    def _look_at_server(self) -> None:
+        try:
+            server = self._connected()
+            info = server.server_info()
+            self._notify(ServerSeen(info, tuple(server.models())))
+        except ScumbleError as error:
+            self._disconnect()
+            self._notify(ServerSeen(None, trouble=_sentence(error)))
+
+    def _connected(self) -> PanelServer:
+        with self._server_lock:
+            if self._server is None:
+                self._server = self._connect()
+            return self._server
+
+    def _disconnect(self) -> None:
+        with self._server_lock:
+            server, self._server = self._server, None
+        if server is not None and not self._working.is_set():
+            server.close()
+
+    def _quietly(self, call: Callable[[], None]) -> None:
+        with suppress(ScumbleError):
+            call()
+
+    # On the job's thread.
+    def _generate(self, settings: Settings) -> None:
+        news: PanelEvent = Stopped()
+        try:
+            entry = self._generated(settings)
+            if entry is not None:
+                news = Finished(entry)
+        except Cancelled:
+            pass
+        except (PhotoshopError, ScumbleError) as error:
+            if not self._cancel.is_set():
+                news = Stopped(_sentence(error))
+        finally:
+            self._job = None
+            self._working.clear()
+        self._notify(news)
+
+    def _generated(self, settings: Settings) -> Entry | None:
+        """None if the artist cancelled."""
+        server = self._connected()
+        prepared = self._host_thread.submit(
+            lambda: prepare(self._photoshop(), server, settings)
+        ).result()
+        self._notify(Sent(prepared))
+        if self._cancel.is_set():
+            return None
+        job = self._job = server.submit(prepared.request)
+        if self._cancel.is_set():  # pressed while it was handed in
+            self._quietly(job.cancel)
+            return None
+        self._notify(Sent(prepared, job.id))
+        for event in job.watch():
+            self._notify(Working(event))
+        patches = job.result()
+        asked = asdict(settings)
+        del asked["options"]
+        entry = Entry(
+            job_id=job.id,
+            prompt=settings.prompt,
+            settings=asked,
+            document=prepared.document,
+            time=time.time(),
+            results=tuple(Result(index=k, seed=patch.seed) for k, patch in enumerate(patches)),
+        )
+        pictures = [self._thumbnail(patch.pixels) for patch in patches]
+        with self._history_lock:
+            self._history.add(entry, pictures, prepared.capture.icc_profile)
+        return entry
+
+    def _apply(self, job_id: str, indices: Sequence[int]) -> None:
+        with self._history_lock:
+            entry = self._history.find(job_id)
+            profile = self._history.icc_profile(job_id)
+        if entry is None or not indices:
+            return
+        patches: list[Patch] = self._connected().job(job_id).result()
+        chosen = [patches[index] for index in indices if index < len(patches)]
+        made = layers(entry.document, profile, entry.prompt, chosen)
+
+        placed = self._host_thread.submit(lambda: self._lay(entry.document, made)).result()
+        self._notify(Applied(tuple(placed)))
+
+    # On the host's thread.
+    def _lay(self, document: Document, made: Sequence[LayerPatch]) -> list[PlacedLayer]:
+        host = self._photoshop()
+        try:
+            return host.apply(document, made, HISTORY_TITLE)
+        except DocumentRefused as error:
+            if error.code != "document_closed":
+                raise
+            # It may have been opened again, which gives it a new id.
+            front = host.describe()
+            if (front.name, front.extent) != (document.name, document.extent):
+                raise
+            return host.apply(front, made, HISTORY_TITLE)
+
+
+def _sentence(error: Exception) -> str:
+    return " ".join([str(error), *getattr(error, "__notes__", [])])

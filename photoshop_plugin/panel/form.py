@@ -1,0 +1,230 @@
+"""What the artist types: prompt and settings, remembered between sessions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PySide6.QtCore import QSettings, Qt, Signal
+from PySide6.QtGui import QKeyEvent
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPlainTextEdit,
+    QSlider,
+    QSpinBox,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from photoshop_plugin.generation import Settings
+from scumble.client import CanvasOptions, Model
+
+MAX_COUNT = 4
+AUTO_GUIDANCE = 0
+_SEED_CHARS = 20
+
+
+class PromptEdit(QPlainTextEdit):
+    """Several lines; Ctrl+Enter generates, Tab goes on to the next field."""
+
+    submitted = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setTabChangesFocus(True)
+        self.setPlaceholderText("What should be there?")
+        self.setAccessibleName("Prompt")
+        self.setToolTip("What to paint in the selection. Ctrl+Enter generates.")
+        self.setFixedHeight(3 * self.fontMetrics().lineSpacing() + 14)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802 - Qt's name
+        """Ctrl+Enter is Generate."""
+        enter = event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter)
+        if enter and event.modifiers() & Qt.KeyboardModifier.ControlModifier:
+            self.submitted.emit()
+            return
+        super().keyPressEvent(event)
+
+
+class Form(QWidget):
+    """Prompt, strength, count and seed in sight; the rest behind a fold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.prompt = PromptEdit()
+        self.strength = QSlider(Qt.Orientation.Horizontal)
+        self.strength.setRange(1, 100)
+        self.strength.setValue(100)
+        self.strength_label = QLabel()
+        self.count = QSpinBox()
+        self.count.setRange(1, MAX_COUNT)
+        self.seed = QLineEdit()
+        self.seed.setMaxLength(_SEED_CHARS)
+        self.seed.setPlaceholderText("drawn anew each time")
+        self.lock = QCheckBox("Lock")
+        self.negative = QLineEdit()
+        self.model = QComboBox()
+        self.model.addItem("The server's default", "")
+        self.steps = QSpinBox()
+        self.steps.setRange(0, 1000)
+        self.steps.setSpecialValueText("Auto")
+        self.exact = QCheckBox("My selection is the layer mask, exactly")
+        self.fold = QToolButton()
+        self.fold.setText("More")
+        self.fold.setCheckable(True)
+        self.fold.setAutoRaise(True)
+        self.fold.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self._more = QWidget()
+        self._arrange()
+        self._name()
+        self.strength.valueChanged.connect(self._show_strength)
+        self.fold.toggled.connect(self._show_more)
+        self._show_strength()
+        self._show_more(False)
+
+    def settings(self) -> Settings:
+        """What is asked for now. Raises ValueError with a sentence for a seed that is none."""
+        return Settings(
+            prompt=self.prompt.toPlainText().strip(),
+            negative_prompt=self.negative.text().strip(),
+            strength=self.strength.value() / 100,
+            model=str(self.model.currentData() or ""),
+            num_inference_steps=self.steps.value() or None,
+            seed=_seed(self.seed.text()) if self.lock.isChecked() else None,
+            count=self.count.value(),
+            options=CanvasOptions(exact_selection=self.exact.isChecked()),
+        )
+
+    def show_settings(self, values: dict[str, Any], seed: int) -> None:
+        """Brings back what a picture was made with, its seed locked."""
+        self.prompt.setPlainText(str(values.get("prompt", "")))
+        self.negative.setText(str(values.get("negative_prompt", "")))
+        self.strength.setValue(round(100 * float(values.get("strength", 1.0))))
+        self._choose_model(str(values.get("model", "")))
+        self.steps.setValue(int(values.get("num_inference_steps") or 0))
+        self.count.setValue(1)
+        self.show_seed(seed)
+        self.lock.setChecked(True)
+
+    def show_seed(self, seed: int) -> None:
+        """The seed that was used."""
+        self.seed.setText(str(seed))
+
+    def show_models(self, models: tuple[Model, ...]) -> None:
+        """What the server has; the choice stays."""
+        chosen = str(self.model.currentData() or "")
+        self.model.clear()
+        self.model.addItem("The server's default", "")
+        for model in models:
+            if "inpaint" in model.tasks:
+                self.model.addItem(model.title, model.model_id)
+                self.model.setItemData(
+                    self.model.count() - 1, model.description, Qt.ItemDataRole.ToolTipRole
+                )
+        self._choose_model(chosen)
+
+    def remember(self, store: QSettings) -> None:
+        """Writes the settings."""
+        store.setValue("prompt", self.prompt.toPlainText())
+        store.setValue("negative_prompt", self.negative.text())
+        store.setValue("strength", self.strength.value())
+        store.setValue("count", self.count.value())
+        store.setValue("seed", self.seed.text())
+        store.setValue("lock", self.lock.isChecked())
+        store.setValue("model", self.model.currentData() or "")
+        store.setValue("steps", self.steps.value())
+        store.setValue("exact", self.exact.isChecked())
+        store.setValue("more", self.fold.isChecked())
+
+    def recall(self, store: QSettings) -> None:
+        """Reads them back; what is missing or not a number keeps its default."""
+        self.prompt.setPlainText(str(store.value("prompt", "")))
+        self.negative.setText(str(store.value("negative_prompt", "")))
+        for name, field in (
+            ("strength", self.strength),
+            ("count", self.count),
+            ("steps", self.steps),
+        ):
+            value = str(store.value(name, ""))
+            if value.isdigit():
+                field.setValue(int(value))
+        self.seed.setText(str(store.value("seed", "")))
+        self.lock.setChecked(store.value("lock", False, bool) is True)
+        self.exact.setChecked(store.value("exact", False, bool) is True)
+        self.fold.setChecked(store.value("more", False, bool) is True)
+        self._choose_model(str(store.value("model", "")))
+
+    def _choose_model(self, model_id: str) -> None:
+        place = self.model.findData(model_id)
+        if place < 0:
+            self.model.addItem(model_id, model_id)
+            place = self.model.count() - 1
+        self.model.setCurrentIndex(place)
+
+    def _show_strength(self) -> None:
+        self.strength_label.setText(f"{self.strength.value()} %")
+
+    def _show_more(self, shown: bool) -> None:
+        self.fold.setArrowType(Qt.ArrowType.DownArrow if shown else Qt.ArrowType.RightArrow)
+        self._more.setVisible(shown)
+
+    def _arrange(self) -> None:
+        strength = QHBoxLayout()
+        strength.addWidget(self.strength, 1)
+        self.strength_label.setMinimumWidth(self.fontMetrics().horizontalAdvance("100 %"))
+        strength.addWidget(self.strength_label)
+        seed = QHBoxLayout()
+        seed.addWidget(self.seed, 1)
+        seed.addWidget(self.lock)
+        rows = QFormLayout()
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.addRow("&Strength", strength)
+        rows.addRow("&Variations", self.count)
+        rows.addRow("S&eed", seed)
+        rows.labelForField(strength).setBuddy(self.strength)  # type: ignore[attr-defined]
+        rows.labelForField(seed).setBuddy(self.seed)  # type: ignore[attr-defined]
+        more = QFormLayout(self._more)
+        more.setContentsMargins(0, 0, 0, 0)
+        more.addRow("A&void", self.negative)
+        more.addRow("&Model", self.model)
+        more.addRow("S&teps", self.steps)
+        more.addRow("", self.exact)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.prompt)
+        layout.addLayout(rows)
+        layout.addWidget(self.fold)
+        layout.addWidget(self._more)
+
+    def _name(self) -> None:
+        for field, name, tip in (
+            (self.strength, "Strength", "100 % repaints wholly; less keeps some of what is there"),
+            (self.count, "Variations", "How many pictures to choose from"),
+            (self.seed, "Seed", "The start of the noise; lock it to repeat or vary a picture"),
+            (self.lock, "Lock seed", "Use this seed again"),
+            (self.negative, "Avoid", "What should not be there (negative prompt)"),
+            (self.model, "Model", "A model that the server has"),
+            (self.steps, "Steps", "Denoising steps; Auto takes the model's own number"),
+            (
+                self.exact,
+                "Exact selection",
+                "Your selection becomes the layer mask as it is; otherwise the server widens and softens it",
+            ),
+            (self.fold, "More settings", "Negative prompt, model, steps"),
+        ):
+            field.setAccessibleName(name)
+            field.setToolTip(tip)
+
+
+def _seed(text: str) -> int | None:
+    text = text.strip()
+    if not text:
+        return None
+    if not text.isascii() or not text.isdigit() or int(text) >= 2**64:
+        raise ValueError(f"{text!r} is no seed; give a whole number from 0 to 2**64 - 1.")
+    return int(text)

@@ -1,0 +1,145 @@
+"""What was generated, kept over restarts: words and thumbnails here, the pictures on the server under their job."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from photoshop_plugin.document import Document
+from scumble.client import Bounds, Extent
+
+MAX_ENTRIES = 100
+"""Older generations leave the list; their pictures stay on the server as long as its own limits say."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One picture of a generation. index: its place in the job's results."""
+
+    index: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One generation.
+
+    settings: what was asked for, by the names of `generation.Settings`. document: as it was described then; its id
+    holds until Photoshop is closed. results: those not discarded.
+    """
+
+    job_id: str
+    prompt: str
+    settings: dict[str, Any]
+    document: Document
+    time: float
+    results: tuple[Result, ...]
+
+
+class History:
+    """Generations, newest first. folder: created when something is kept. Not thread-safe: one thread owns it.
+
+    A history that cannot be read is set aside as `history.json.broken`, never deleted.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._entries = _read(folder / "history.json")
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """Newest first."""
+        return tuple(self._entries)
+
+    def find(self, job_id: str) -> Entry | None:
+        """The generation of a job."""
+        return next((entry for entry in self._entries if entry.job_id == job_id), None)
+
+    def add(self, entry: Entry, thumbnails: Iterable[bytes], icc_profile: bytes) -> None:
+        """Keeps a generation. thumbnails: one PNG a result. icc_profile: the document's, b"" if it had none."""
+        pictures = self._folder / "pictures"
+        pictures.mkdir(parents=True, exist_ok=True)
+        for result, data in zip(entry.results, thumbnails, strict=True):
+            self.thumbnail(entry.job_id, result.index).write_bytes(data)
+        if icc_profile:
+            self._profile(entry.job_id).write_bytes(icc_profile)
+        self._entries.insert(0, entry)
+        for old in self._entries[MAX_ENTRIES:]:
+            self._forget(old)
+        del self._entries[MAX_ENTRIES:]
+        self._write()
+
+    def discard(self, job_id: str, indices: Iterable[int]) -> None:
+        """Takes pictures off the list; a generation without pictures goes as a whole."""
+        gone = set(indices)
+        for place, entry in enumerate(self._entries):
+            if entry.job_id != job_id:
+                continue
+            for index in gone:
+                self.thumbnail(job_id, index).unlink(missing_ok=True)
+            left = tuple(result for result in entry.results if result.index not in gone)
+            if left:
+                self._entries[place] = dataclasses.replace(entry, results=left)
+            else:
+                self._forget(entry)
+                del self._entries[place]
+            self._write()
+            return
+
+    def thumbnail(self, job_id: str, index: int) -> Path:
+        """Where the PNG of a result is."""
+        return self._folder / "pictures" / f"{job_id}-{index}.png"
+
+    def icc_profile(self, job_id: str) -> bytes:
+        """The profile of the document that a generation was made for."""
+        path = self._profile(job_id)
+        return path.read_bytes() if path.is_file() else b""
+
+    def _profile(self, job_id: str) -> Path:
+        return self._folder / "pictures" / f"{job_id}.icc"
+
+    def _forget(self, entry: Entry) -> None:
+        self._profile(entry.job_id).unlink(missing_ok=True)
+        for result in entry.results:
+            self.thumbnail(entry.job_id, result.index).unlink(missing_ok=True)
+
+    def _write(self) -> None:
+        text = json.dumps([dataclasses.asdict(entry) for entry in self._entries], indent=1)
+        path = self._folder / "history.json"
+        new = path.with_suffix(".new")
+        new.write_text(text, encoding="utf-8")
+        new.replace(path)
+
+
+def _read(path: Path) -> list[Entry]:
+    if not path.is_file():
+        return []
+    try:
+        return [_entry(values) for values in json.loads(path.read_text("utf-8"))]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        aside = path.with_suffix(".json.broken")
+        path.replace(aside)
+        _log.warning("The history could not be read (%s); it was set aside as %s.", error, aside)
+        return []
+
+
+def _entry(values: dict[str, Any]) -> Entry:
+    document = dict(values["document"])
+    document["extent"] = Extent(*document["extent"])
+    if document["selection"] is not None:
+        document["selection"] = Bounds(*document["selection"])
+    return Entry(
+        job_id=str(values["job_id"]),
+        prompt=str(values["prompt"]),
+        settings=dict(values["settings"]),
+        document=Document(**document),
+        time=float(values["time"]),
+        results=tuple(Result(**result) for result in values["results"]),
+    )

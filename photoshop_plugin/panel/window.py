@@ -1,0 +1,307 @@
+"""The panel's window: shows what the controller tells and passes on what the artist wants. Decides nothing itself."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from PySide6.QtCore import QSettings, Qt, QTimer, Signal
+from PySide6.QtGui import QCloseEvent, QKeySequence, QPixmap, QShortcut
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+
+from photoshop_plugin.generation import Settings
+from photoshop_plugin.panel.events import (
+    Applied,
+    DocumentSeen,
+    Finished,
+    PanelEvent,
+    Sent,
+    ServerSeen,
+    Stopped,
+    Working,
+)
+from photoshop_plugin.panel.form import Form
+from photoshop_plugin.panel.history import Entry, History
+from photoshop_plugin.panel.pictures import request_picture, to_image
+from photoshop_plugin.panel.strip import Strip
+from scumble.client import Event, JobState, WorkerState
+
+LOOK_MILLISECONDS = 600
+"""How often the document in front is looked at, only while the panel can be seen and nothing runs."""
+SERVER_MILLISECONDS = 5000
+PICTURE_SIDE = 220
+
+
+class Controller(Protocol):
+    """What the window needs of `PanelController`."""
+
+    @property
+    def working(self) -> bool: ...
+    @property
+    def entries(self) -> tuple[Entry, ...]: ...
+    def look(self) -> None: ...
+    def look_at_server(self) -> None: ...
+    def generate(self, settings: Settings) -> None: ...
+    def cancel(self) -> None: ...
+    def apply(self, job_id: str, indices: list[int]) -> None: ...
+    def discard(self, job_id: str, indices: list[int]) -> None: ...
+    def close(self) -> None: ...
+
+
+class PanelWindow(QWidget):
+    """The whole panel. Send news through `news`, from any thread; it is handled on Qt's."""
+
+    news = Signal(object)
+    start_server_wanted = Signal()
+    settings_wanted = Signal()
+    hidden = Signal()
+
+    def __init__(self, controller: Controller, history: History, store: QSettings) -> None:
+        super().__init__(None, Qt.WindowType.Tool | Qt.WindowType.WindowStaysOnTopHint)
+        self._controller, self._store = controller, store
+        self._server_ready = False
+        self.setWindowTitle("Scumble")
+        self.setAccessibleName("Scumble panel")
+        self.document_label = _label("Document")
+        self.server_label = _label("Server")
+        self.start_button = QPushButton("S&tart server")
+        self.start_button.setToolTip(
+            "Start `scumble serve` on this computer; it ends with the panel"
+        )
+        self.settings_button = QPushButton("Settings …")
+        self.form = Form()
+        self.generate_button = QPushButton("&Generate")
+        self.generate_button.setDefault(True)
+        self.cancel_button = QPushButton("&Cancel")
+        self.cancel_button.setToolTip("Ends the job on the server (Esc)")
+        self.bar = QProgressBar()
+        self.bar.setAccessibleName("Progress")
+        self.picture = QLabel(alignment=Qt.AlignmentFlag.AlignCenter)
+        self.picture.setAccessibleName("Preview")
+        self.message = _label("Message")
+        self.strip = Strip(history)
+        self._arrange()
+        self._connect()
+        self.form.recall(store)
+        self.strip.show_entries(controller.entries)
+        self._show_working()
+
+    def handle(self, event: PanelEvent) -> None:
+        """Shows news. On Qt's thread only."""
+        match event:
+            case DocumentSeen():
+                self._show_document(event)
+            case ServerSeen():
+                self._show_server(event)
+            case Sent():
+                self._show_sent(event)
+            case Working():
+                self._show_job(event.event)
+            case Finished():
+                self.strip.show_entries(self._controller.entries)
+                self.strip.select_first()
+                if not self.form.lock.isChecked():
+                    self.form.show_seed(event.entry.results[0].seed)
+                many = len(event.entry.results)
+                done = "Done." if many == 1 else f"Done: {many} pictures."
+                self._say(f"{done} Choose and apply; nothing has been changed in Photoshop yet.")
+                self._show_working()
+            case Applied():
+                names = ", ".join(layer.name for layer in event.layers)
+                self._say(f"Laid back as {names}. One step back in Photoshop takes it away.")
+            case Stopped():
+                self._say(event.sentence or "Cancelled.", trouble=bool(event.sentence))
+                self._show_working()
+
+    def generate(self) -> None:
+        """What the button, Ctrl+Enter and the global hot key do."""
+        if self._controller.working:
+            return
+        try:
+            settings = self.form.settings()
+        except ValueError as error:
+            self._say(str(error), trouble=True)
+            return
+        self._say("")
+        self._controller.generate(settings)
+        self._show_working()
+        self.bar.setFormat("Reading the document")
+
+    def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802 - Qt's name
+        """Settings and place are remembered."""
+        self.remember()
+        self.hidden.emit()
+        super().closeEvent(event)
+
+    def stop(self) -> None:
+        """Looks no more, at neither Photoshop nor the server."""
+        for timer in self._timers:
+            timer.stop()
+
+    def remember(self) -> None:
+        """Writes settings and place to the store."""
+        self.form.remember(self._store)
+        self._store.setValue("geometry", self.saveGeometry())
+        self._store.sync()
+
+    def _show_document(self, seen: DocumentSeen) -> None:
+        document = seen.document
+        if document is None:
+            self.document_label.setText(seen.trouble)
+        else:
+            size = f"{document.extent.width} x {document.extent.height} px"
+            box = document.selection
+            selected = f"selected {box.width} x {box.height} px" if box else "nothing selected"
+            line = f"<b>{_plain(document.name)}</b>, {size}, {document.bits} bit, {selected}"
+            if seen.trouble:
+                line += f"<br>{_plain(seen.trouble)}"
+            self.document_label.setText(line)
+        self._document_ready = seen.ready
+        self._enable()
+
+    def _show_server(self, seen: ServerSeen) -> None:
+        info = seen.info
+        self._server_ready = info is not None and info.worker_state is not WorkerState.FAILED
+        self.start_button.setVisible(info is None)
+        if info is None:
+            self.server_label.setText(_plain(seen.trouble))
+        else:
+            where = info.device or "starting"
+            line = f"Server: {where}"
+            if info.worker_state is not WorkerState.READY and info.worker_message:
+                line = f"Server: {info.worker_message}"
+            self.server_label.setText(_plain(line))
+            self.form.show_models(seen.models)
+        self._enable()
+
+    def _show_sent(self, sent: Sent) -> None:
+        plan = sent.prepared.plan
+        self._show_picture(QPixmap.fromImage(request_picture(sent.prepared)))
+        self.picture.setToolTip(
+            f"What is sent: {plan.context.width} x {plan.context.height} px around the selection; "
+            "red is repainted, the dashed box is what comes back."
+        )
+        self.bar.setFormat("Waiting" if sent.job_id else "Sending")
+
+    def _show_job(self, event: Event) -> None:
+        if event.state is JobState.QUEUED and event.queue_position:
+            self.bar.setFormat(f"Waiting: {event.queue_position} ahead")
+        progress = event.progress
+        if progress is not None:
+            self.bar.setRange(0, 1000 if progress.steps else 0)
+            self.bar.setValue(round(1000 * progress.fraction) if progress.steps else 0)
+            left = progress.remaining_seconds
+            rest = f", {left:.0f} s left" if left else ""
+            self.bar.setFormat(f"{progress.stage}{rest}")
+        if event.preview is not None:
+            self._show_picture(QPixmap.fromImage(to_image(event.preview)))
+            self.picture.setToolTip("What is being painted")
+
+    def _show_picture(self, picture: QPixmap) -> None:
+        ratio = self.devicePixelRatioF()
+        side = round(PICTURE_SIDE * ratio)
+        scaled = picture.scaled(
+            side,
+            side,
+            Qt.AspectRatioMode.KeepAspectRatio,
+            Qt.TransformationMode.SmoothTransformation,
+        )
+        scaled.setDevicePixelRatio(ratio)
+        self.picture.setPixmap(scaled)
+        self.picture.setVisible(True)
+
+    def _show_working(self) -> None:
+        working = self._controller.working
+        self.bar.setVisible(working)
+        self.cancel_button.setVisible(working)
+        self.generate_button.setVisible(not working)
+        if not working:
+            self.picture.setVisible(False)
+            self.bar.setRange(0, 0)
+        self._enable()
+
+    def _enable(self) -> None:
+        self.generate_button.setEnabled(
+            self._server_ready and self._document_ready and not self._controller.working
+        )
+
+    def _say(self, text: str, *, trouble: bool = False) -> None:
+        self.message.setText(f"<b>{_plain(text)}</b>" if trouble else _plain(text))
+        self.message.setVisible(bool(text))
+
+    def _again(self, chosen: tuple[Entry, int]) -> None:
+        entry, seed = chosen
+        self.form.show_settings(entry.settings, seed)
+        self._say("The settings of that picture are back; change what you like, then Generate.")
+
+    def _discard(self, job_id: str, indices: list[int]) -> None:
+        self._controller.discard(job_id, indices)
+        self.strip.show_entries(self._controller.entries)
+
+    def _look(self) -> None:
+        if self.isVisible() and not self.isMinimized() and not self._controller.working:
+            self._controller.look()
+
+    def _look_at_server(self) -> None:
+        if self.isVisible():
+            self._controller.look_at_server()
+
+    def _arrange(self) -> None:
+        head = QHBoxLayout()
+        head.addWidget(self.server_label, 1)
+        head.addWidget(self.start_button)
+        head.addWidget(self.settings_button)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.bar, 1)
+        buttons.addWidget(self.generate_button, 1)
+        buttons.addWidget(self.cancel_button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 8, 8, 8)
+        layout.addLayout(head)
+        layout.addWidget(self.document_label)
+        layout.addWidget(self.form)
+        layout.addLayout(buttons)
+        layout.addWidget(self.picture)
+        layout.addWidget(self.message)
+        layout.addWidget(self.strip, 1)
+        geometry = self._store.value("geometry")
+        if geometry is not None:
+            self.restoreGeometry(geometry)
+        else:
+            self.resize(360, 620)
+
+    def _connect(self) -> None:
+        self._document_ready = False
+        self.news.connect(self.handle, Qt.ConnectionType.QueuedConnection)
+        self.generate_button.clicked.connect(self.generate)
+        self.form.prompt.submitted.connect(self.generate)
+        self.cancel_button.clicked.connect(self._controller.cancel)
+        self.start_button.clicked.connect(self.start_server_wanted)
+        self.settings_button.clicked.connect(self.settings_wanted)
+        QShortcut(QKeySequence(Qt.Key.Key_Escape), self, self._controller.cancel)
+        self.strip.apply_wanted.connect(self._controller.apply)
+        self.strip.discard_wanted.connect(self._discard)
+        self.strip.again_wanted.connect(self._again)
+        self._timers = []
+        for milliseconds, look in (
+            (LOOK_MILLISECONDS, self._look),
+            (SERVER_MILLISECONDS, self._look_at_server),
+        ):
+            timer = QTimer(self)
+            timer.timeout.connect(look)
+            timer.start(milliseconds)
+            self._timers.append(timer)
+        QTimer.singleShot(0, self._look)
+        QTimer.singleShot(0, self._look_at_server)
+
+
+def _label(name: str) -> QLabel:
+    label = QLabel(wordWrap=True)
+    label.setAccessibleName(name)
+    label.setTextFormat(Qt.TextFormat.RichText)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label
+
+
+def _plain(text: str) -> str:
+    """Text that is never taken for markup."""
+    return text.replace("&", "&amp;").replace("<", "&lt;")

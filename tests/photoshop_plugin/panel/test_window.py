@@ -1,0 +1,243 @@
+"""The real window, clicked and typed into, drawn off screen, before the in-memory Photoshop and a scripted server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+if not os.environ.get("CI"):  # there it has to be there
+    pytest.importorskip("PySide6.QtWidgets", reason="Qt or a library it needs is missing")
+
+from PySide6.QtCore import QDeadlineTimer, QEventLoop, QPoint, Qt
+from PySide6.QtGui import QImage
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QAbstractButton, QApplication, QWidget
+
+from photoshop_plugin.host.photoshop import ComPhotoshop
+from photoshop_plugin.panel.app import Panel
+from photoshop_plugin.panel.hotkey import windows_keys
+from photoshop_plugin.panel.pictures import request_picture, to_image
+from photoshop_plugin.panel.preferences import Preferences
+from scumble.client import ColorSpace, NotRunning, Pixels
+from tests.fakes.photoshop import Application
+from tests.photoshop_plugin.scene import TITLE, open_document, texture
+from tests.photoshop_plugin.scripted_server import ScriptedServer
+
+if TYPE_CHECKING:
+    from tests.fakes.photoshop.com import Com
+
+LEFT = Qt.MouseButton.LeftButton
+
+
+@pytest.fixture(scope="module")
+def application() -> Iterator[QApplication]:
+    yield QApplication.instance() or QApplication([])
+
+
+class Desk:
+    """A panel on the screen."""
+
+    def __init__(self, application: QApplication, com: Com, folder: Path) -> None:
+        self.application, self.server = application, ScriptedServer()
+        self.panel = Panel(
+            application,
+            lambda: ComPhotoshop(is_running=lambda: com.running is not None, patience_seconds=0.2),
+            folder=folder,
+        )
+        self.panel.controller._connect = lambda: self.server
+        self.window = self.panel.window
+        self.panel.show()
+
+    def until(self, true: Callable[[], object]) -> None:
+        """Lets Qt work until it is true. (QTest.qWait does not let other threads run.)"""
+        deadline = QDeadlineTimer(20_000)
+        while not true():
+            assert not deadline.hasExpired(), self.window.message.text()
+            self.application.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 20)
+
+    def click(self, button: QAbstractButton) -> None:
+        assert button.isEnabled(), button.text()
+        QTest.mouseClick(button, LEFT)
+
+
+@pytest.fixture
+def desk(application: QApplication, com: Com, tmp_path: Path) -> Iterator[Desk]:
+    desk = Desk(application, com, tmp_path / "photoshop")
+    yield desk
+    desk.panel.close()
+    desk.window.close()
+
+
+def test_select_type_generate_apply(photoshop: Application, desk: Desk) -> None:
+    document = open_document(photoshop)
+    window = desk.window
+    desk.until(window.generate_button.isEnabled)
+    assert "selected 47 x 58 px" in window.document_label.text()
+    QTest.keyClicks(window.form.prompt, "a red barn")
+    window.form.count.setValue(2)
+    QTest.keyClick(window.form.prompt, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
+    desk.until(lambda: window.strip.list.count() == 2)
+    [request] = desk.server.requests
+    assert (request.prompt, request.count, request.strength) == ("a red barn", 2, 1.0)
+    assert window.form.seed.text() == window.strip.list.item(0).text()
+    assert window.strip.list.item(0).isSelected()
+    assert document.history[-1].name != TITLE
+
+    desk.click(window.strip.all_button)
+    desk.until(lambda: "Laid back" in window.message.text())
+    assert document.history[-1].name == TITLE
+    desk.click(window.strip.discard_button)
+    assert window.strip.list.count() == 1
+
+
+def test_a_double_click_lays_one_picture_back(photoshop: Application, desk: Desk) -> None:
+    document = open_document(photoshop)
+    desk.until(desk.window.generate_button.isEnabled)
+    desk.click(desk.window.generate_button)
+    strip = desk.window.strip.list
+    desk.until(lambda: strip.count() == 1)
+    layers = len(document.stack)
+    place: QPoint = strip.visualItemRect(strip.item(0)).center()
+    QTest.mouseClick(strip.viewport(), LEFT, pos=place)
+    QTest.mouseDClick(strip.viewport(), LEFT, pos=place)
+    desk.until(lambda: len(document.stack) == layers + 1)
+
+
+def test_settings_come_back_after_a_restart(
+    photoshop: Application, application: QApplication, com: Com, tmp_path: Path
+) -> None:
+    open_document(photoshop)
+    first = Desk(application, com, tmp_path)
+    form = first.window.form
+    QTest.keyClicks(form.prompt, "moss")
+    form.strength.setValue(35)
+    form.seed.setText("17")
+    form.lock.setChecked(True)
+    form.fold.setChecked(True)
+    form.steps.setValue(9)
+    form.exact.setChecked(True)
+    first.panel.close()
+    second = Desk(application, com, tmp_path)
+    settings = second.window.form.settings()
+    assert settings == form.settings()
+    assert (settings.prompt, settings.strength, settings.seed) == ("moss", 0.35, 17)
+    assert settings.num_inference_steps == 9
+    assert settings.options.exact_selection
+    second.panel.close()
+
+
+def test_again_brings_the_settings_of_a_picture_back(photoshop: Application, desk: Desk) -> None:
+    open_document(photoshop)
+    form = desk.window.form
+    desk.until(desk.window.generate_button.isEnabled)
+    form.prompt.setPlainText("moss")
+    form.strength.setValue(40)
+    form.seed.setText("99")
+    form.lock.setChecked(True)
+    desk.click(desk.window.generate_button)
+    desk.until(lambda: desk.window.strip.list.count() == 1)
+    form.prompt.setPlainText("something else")
+    form.strength.setValue(90)
+    form.lock.setChecked(False)
+    desk.click(desk.window.strip.again_button)
+    settings = form.settings()
+    assert (settings.prompt, settings.strength, settings.seed) == ("moss", 0.4, 99)
+
+
+def test_troubles_are_said_and_nothing_can_be_pressed(desk: Desk) -> None:
+    desk.server.info_fails = NotRunning("No server <b>here</b>.")
+    window = desk.window
+    desk.until(lambda: "not running" in window.document_label.text())
+    desk.until(lambda: "No server" in window.server_label.text())
+    assert "&lt;b>" in window.server_label.text(), "never markup"
+    assert window.start_button.isVisible()
+    assert not window.generate_button.isEnabled()
+
+
+def test_a_seed_that_is_none_is_said(photoshop: Application, desk: Desk) -> None:
+    open_document(photoshop)
+    desk.until(desk.window.generate_button.isEnabled)
+    desk.window.form.seed.setText("twelve")
+    desk.window.form.lock.setChecked(True)
+    desk.click(desk.window.generate_button)
+    assert "no seed" in desk.window.message.text()
+    assert desk.server.requests == []
+
+
+def test_everything_has_a_name_for_screen_readers_and_the_keyboard(desk: Desk) -> None:
+    unnamed = [
+        type(widget).__name__
+        for widget in desk.window.findChildren(QWidget)
+        if widget.isVisible()
+        and widget.focusPolicy() & Qt.FocusPolicy.TabFocus
+        and not (
+            widget.accessibleName()
+            or (isinstance(widget, QAbstractButton) and widget.text())
+            or widget.objectName().startswith("qt_")
+        )
+    ]
+    assert unnamed == []
+
+
+def test_what_is_sent_is_drawn(photoshop: Application, desk: Desk) -> None:
+    document = open_document(photoshop, icc=b"")
+    desk.until(desk.window.generate_button.isEnabled)
+    prepared = []
+    desk.panel.window.news.connect(lambda it: prepared.append(getattr(it, "prepared", None)))
+    desk.click(desk.window.generate_button)
+    desk.until(lambda: any(prepared))
+    sent = next(it for it in prepared if it)
+    picture = request_picture(sent)
+    assert (picture.width(), picture.height()) == tuple(sent.plan.context.extent)
+    shown = to_image(sent.capture.image)
+    box = sent.plan.mask
+    inside = (box.x - sent.plan.context.x + box.width // 2, box.y - sent.plan.context.y + 29)
+    assert picture.pixelColor(0, 0).rgb() == shown.pixelColor(0, 0).rgb()
+    assert picture.pixelColor(*inside) != shown.pixelColor(*inside)
+    assert document.flatten() is not None
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_pictures_for_the_screen(dtype: str, channels: int) -> None:
+    array = texture(9, 5, "uint16" if dtype == "uint16" else "uint8", channels)
+    if dtype == "float32":
+        array = (array / 255).astype("float32")
+    image = to_image(Pixels.from_numpy(array, ColorSpace.SRGB))
+    assert (image.width(), image.height()) == (9, 5)
+    full = {"uint8": 255, "uint16": 65535, "float32": 1}[dtype]
+    red = round(float(array[2, 7, 0]) / full * 255)
+    assert QImage(image).pixelColor(7, 2).red() == red
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        ("Ctrl+Alt+G", (3, 0x47)),
+        ("Ctrl+Shift+5", (6, 0x35)),
+        ("Alt+F9", (1, 0x78)),
+        ("Meta+G", (8, 0x47)),
+        ("G", None),
+        ("Shift+G", None),
+        ("Ctrl+K, Ctrl+C", None),
+        ("Ctrl+PgUp", None),
+    ],
+)
+def test_hot_keys_of_windows(text: str, keys: tuple[int, int] | None) -> None:
+    assert windows_keys(text) == keys
+
+
+def test_the_settings_are_written_when_accepted(desk: Desk) -> None:
+    dialog = Preferences(desk.panel.store)
+    dialog.server.setText(" studio:7861 ")
+    dialog.scheme.setCurrentIndex(1)
+    dialog.reject()
+    assert desk.panel.store.value("server", "") == ""
+    dialog.accept()
+    assert desk.panel.store.value("server") == "studio:7861"
+    assert desk.panel.store.value("scheme") == "dark"
