@@ -9,7 +9,7 @@ from typing import Protocol
 
 from core_server.canvas.pixels import Pixels
 from core_server.pipelines.request import Request
-from core_server.pipelines.task import RuntimeInfo, StepProgress, TaskOutput
+from core_server.pipelines.task import ModelProfile, RuntimeInfo, StepProgress, TaskOutput
 
 
 class EngineState(StrEnum):
@@ -60,6 +60,12 @@ class Engine(Protocol):
 
     async def load(self, model: str) -> None:
         """Loads a model before it is needed."""
+
+    async def unload(self, model: str) -> None:
+        """Gives a model's memory back, once nothing runs; a model that is not loaded is none."""
+
+    def set_models(self, models: Sequence[ModelProfile]) -> None:
+        """The models on this disk have changed: `status.info` tells of these until the runtime tells again."""
 
     async def stop(self) -> None:
         """Ends the worker; a running request raises WorkerCrashed."""

@@ -21,7 +21,7 @@ from core_server.jobs import messages, segments, watchdog
 from core_server.jobs.engine import EngineState, EngineStatus
 from core_server.jobs.worker_process import WorkerProcess
 from core_server.pipelines.request import Request
-from core_server.pipelines.task import RuntimeInfo, StepProgress, TaskOutput
+from core_server.pipelines.task import ModelProfile, RuntimeInfo, StepProgress, TaskOutput
 
 log = logging.getLogger(__name__)
 
@@ -160,11 +160,23 @@ class LocalEngine:
     async def load(self, model: str) -> None:
         """Loads a model before it is needed. Errors: ModelNotFound, ModelLoadFailed, OutOfMemory, WorkerCrashed."""
         await self.wait_ready()
+        await self._ask(messages.Load(model=model))
+
+    async def unload(self, model: str) -> None:
+        """See `Engine.unload`. Errors: WorkerCrashed."""
+        if self._worker is not None and self._status.state is EngineState.READY:
+            await self._ask(messages.Unload(model=model))
+
+    def set_models(self, models: Sequence[ModelProfile]) -> None:
+        """See `Engine.set_models`."""
+        if self._status.info is not None:
+            self._set_info(msgspec.structs.replace(self._status.info, models=tuple(models)))
+
+    async def _ask(self, question: messages.Load | messages.Unload) -> None:
         assert self._worker is not None
         loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._loads.append(loaded)
-        self._last_sign = time.monotonic()
-        self._worker.send(messages.Load(model=model))
+        self._worker.send(question)
         await loaded
 
     # --- one life of the worker after the other

@@ -63,7 +63,13 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
     model: str
 
 
-ToWorker = Run | Cancel | Grant | Load
+class Unload(msgspec.Struct, frozen=True, kw_only=True, tag="unload"):
+    """Give a model's memory back. Answered by `Loaded` as `Load` is."""
+
+    model: str
+
+
+ToWorker = Run | Cancel | Grant | Load | Unload
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
@@ -114,7 +120,7 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True, tag="loaded"):
-    """Answer to `Load`, in order. failure: None if it worked."""
+    """Answer to `Load` and `Unload`, in order. failure: None if it worked."""
 
     info: RuntimeInfo | None
     failure: JobFailure | None = None

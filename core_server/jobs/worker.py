@@ -88,7 +88,9 @@ class _Worker:
     def __init__(self, commands: Connection, events: Connection) -> None:
         self._commands = commands
         self._events = events
-        self._tasks: queue.SimpleQueue[messages.Run | messages.Load] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[messages.Run | messages.Load | messages.Unload] = (
+            queue.SimpleQueue()
+        )
         self._grants: queue.SimpleQueue[messages.Grant] = queue.SimpleQueue()
         self._cancelled: set[str] = set()
 
@@ -128,15 +130,17 @@ class _Worker:
         while True:
             match self._tasks.get():
                 case messages.Load(model=model):
-                    self._load(runtime, model)
+                    self._answer(runtime, runtime.load, model)
+                case messages.Unload(model=model):
+                    self._answer(runtime, runtime.unload, model)
                 case messages.Run() as task:
                     self._run(runtime, task)
                     self._cancelled.discard(task.job_id)
 
-    def _load(self, runtime: Runtime, model: str) -> None:
+    def _answer(self, runtime: Runtime, do: Callable[[str], object], model: str) -> None:
         failure = None
         try:
-            runtime.load(model)
+            do(model)
         except Exception as error:  # noqa: BLE001
             failure = _told(error)
         self.send(messages.Loaded(info=_info(runtime), failure=failure))

@@ -2,42 +2,61 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
-from core_server.errors import NotImplementedHere
+from core_server.config import ServerConfig
 from core_server.jobs.engine import Engine
+from core_server.pipelines.adapter_files import AdapterShelf
+from core_server.pipelines.families.registry import FAMILIES
 from core_server.pipelines.schedulers import SCHEDULERS
+from core_server.pipelines.sources.install import Installer
+from core_server.pipelines.sources.recommended import best_for, recommended
 from core_server.rpc.calls import Context, patience
 from core_server.rpc.convert import fields
+from core_server.rpc.convert.install import to_proto_adapter, to_proto_recommended
 from core_server.rpc.convert.model import to_proto_model
 from core_server.rpc.known import WAIT_SECONDS, profile_for, require_model, wait_for_info
+from core_server.rpc.model_installs import ModelInstalls
 from scumble.v1 import model_service_pb2 as messages
 from scumble.v1.model_service_pb2_grpc import ModelServiceServicer
+
+MAX_SOURCE_CHARS = 4096
 
 
 class ModelServicer(ModelServiceServicer):
     """What each call means is said in model_service.proto; errors get their status in `rpc.calls`."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(
+        self, engine: Engine, config: ServerConfig, installer: Installer | None = None
+    ) -> None:
         self._engine = engine
+        self._adapters = AdapterShelf(config.data_dir)
+        self._installs = ModelInstalls(
+            config.data_dir, config.model, engine, installer or Installer(config.data_dir)
+        )
 
     async def ListModels(
         self, request: messages.ListModelsRequest, context: Context
     ) -> messages.ListModelsResponse:
         info = await wait_for_info(self._engine, patience(context, WAIT_SECONDS))
         profiles = sorted(info.models, key=lambda it: it.model_id)
-        return messages.ListModelsResponse(
-            models=[to_proto_model(it, self._engine.status) for it in profiles]
-        )
+        models = [to_proto_model(it, self._engine.status) for it in profiles]
+        if request.include_available:
+            there = {it.model_id for it in profiles}
+            fitting = best_for(info.memory_bytes)
+            models += [
+                to_proto_recommended(it, fitting) for it in recommended() if it.id not in there
+            ]
+        return messages.ListModelsResponse(models=models)
 
     async def InstallModel(
         self, request: messages.InstallModelRequest, context: Context
     ) -> AsyncIterator[messages.InstallModelResponse]:
-        raise NotImplementedHere(
-            "This version of the server cannot install models; give the model's folder or .safetensors file as the "
-            "model's name instead."
-        )
-        yield  # makes this a stream
+        fields.text(request.source, "source", "The source", MAX_SOURCE_CHARS, needed=True)
+        fields.text(request.name, "name", "The name", fields.MAX_NAME_CHARS)
+        async for message in self._installs.install(request):
+            yield message
 
     async def LoadModel(
         self, request: messages.LoadModelRequest, context: Context
@@ -54,16 +73,18 @@ class ModelServicer(ModelServiceServicer):
     async def UnloadModel(
         self, request: messages.UnloadModelRequest, context: Context
     ) -> messages.UnloadModelResponse:
-        raise NotImplementedHere(
-            "This version of the server cannot unload a model; models make room for each other by themselves."
-        )
+        model = _model(request.model_id, "model_id")
+        profile = await profile_for(self._engine, model, patience(context, WAIT_SECONDS))
+        await self._engine.unload(model)
+        message = to_proto_model(profile, self._engine.status)
+        message.state = messages.MODEL_STATE_INSTALLED
+        return messages.UnloadModelResponse(model=message)
 
     async def RemoveModel(
         self, request: messages.RemoveModelRequest, context: Context
     ) -> messages.RemoveModelResponse:
-        raise NotImplementedHere(
-            "This version of the server cannot remove models; delete the model's files yourself."
-        )
+        freed = await self._installs.remove(_model(request.model_id, "model_id"))
+        return messages.RemoveModelResponse(freed_bytes=freed)
 
     async def ListSchedulers(
         self, request: messages.ListSchedulersRequest, context: Context
@@ -84,7 +105,13 @@ class ModelServicer(ModelServiceServicer):
     async def ListAdapters(
         self, request: messages.ListAdaptersRequest, context: Context
     ) -> messages.ListAdaptersResponse:
-        raise NotImplementedHere("This version of the server cannot use LoRA or textual inversion.")
+        adapters = await asyncio.to_thread(self._adapters.all)
+        if request.model:
+            model = _model(request.model, "model")
+            profile = await profile_for(self._engine, model, patience(context, WAIT_SECONDS))
+            fitting = FAMILIES[profile.family].adapters if profile.family in FAMILIES else ""
+            adapters = tuple(it for it in adapters if it.family in ("", fitting))
+        return messages.ListAdaptersResponse(adapters=[to_proto_adapter(it) for it in adapters])
 
 
 def _model(value: str, field: str) -> str:

@@ -73,6 +73,9 @@ class FakeRuntime:
             raise ModelNotFound(model, known=("default", "tiny"))
         return _profile(model or self._model)
 
+    def unload(self, model: str) -> None:
+        self.calls.append(f"unload {model}")
+
     def info(self) -> RuntimeInfo:
         return RuntimeInfo(
             device=self._device,

@@ -40,6 +40,7 @@ def to_proto_model(profile: ModelProfile, status: EngineStatus) -> model_service
         is_default=is_default,
         best_extent=None if profile.best_extent is None else to_proto_extent(profile.best_extent),
         trained=profile.trained,
+        kind="model",
     )
 
 

@@ -53,6 +53,7 @@ from scumble.client.requests import (
 )
 from scumble.client.values import (
     Adapter,
+    AdapterInfo,
     AdapterKind,
     Bounds,
     CanvasIntent,
@@ -62,6 +63,8 @@ from scumble.client.values import (
     ControlKind,
     Extent,
     FillMode,
+    InstallPlan,
+    InstallProgress,
     JobState,
     Limits,
     MaterialMap,
@@ -79,6 +82,7 @@ from scumble.client.values import (
 
 __all__ = [
     "Adapter",
+    "AdapterInfo",
     "AdapterKind",
     "Bounds",
     "Cancelled",
@@ -96,6 +100,8 @@ __all__ = [
     "ImageNotFound",
     "ImageToImage",
     "Inpaint",
+    "InstallPlan",
+    "InstallProgress",
     "InternalError",
     "InvalidRequest",
     "Job",

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from scumble import __version__
+from scumble.client import models
 from scumble.client.connection import Connection
 from scumble.client.convert import (
     bounds_to_message,
@@ -31,10 +32,13 @@ from scumble.client.requests import Request
 from scumble.client.submission import generation_to_message
 from scumble.client.values import (
     DEFAULT_OPTIONS,
+    AdapterInfo,
     Bounds,
     CanvasOptions,
     CanvasPlan,
     Extent,
+    InstallPlan,
+    InstallProgress,
     JobState,
     Model,
     Priority,
@@ -134,6 +138,40 @@ class Client:
         request = model_service_pb2.ListSchedulersRequest(model=model)
         response = self._connection.call_worker(self._connection.model.ListSchedulers, request)
         return [scheduler_from_message(scheduler) for scheduler in response.schedulers]
+
+    def adapters(self, model: str = "") -> list[AdapterInfo]:
+        """LoRAs and textual inversions on the server; with a model only those that fit it. Raises ModelNotFound."""
+        return models.adapters(self._connection, model)
+
+    def install_plan(self, source: str, name: str = "") -> InstallPlan:
+        """What installing `source` would bring, and its licence; nothing is fetched but that.
+
+        source: a catalogue id, OWNER/NAME[/FILE][@REVISION] of a Hub model, an https address or a path the server can
+        read. Raises ModelNotFound, FailedPrecondition, Unavailable, ModelLoadFailed, InvalidRequest.
+        """
+        return models.install_plan(self._connection, source, name)
+
+    def install(
+        self, source: str, name: str = "", *, accept_license: bool = False
+    ) -> Iterator[InstallProgress]:
+        """Installs, telling how far it is; leaving the loop stops it, and the same call goes on from there.
+
+        accept_license: the licence was read; needed where it does not plainly allow commercial use.
+        Raises as `install_plan`, and LimitExceeded for a full disk.
+        """
+        return models.install(self._connection, source, name, accept_license=accept_license)
+
+    def remove_model(self, model_id: str) -> int:
+        """Deletes what is installed under a name; returns the freed bytes. Raises ModelNotFound, FailedPrecondition."""
+        return models.remove(self._connection, model_id)
+
+    def load_model(self, model_id: str) -> Model:
+        """Loads a model before it is needed. Raises ModelNotFound, ModelLoadFailed, OutOfMemory."""
+        return models.load(self._connection, model_id)
+
+    def unload_model(self, model_id: str) -> Model:
+        """Gives a model's memory back. Raises ModelNotFound."""
+        return models.unload(self._connection, model_id)
 
     def plan(
         self,

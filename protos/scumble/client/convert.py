@@ -252,6 +252,9 @@ def model_from_message(message: model_service_pb2.Model) -> Model:
         if message.HasField("best_extent")
         else None,
         trained=message.trained,
+        kind=message.kind or "model",
+        memory_bytes=message.memory_bytes,
+        recommended=message.recommended,
     )
 
 

@@ -256,7 +256,7 @@ class Model:
     """What a model is and likes. Extents in px; license: SPDX id or name; tasks by name.
 
     best_extent: the size to offer where none was chosen, None if the server does not know. trained: False for the
-    test model.
+    test model. kind, memory_bytes (what a device should have, 0 unknown) and recommended: of what can be installed.
     """
 
     model_id: str
@@ -276,6 +276,41 @@ class Model:
     is_default: bool
     best_extent: Extent | None = None
     trained: bool = True
+    kind: str = "model"
+    memory_bytes: int = 0
+    recommended: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterInfo:
+    """An adapter on the server. family: the one it fits, "" if nobody knows. license: "unknown" likewise."""
+
+    name: str
+    kind: AdapterKind
+    family: str
+    trigger_words: tuple[str, ...]
+    size_bytes: int
+    license: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstallPlan:
+    """What an installation would bring: size_bytes 0 where the source does not say; url: where to read the licence."""
+
+    model: Model
+    size_bytes: int
+    license_note: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstallProgress:
+    """Bytes done of total_bytes (0: unknown). model: set in the last one."""
+
+    done_bytes: int
+    total_bytes: int
+    stage: str
+    model: Model | None = None
 
 
 @dataclass(frozen=True, slots=True)

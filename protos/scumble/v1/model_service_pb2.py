@@ -26,49 +26,49 @@ from scumble.v1 import generation_pb2 as scumble_dot_v1_dot_generation__pb2
 from scumble.v1 import image_pb2 as scumble_dot_v1_dot_image__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1escumble/v1/model_service.proto\x12\nscumble.v1\x1a\x1bscumble/v1/generation.proto\x1a\x16scumble/v1/image.proto\"\xb8\x03\n\x05Model\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0e\n\x06\x66\x61mily\x18\x03 \x01(\t\x12%\n\x05state\x18\x04 \x01(\x0e\x32\x16.scumble.v1.ModelState\x12\x0f\n\x07license\x18\x05 \x01(\t\x12\x16\n\x0e\x63ommercial_use\x18\x06 \x01(\x08\x12\x12\n\nsize_bytes\x18\x07 \x01(\x03\x12&\n\nmin_extent\x18\x08 \x01(\x0b\x32\x12.scumble.v1.Extent\x12&\n\nmax_extent\x18\t \x01(\x0b\x32\x12.scumble.v1.Extent\x12\x10\n\x08multiple\x18\n \x01(\x05\x12\x1b\n\x13num_inference_steps\x18\x0b \x01(\x05\x12\x16\n\x0eguidance_scale\x18\x0c \x01(\x02\x12\x11\n\tscheduler\x18\r \x01(\t\x12\r\n\x05tasks\x18\x0e \x03(\t\x12\x13\n\x0b\x64\x65scription\x18\x0f \x01(\t\x12\x12\n\nis_default\x18\x10 \x01(\x08\x12\'\n\x0b\x62\x65st_extent\x18\x11 \x01(\x0b\x32\x12.scumble.v1.Extent\x12\x0f\n\x07trained\x18\x12 \x01(\x08\".\n\x11ListModelsRequest\x12\x19\n\x11include_available\x18\x01 \x01(\x08\"7\n\x12ListModelsResponse\x12!\n\x06models\x18\x01 \x03(\x0b\x32\x11.scumble.v1.Model\"=\n\x13InstallModelRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x63\x63\x65pt_license\x18\x02 \x01(\x08\"p\n\x14InstallModelResponse\x12\x12\n\ndone_bytes\x18\x01 \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\x03\x12\r\n\x05stage\x18\x03 \x01(\t\x12 \n\x05model\x18\x04 \x01(\x0b\x32\x11.scumble.v1.Model\"$\n\x10LoadModelRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\"5\n\x11LoadModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.scumble.v1.Model\"&\n\x12UnloadModelRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\"7\n\x13UnloadModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.scumble.v1.Model\"&\n\x12RemoveModelRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\"*\n\x13RemoveModelResponse\x12\x13\n\x0b\x66reed_bytes\x18\x01 \x01(\x03\"&\n\x15ListSchedulersRequest\x12\r\n\x05model\x18\x01 \x01(\t\"<\n\tScheduler\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x12\n\nis_default\x18\x03 \x01(\x08\"C\n\x16ListSchedulersResponse\x12)\n\nschedulers\x18\x01 \x03(\x0b\x32\x15.scumble.v1.Scheduler\"$\n\x13ListAdaptersRequest\x12\r\n\x05model\x18\x01 \x01(\t\"i\n\x0b\x41\x64\x61pterInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12%\n\x04kind\x18\x02 \x01(\x0e\x32\x17.scumble.v1.AdapterKind\x12\x0e\n\x06\x66\x61mily\x18\x03 \x01(\t\x12\x15\n\rtrigger_words\x18\x04 \x03(\t\"A\n\x14ListAdaptersResponse\x12)\n\x08\x61\x64\x61pters\x18\x01 \x03(\x0b\x32\x17.scumble.v1.AdapterInfo*\x90\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15MODEL_STATE_AVAILABLE\x10\x01\x12\x19\n\x15MODEL_STATE_INSTALLED\x10\x02\x12\x17\n\x13MODEL_STATE_LOADING\x10\x03\x12\x16\n\x12MODEL_STATE_LOADED\x10\x04\x32\xc6\x04\n\x0cModelService\x12K\n\nListModels\x12\x1d.scumble.v1.ListModelsRequest\x1a\x1e.scumble.v1.ListModelsResponse\x12S\n\x0cInstallModel\x12\x1f.scumble.v1.InstallModelRequest\x1a .scumble.v1.InstallModelResponse0\x01\x12H\n\tLoadModel\x12\x1c.scumble.v1.LoadModelRequest\x1a\x1d.scumble.v1.LoadModelResponse\x12N\n\x0bUnloadModel\x12\x1e.scumble.v1.UnloadModelRequest\x1a\x1f.scumble.v1.UnloadModelResponse\x12N\n\x0bRemoveModel\x12\x1e.scumble.v1.RemoveModelRequest\x1a\x1f.scumble.v1.RemoveModelResponse\x12W\n\x0eListSchedulers\x12!.scumble.v1.ListSchedulersRequest\x1a\".scumble.v1.ListSchedulersResponse\x12Q\n\x0cListAdapters\x12\x1f.scumble.v1.ListAdaptersRequest\x1a .scumble.v1.ListAdaptersResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1escumble/v1/model_service.proto\x12\nscumble.v1\x1a\x1bscumble/v1/generation.proto\x1a\x16scumble/v1/image.proto\"\xf1\x03\n\x05Model\x12\x10\n\x08model_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0e\n\x06\x66\x61mily\x18\x03 \x01(\t\x12%\n\x05state\x18\x04 \x01(\x0e\x32\x16.scumble.v1.ModelState\x12\x0f\n\x07license\x18\x05 \x01(\t\x12\x16\n\x0e\x63ommercial_use\x18\x06 \x01(\x08\x12\x12\n\nsize_bytes\x18\x07 \x01(\x03\x12&\n\nmin_extent\x18\x08 \x01(\x0b\x32\x12.scumble.v1.Extent\x12&\n\nmax_extent\x18\t \x01(\x0b\x32\x12.scumble.v1.Extent\x12\x10\n\x08multiple\x18\n \x01(\x05\x12\x1b\n\x13num_inference_steps\x18\x0b \x01(\x05\x12\x16\n\x0eguidance_scale\x18\x0c \x01(\x02\x12\x11\n\tscheduler\x18\r \x01(\t\x12\r\n\x05tasks\x18\x0e \x03(\t\x12\x13\n\x0b\x64\x65scription\x18\x0f \x01(\t\x12\x12\n\nis_default\x18\x10 \x01(\x08\x12\'\n\x0b\x62\x65st_extent\x18\x11 \x01(\x0b\x32\x12.scumble.v1.Extent\x12\x0f\n\x07trained\x18\x12 \x01(\x08\x12\x0c\n\x04kind\x18\x13 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x14 \x01(\x03\x12\x13\n\x0brecommended\x18\x15 \x01(\x08\".\n\x11ListModelsRequest\x12\x19\n\x11include_available\x18\x01 \x01(\x08\"7\n\x12ListModelsResponse\x12!\n\x06models\x18\x01 \x03(\x0b\x32\x11.scumble.v1.Model\"^\n\x13InstallModelRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x63\x63\x65pt_license\x18\x02 \x01(\x08\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x11\n\tplan_only\x18\x04 \x01(\x08\"\x93\x01\n\x14InstallModelResponse\x12\x12\n\ndone_bytes\x18\x01 \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\x03\x12\r\n\x05stage\x18\x03 \x01(\t\x12 \n\x05model\x18\x04 \x01(\x0b\x32\x11.scumble.v1.Model\x12\x14\n\x0clicense_note\x18\x05 \x01(\t\x12\x0b\n\x03url\x18\x06 \x01(\t\"$\n\x10LoadModelRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\"5\n\x11LoadModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.scumble.v1.Model\"&\n\x12UnloadModelRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\"7\n\x13UnloadModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.scumble.v1.Model\"&\n\x12RemoveModelRequest\x12\x10\n\x08model_id\x18\x01 \x01(\t\"*\n\x13RemoveModelResponse\x12\x13\n\x0b\x66reed_bytes\x18\x01 \x01(\x03\"&\n\x15ListSchedulersRequest\x12\r\n\x05model\x18\x01 \x01(\t\"<\n\tScheduler\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x12\n\nis_default\x18\x03 \x01(\x08\"C\n\x16ListSchedulersResponse\x12)\n\nschedulers\x18\x01 \x03(\x0b\x32\x15.scumble.v1.Scheduler\"$\n\x13ListAdaptersRequest\x12\r\n\x05model\x18\x01 \x01(\t\"\x8e\x01\n\x0b\x41\x64\x61pterInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12%\n\x04kind\x18\x02 \x01(\x0e\x32\x17.scumble.v1.AdapterKind\x12\x0e\n\x06\x66\x61mily\x18\x03 \x01(\t\x12\x15\n\rtrigger_words\x18\x04 \x03(\t\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\x12\x0f\n\x07license\x18\x06 \x01(\t\"A\n\x14ListAdaptersResponse\x12)\n\x08\x61\x64\x61pters\x18\x01 \x03(\x0b\x32\x17.scumble.v1.AdapterInfo*\x90\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15MODEL_STATE_AVAILABLE\x10\x01\x12\x19\n\x15MODEL_STATE_INSTALLED\x10\x02\x12\x17\n\x13MODEL_STATE_LOADING\x10\x03\x12\x16\n\x12MODEL_STATE_LOADED\x10\x04\x32\xc6\x04\n\x0cModelService\x12K\n\nListModels\x12\x1d.scumble.v1.ListModelsRequest\x1a\x1e.scumble.v1.ListModelsResponse\x12S\n\x0cInstallModel\x12\x1f.scumble.v1.InstallModelRequest\x1a .scumble.v1.InstallModelResponse0\x01\x12H\n\tLoadModel\x12\x1c.scumble.v1.LoadModelRequest\x1a\x1d.scumble.v1.LoadModelResponse\x12N\n\x0bUnloadModel\x12\x1e.scumble.v1.UnloadModelRequest\x1a\x1f.scumble.v1.UnloadModelResponse\x12N\n\x0bRemoveModel\x12\x1e.scumble.v1.RemoveModelRequest\x1a\x1f.scumble.v1.RemoveModelResponse\x12W\n\x0eListSchedulers\x12!.scumble.v1.ListSchedulersRequest\x1a\".scumble.v1.ListSchedulersResponse\x12Q\n\x0cListAdapters\x12\x1f.scumble.v1.ListAdaptersRequest\x1a .scumble.v1.ListAdaptersResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'scumble.v1.model_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MODELSTATE']._serialized_start=1482
-  _globals['_MODELSTATE']._serialized_end=1626
+  _globals['_MODELSTATE']._serialized_start=1646
+  _globals['_MODELSTATE']._serialized_end=1790
   _globals['_MODEL']._serialized_start=100
-  _globals['_MODEL']._serialized_end=540
-  _globals['_LISTMODELSREQUEST']._serialized_start=542
-  _globals['_LISTMODELSREQUEST']._serialized_end=588
-  _globals['_LISTMODELSRESPONSE']._serialized_start=590
-  _globals['_LISTMODELSRESPONSE']._serialized_end=645
-  _globals['_INSTALLMODELREQUEST']._serialized_start=647
-  _globals['_INSTALLMODELREQUEST']._serialized_end=708
-  _globals['_INSTALLMODELRESPONSE']._serialized_start=710
-  _globals['_INSTALLMODELRESPONSE']._serialized_end=822
-  _globals['_LOADMODELREQUEST']._serialized_start=824
-  _globals['_LOADMODELREQUEST']._serialized_end=860
-  _globals['_LOADMODELRESPONSE']._serialized_start=862
-  _globals['_LOADMODELRESPONSE']._serialized_end=915
-  _globals['_UNLOADMODELREQUEST']._serialized_start=917
-  _globals['_UNLOADMODELREQUEST']._serialized_end=955
-  _globals['_UNLOADMODELRESPONSE']._serialized_start=957
-  _globals['_UNLOADMODELRESPONSE']._serialized_end=1012
-  _globals['_REMOVEMODELREQUEST']._serialized_start=1014
-  _globals['_REMOVEMODELREQUEST']._serialized_end=1052
-  _globals['_REMOVEMODELRESPONSE']._serialized_start=1054
-  _globals['_REMOVEMODELRESPONSE']._serialized_end=1096
-  _globals['_LISTSCHEDULERSREQUEST']._serialized_start=1098
-  _globals['_LISTSCHEDULERSREQUEST']._serialized_end=1136
-  _globals['_SCHEDULER']._serialized_start=1138
-  _globals['_SCHEDULER']._serialized_end=1198
-  _globals['_LISTSCHEDULERSRESPONSE']._serialized_start=1200
-  _globals['_LISTSCHEDULERSRESPONSE']._serialized_end=1267
-  _globals['_LISTADAPTERSREQUEST']._serialized_start=1269
-  _globals['_LISTADAPTERSREQUEST']._serialized_end=1305
-  _globals['_ADAPTERINFO']._serialized_start=1307
-  _globals['_ADAPTERINFO']._serialized_end=1412
-  _globals['_LISTADAPTERSRESPONSE']._serialized_start=1414
-  _globals['_LISTADAPTERSRESPONSE']._serialized_end=1479
-  _globals['_MODELSERVICE']._serialized_start=1629
-  _globals['_MODELSERVICE']._serialized_end=2211
+  _globals['_MODEL']._serialized_end=597
+  _globals['_LISTMODELSREQUEST']._serialized_start=599
+  _globals['_LISTMODELSREQUEST']._serialized_end=645
+  _globals['_LISTMODELSRESPONSE']._serialized_start=647
+  _globals['_LISTMODELSRESPONSE']._serialized_end=702
+  _globals['_INSTALLMODELREQUEST']._serialized_start=704
+  _globals['_INSTALLMODELREQUEST']._serialized_end=798
+  _globals['_INSTALLMODELRESPONSE']._serialized_start=801
+  _globals['_INSTALLMODELRESPONSE']._serialized_end=948
+  _globals['_LOADMODELREQUEST']._serialized_start=950
+  _globals['_LOADMODELREQUEST']._serialized_end=986
+  _globals['_LOADMODELRESPONSE']._serialized_start=988
+  _globals['_LOADMODELRESPONSE']._serialized_end=1041
+  _globals['_UNLOADMODELREQUEST']._serialized_start=1043
+  _globals['_UNLOADMODELREQUEST']._serialized_end=1081
+  _globals['_UNLOADMODELRESPONSE']._serialized_start=1083
+  _globals['_UNLOADMODELRESPONSE']._serialized_end=1138
+  _globals['_REMOVEMODELREQUEST']._serialized_start=1140
+  _globals['_REMOVEMODELREQUEST']._serialized_end=1178
+  _globals['_REMOVEMODELRESPONSE']._serialized_start=1180
+  _globals['_REMOVEMODELRESPONSE']._serialized_end=1222
+  _globals['_LISTSCHEDULERSREQUEST']._serialized_start=1224
+  _globals['_LISTSCHEDULERSREQUEST']._serialized_end=1262
+  _globals['_SCHEDULER']._serialized_start=1264
+  _globals['_SCHEDULER']._serialized_end=1324
+  _globals['_LISTSCHEDULERSRESPONSE']._serialized_start=1326
+  _globals['_LISTSCHEDULERSRESPONSE']._serialized_end=1393
+  _globals['_LISTADAPTERSREQUEST']._serialized_start=1395
+  _globals['_LISTADAPTERSREQUEST']._serialized_end=1431
+  _globals['_ADAPTERINFO']._serialized_start=1434
+  _globals['_ADAPTERINFO']._serialized_end=1576
+  _globals['_LISTADAPTERSRESPONSE']._serialized_start=1578
+  _globals['_LISTADAPTERSRESPONSE']._serialized_end=1643
+  _globals['_MODELSERVICE']._serialized_start=1793
+  _globals['_MODELSERVICE']._serialized_end=2375
 # @@protoc_insertion_point(module_scope)

@@ -77,6 +77,9 @@ class Model(google.protobuf.message.Message):
     IS_DEFAULT_FIELD_NUMBER: builtins.int
     BEST_EXTENT_FIELD_NUMBER: builtins.int
     TRAINED_FIELD_NUMBER: builtins.int
+    KIND_FIELD_NUMBER: builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: builtins.int
+    RECOMMENDED_FIELD_NUMBER: builtins.int
     model_id: builtins.str
     """Its id: "default", "tiny", or the name it was installed under."""
     title: builtins.str
@@ -105,6 +108,12 @@ class Model(google.protobuf.message.Message):
     """True for the model used when a request names none."""
     trained: builtins.bool
     """False for models with random weights, which exist for tests: their pictures are noise."""
+    kind: builtins.str
+    """What it is: "model"; among what can be installed also "lora" and "controlnet"."""
+    memory_bytes: builtins.int
+    """Memory a device should have for it, bytes; 0 where nobody has told."""
+    recommended: builtins.bool
+    """True for what this server's device has the memory for, of what can be installed."""
     @property
     def min_extent(self) -> scumble.v1.image_pb2.Extent:
         """Smallest size it paints well, px."""
@@ -142,9 +151,12 @@ class Model(google.protobuf.message.Message):
         is_default: builtins.bool = ...,
         best_extent: scumble.v1.image_pb2.Extent | None = ...,
         trained: builtins.bool = ...,
+        kind: builtins.str = ...,
+        memory_bytes: builtins.int = ...,
+        recommended: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["best_extent", b"best_extent", "max_extent", b"max_extent", "min_extent", b"min_extent"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["best_extent", b"best_extent", "commercial_use", b"commercial_use", "description", b"description", "family", b"family", "guidance_scale", b"guidance_scale", "is_default", b"is_default", "license", b"license", "max_extent", b"max_extent", "min_extent", b"min_extent", "model_id", b"model_id", "multiple", b"multiple", "num_inference_steps", b"num_inference_steps", "scheduler", b"scheduler", "size_bytes", b"size_bytes", "state", b"state", "tasks", b"tasks", "title", b"title", "trained", b"trained"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["best_extent", b"best_extent", "commercial_use", b"commercial_use", "description", b"description", "family", b"family", "guidance_scale", b"guidance_scale", "is_default", b"is_default", "kind", b"kind", "license", b"license", "max_extent", b"max_extent", "memory_bytes", b"memory_bytes", "min_extent", b"min_extent", "model_id", b"model_id", "multiple", b"multiple", "num_inference_steps", b"num_inference_steps", "recommended", b"recommended", "scheduler", b"scheduler", "size_bytes", b"size_bytes", "state", b"state", "tasks", b"tasks", "title", b"title", "trained", b"trained"]) -> None: ...
 
 global___Model = Model
 
@@ -194,17 +206,27 @@ class InstallModelRequest(google.protobuf.message.Message):
 
     SOURCE_FIELD_NUMBER: builtins.int
     ACCEPT_LICENSE_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    PLAN_ONLY_FIELD_NUMBER: builtins.int
     source: builtins.str
-    """A catalogue id, a Hub id or a path the server can read."""
+    """A catalogue id, a Hub id (OWNER/NAME, with /FILE and @REVISION if wanted), an https address or a path the server
+    can read.
+    """
     accept_license: builtins.bool
-    """Accept a licence that forbids commercial use."""
+    """The licence was read and accepted. Needed where it does not plainly allow commercial use."""
+    name: builtins.str
+    """The name to install under; empty makes one from the source."""
+    plan_only: builtins.bool
+    """Only tell what would be installed: one message with the model, its size and its licence, and nothing is fetched."""
     def __init__(
         self,
         *,
         source: builtins.str = ...,
         accept_license: builtins.bool = ...,
+        name: builtins.str = ...,
+        plan_only: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["accept_license", b"accept_license", "source", b"source"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["accept_license", b"accept_license", "name", b"name", "plan_only", b"plan_only", "source", b"source"]) -> None: ...
 
 global___InstallModelRequest = InstallModelRequest
 
@@ -218,15 +240,21 @@ class InstallModelResponse(google.protobuf.message.Message):
     TOTAL_BYTES_FIELD_NUMBER: builtins.int
     STAGE_FIELD_NUMBER: builtins.int
     MODEL_FIELD_NUMBER: builtins.int
+    LICENSE_NOTE_FIELD_NUMBER: builtins.int
+    URL_FIELD_NUMBER: builtins.int
     done_bytes: builtins.int
     """Bytes done."""
     total_bytes: builtins.int
     """Bytes in all; 0 until known."""
     stage: builtins.str
     """What is being done, for people."""
+    license_note: builtins.str
+    """One sentence about the licence; set with plan_only."""
+    url: builtins.str
+    """Its page, to read the licence; set with plan_only where there is one."""
     @property
     def model(self) -> global___Model:
-        """The model; set in the last message."""
+        """The model, adapter or control network; set in the last message, and in the only one of plan_only."""
 
     def __init__(
         self,
@@ -235,9 +263,11 @@ class InstallModelResponse(google.protobuf.message.Message):
         total_bytes: builtins.int = ...,
         stage: builtins.str = ...,
         model: global___Model | None = ...,
+        license_note: builtins.str = ...,
+        url: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["model", b"model"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["done_bytes", b"done_bytes", "model", b"model", "stage", b"stage", "total_bytes", b"total_bytes"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["done_bytes", b"done_bytes", "license_note", b"license_note", "model", b"model", "stage", b"stage", "total_bytes", b"total_bytes", "url", b"url"]) -> None: ...
 
 global___InstallModelResponse = InstallModelResponse
 
@@ -447,12 +477,18 @@ class AdapterInfo(google.protobuf.message.Message):
     KIND_FIELD_NUMBER: builtins.int
     FAMILY_FIELD_NUMBER: builtins.int
     TRIGGER_WORDS_FIELD_NUMBER: builtins.int
+    SIZE_BYTES_FIELD_NUMBER: builtins.int
+    LICENSE_FIELD_NUMBER: builtins.int
     name: builtins.str
     """The name to use in requests."""
     kind: scumble.v1.generation_pb2.AdapterKind.ValueType
     """What kind of file it is."""
     family: builtins.str
     """The family it fits."""
+    size_bytes: builtins.int
+    """Size of the file, bytes."""
+    license: builtins.str
+    """SPDX id or name of its licence; "unknown" where nobody has told."""
     @property
     def trigger_words(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Words its author says wake it."""
@@ -464,8 +500,10 @@ class AdapterInfo(google.protobuf.message.Message):
         kind: scumble.v1.generation_pb2.AdapterKind.ValueType = ...,
         family: builtins.str = ...,
         trigger_words: collections.abc.Iterable[builtins.str] | None = ...,
+        size_bytes: builtins.int = ...,
+        license: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["family", b"family", "kind", b"kind", "name", b"name", "trigger_words", b"trigger_words"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["family", b"family", "kind", b"kind", "license", b"license", "name", b"name", "size_bytes", b"size_bytes", "trigger_words", b"trigger_words"]) -> None: ...
 
 global___AdapterInfo = AdapterInfo
 

@@ -11,7 +11,6 @@ import pytest
 
 from scumble.v1 import generation_service_pb2 as messages
 from scumble.v1 import image_pb2
-from scumble.v1 import model_service_pb2 as models
 from tests.core_server.rpc.asking import header_of, upload
 from tests.core_server.rpc.gateway import Gateway, Refusal, refusal_of
 
@@ -181,21 +180,6 @@ def test_other_calls_refuse(
     refusal = refusal_of(lambda: getattr(gateway.generation, method)(request_))
     assert refusal.code is code, refusal
     assert refusal.fields == ((field,) if field else ()), refusal
-
-
-@pytest.mark.parametrize(
-    ("method", "request_"),
-    [
-        ("InstallModel", models.InstallModelRequest(source="x")),
-        ("UnloadModel", models.UnloadModelRequest(model_id="tiny")),
-        ("RemoveModel", models.RemoveModelRequest(model_id="tiny")),
-        ("ListAdapters", models.ListAdaptersRequest()),
-    ],
-)
-def test_later_calls_say_so(gateway: Gateway, method: str, request_: object) -> None:
-    refusal = refusal_of(lambda: getattr(gateway.models, method)(request_))
-    assert (refusal.code, refusal.reason) == (UNIMPLEMENTED, "UNIMPLEMENTED")
-    assert refusal.message.startswith("This version of the server cannot")
 
 
 def test_image_that_a_format_cannot_hold(gateway: Gateway) -> None:
