@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from core_server.canvas.geometry import Bounds, Extent
 from core_server.canvas.masks import wrapped_axes
 from core_server.canvas.plan import CanvasPlan, SeamlessAxes
 from core_server.canvas.resample import document_to_model, model_to_document
+from core_server.canvas.sizes import round_up
 from core_server.pipelines.masked_denoising import inpaint_at_model_size
 from core_server.pipelines.model import FloatArray, LoadedModel
 from core_server.pipelines.progress import Part, StepReporter
@@ -46,6 +49,15 @@ class Pass:
 
 Painter = Callable[[Pass, FloatArray, FloatArray], FloatArray]
 """(pass, picture, mask), both at the pass's model size -> the picture repainted, at the same size."""
+
+
+def in_multiples(plan: CanvasPlan, multiple: int) -> CanvasPlan:
+    """The plan with model sizes that this model can really do: those of tiles have coarser multiples."""
+    model = Extent(*(round_up(side, multiple) for side in plan.model))
+    refine = plan.refine_model
+    if refine is not None:
+        refine = Extent(*(round_up(side, multiple) for side in refine))
+    return msgspec.structs.replace(plan, model=model, refine_model=refine)
 
 
 def passes_of(

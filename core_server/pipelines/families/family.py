@@ -150,7 +150,7 @@ class Family:
         """Every task of the server that a model of this family can do."""
         derived = {
             "text_to_image": ("text_to_image", "texture"),
-            "image_to_image": ("image_to_image",),
-            "inpaint": ("inpaint",),
+            "image_to_image": ("image_to_image", "upscale"),
+            "inpaint": ("inpaint", "outpaint"),
         }
         return tuple(task for name in derived if name in self.tasks for task in derived[name])

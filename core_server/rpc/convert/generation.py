@@ -22,6 +22,7 @@ from core_server.pipelines.request import (
     Upscale,
 )
 from core_server.rpc.convert.canvas import (
+    FILL_MODES,
     from_proto_options,
     from_proto_picture_extent,
     from_proto_plan,
@@ -29,7 +30,7 @@ from core_server.rpc.convert.canvas import (
     to_proto_options,
     to_proto_plan,
 )
-from core_server.rpc.convert.fields import needed, strength, whole
+from core_server.rpc.convert.fields import needed, real, shortest, strength, whole
 from core_server.rpc.convert.parameters import (
     ImageResolver,
     from_proto_parameters,
@@ -39,6 +40,8 @@ from scumble.v1 import canvas_pb2, generation_pb2, image_pb2
 
 IMAGE_TO_IMAGE_STRENGTH = 0.6
 INPAINT_STRENGTH = 1.0
+OUTPAINT_STRENGTH = 1.0
+UPSCALE_STRENGTH = 0.3
 PROJECT_STRENGTH = 1.0
 UPSCALE_FACTORS = (2, 4)
 _HEIGHT_SAMPLE_TYPES = {
@@ -182,8 +185,11 @@ async def _outpaint(
             "Nothing is added on any side; give left, right, top or bottom in px.",
             allowed="at least one of left, right, top, bottom above 0",
         )
+    value = strength(message, at, OUTPAINT_STRENGTH)
+    fill = FILL_MODES.from_proto(message.fill, f"{at}fill")
     source = needed(message, "image", at, "The picture to continue")
-    return Outpaint(parameters=parameters, image=await resolve(source, f"{at}image"), **sides)
+    image = await resolve(source, f"{at}image")
+    return Outpaint(parameters=parameters, image=image, strength=value, fill=fill, **sides)
 
 
 async def _material_maps(
@@ -220,9 +226,12 @@ async def _upscale(
             f"The factor is {message.factor}; it must be 2 or 4.",
             allowed="2, 4",
         )
+    value = UPSCALE_STRENGTH
+    if message.HasField("strength"):
+        value = real(shortest(message.strength), f"{at}strength", "The strength", 0, 1)
     source = needed(message, "image", at, "The picture to enlarge")
     image = await resolve(source, f"{at}image")
-    return Upscale(parameters=parameters, image=image, factor=message.factor)
+    return Upscale(parameters=parameters, image=image, factor=message.factor, strength=value)
 
 
 async def _project(
@@ -303,11 +312,14 @@ def to_proto_generation(request: Request) -> generation_pb2.Generation:
             message.outpaint.image.image_id = request.image
             for name in ("left", "right", "top", "bottom"):
                 setattr(message.outpaint, name, getattr(request, name))
+            message.outpaint.strength = request.strength
+            message.outpaint.fill = FILL_MODES.to_proto(request.fill)
         case MaterialMaps():
             _put_material_maps(message, request)
         case Upscale():
             message.upscale.image.image_id = request.image
             message.upscale.factor = request.factor
+            message.upscale.strength = request.strength
         case Project():
             for name in ("depth", "image", "normals", "mask"):
                 if (image_id := getattr(request, name)) is not None:
