@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
-from core_server.commands.later import not_yet
-from core_server.commands.options import Subparsers, add_command, add_server_options
+from core_server.commands.options import (
+    SEAMLESS,
+    Subparsers,
+    add_command,
+    add_map_options,
+    add_server_options,
+    map_settings,
+)
+
+_EXAMPLES = """\
+  scumble maps bricks.png                             bricks-normal.png, bricks-roughness.png ... beside it
+  scumble maps photo.jpg -o maps --map normal --map height --height-bits 16
+"""
 
 
 def register(subparsers: Subparsers) -> None:
@@ -13,12 +25,42 @@ def register(subparsers: Subparsers) -> None:
     parser = add_command(
         subparsers,
         "maps",
-        not_yet("Making material maps from a picture"),
-        "height, normal, roughness and ambient occlusion from a picture (not in this version yet)",
-        examples="  scumble maps bricks.png -o bricks/\n",
+        run,
+        "height, normal, roughness and ambient occlusion from a picture",
+        examples=_EXAMPLES,
+        description="Height, normal (OpenGL), roughness and ambient occlusion from a picture, as PNGs of its size.",
     )
-    parser.add_argument("image", type=Path, metavar="IMAGE")
+    parser.add_argument("image", type=Path, metavar="PICTURE", help="the picture, of any size")
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="DIR", help="where the maps go"
+        "-o",
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="the folder for the maps, made if need be; beside the picture if left out",
+    )
+    add_map_options(parser, "all if left out")
+    parser.add_argument(
+        "--seamless",
+        choices=SEAMLESS,
+        help="axes along which the picture tiles, so that its maps tile too; if left out, its borders are looked at",
     )
     add_server_options(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Makes maps."""
+    from core_server.commands.files import read_picture  # noqa: PLC0415
+    from core_server.commands.painting import paint  # noqa: PLC0415
+    from core_server.commands.session import connected  # noqa: PLC0415
+    from scumble.client import MaterialMaps  # noqa: PLC0415
+
+    picture = read_picture(options.image)
+    folder = options.image.parent if options.output is None else options.output
+    folder.mkdir(parents=True, exist_ok=True)
+    options.output = folder / f"{options.image.stem}.png"
+    request = MaterialMaps(
+        picture.pixels, seamless=options.seamless or "auto", seed=0, **map_settings(options)
+    )
+    with connected(options) as client:
+        paint(client, request, options)
+    return 0

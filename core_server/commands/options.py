@@ -13,6 +13,8 @@ else:
     Subparsers = argparse._SubParsersAction
 
 SEAMLESS = ("none", "x", "y", "xy")
+STRUCTURES = ("auto", "noise", "layout")
+MAPS = ("normal", "roughness", "height", "ambient_occlusion")
 
 
 def add_command(
@@ -93,6 +95,18 @@ def add_generation_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--seamless", choices=SEAMLESS, help="axes along which the result tiles")
     group.add_argument(
+        "--structure",
+        choices=STRUCTURES,
+        help="what a picture from the prompt alone starts from: noise, or a layout that the model's generator draws "
+        "(auto: a layout where the model has a generator and the prompt names what it can draw)",
+    )
+    group.add_argument(
+        "--few-step",
+        action=argparse.BooleanOptionalAction,
+        help="paint with the model's few-step weights, or not (on a processor they are the default if the model has "
+        "them and steps, guidance and scheduler are left to it)",
+    )
+    group.add_argument(
         "--model",
         metavar="ID|DIR",
         help="an installed model, a diffusers folder or a .safetensors file",
@@ -109,6 +123,34 @@ def add_output(parser: argparse.ArgumentParser) -> None:
         metavar="OUT",
         help="where the picture goes: .png .tif .webp .jpg .exr; a file that is there is replaced",
     )
+
+
+def add_map_options(parser: argparse.ArgumentParser, empty: str) -> None:
+    """`--map` and `--height-bits`. empty: what no map means."""
+    parser.add_argument(
+        "--map",
+        dest="maps",
+        action="append",
+        choices=(*MAPS, "all"),
+        metavar="NAME",
+        help=f"{', '.join(MAPS)} or all; may be given several times ({empty})",
+    )
+    parser.add_argument(
+        "--height-bits",
+        type=int,
+        choices=(8, 16),
+        default=8,
+        help="bits of the height map (default 8); 16 where it displaces a surface",
+    )
+
+
+def map_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The maps wanted as keyword arguments of the client's requests."""
+    names = options.maps or ()
+    return {
+        "maps": MAPS if "all" in names else tuple(dict.fromkeys(names)),
+        "height_sample_type": f"u{options.height_bits}",
+    }
 
 
 def common_settings(
@@ -130,6 +172,8 @@ def common_settings(
         "seed": chosen("seed", None),
         "count": options.count,
         "seamless": chosen("seamless", "none"),
+        "structure": chosen("structure", "auto"),
+        "few_step": chosen("few_step", None),
     }
 
 

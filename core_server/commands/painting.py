@@ -1,4 +1,4 @@
-"""What generate, img2img and inpaint have in common: hand in, wait, write, tell."""
+"""What the painting commands have in common: hand in, wait, write, tell."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from typing import Any
 from core_server.commands import recipe
 from core_server.commands.files import Picture, write_picture
 from core_server.commands.progress import wait
-from scumble.client import Client, Patch, Pixels, Request
+from scumble.client import Client, Extent, MaterialMap, Patch, Pixels, Request
+
+FALLBACK_EXTENT = Extent(512, 512)
+"""For models that do not say what they like."""
 
 
 def paint(
@@ -31,8 +34,7 @@ def paint(
     job = client.submit(request)
     patches = wait(job)
     written = []
-    for patch in patches:
-        path = numbered(options.output, patch.index, len(patches))
+    for patch, path in zip(patches, places(options.output, patches), strict=True):
         picture = compose(patch)
         write_picture(path, picture, like, recipe.entries(patch.recipe))
         written.append(_outcome(path, picture, patch))
@@ -47,9 +49,28 @@ def paint(
     return patches
 
 
+def places(output: Path, patches: Sequence[Patch]) -> list[Path]:
+    """Where each patch goes: pictures are numbered if there are several; a map is named after its picture."""
+    is_picture = [patch.map_name in ("", MaterialMap.BASE_COLOR) for patch in patches]
+    found, index = [], -1
+    for patch, new in zip(patches, is_picture, strict=True):
+        index += new
+        path = numbered(output, max(index, 0), max(sum(is_picture), 1))
+        found.append(path if new else path.with_stem(f"{path.stem}-{patch.map_name}"))
+    return found
+
+
 def numbered(path: Path, index: int, count: int) -> Path:
     """OUT.png for one picture; OUT-1.png, OUT-2.png ... for several."""
     return path if count == 1 else path.with_stem(f"{path.stem}-{index + 1}")
+
+
+def default_extent(client: Client, model: str) -> Extent:
+    """The size to paint when none was asked for: the model's best."""
+    for known in client.models():
+        if known.model_id == model or (not model and known.is_default):
+            return known.best_extent or FALLBACK_EXTENT
+    return FALLBACK_EXTENT
 
 
 def _outcome(path: Path, picture: Pixels, patch: Patch) -> dict[str, Any]:
@@ -58,6 +79,7 @@ def _outcome(path: Path, picture: Pixels, patch: Patch) -> dict[str, Any]:
         "width": picture.width,
         "height": picture.height,
         "seed": patch.seed,
+        "map": patch.map_name,
         "bounds": list(patch.bounds) if patch.bounds else None,
         "recipe": patch.recipe,
     }
