@@ -97,11 +97,3 @@ def to_model_rgb(pixels: Pixels) -> FloatArray:
     """(height, width, 3) float32 sRGB 0..1, clipped: for pictures that steer a model. `Rendition` is for those that
     come back."""
     return np.ascontiguousarray(np.clip(to_srgb(pixels), 0, 1), np.float32)
-
-
-def from_model_rgb(image: FloatArray, like: Pixels) -> Pixels:
-    """A model's picture in the sample type, channels and colour space of `like`, with its alpha; sizes must agree."""
-    array = from_unit(np.asarray(from_srgb(image, like), np.float32), like.array.dtype)
-    if like.channels == 4:
-        array = np.concatenate([array, like.array[..., 3:]], axis=2)
-    return Pixels(np.ascontiguousarray(array), like.color_space, like.icc_profile)
