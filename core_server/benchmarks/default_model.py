@@ -32,7 +32,7 @@ from core_server.training.evaluation.prompts import Question, questions
 from core_server.training.evaluation.seams import seams
 
 SEAM = at_most(1.05)
-"""Mean ratio of a border's step to an inner step."""
+"""Mean over the pictures; `evaluation.seams` says what it compares."""
 QUICK_QUESTIONS, SEAM_QUESTIONS = 4, 24
 
 
@@ -168,8 +168,10 @@ def _seams(title: str, pictures: Sequence[Picture], target: Target | None = SEAM
     for axis in ("x", "y"):
         found = [seams(picture)[axis] for picture in pictures]
         ratios = [seam.ratio for seam in found]
-        worst = mean(seam.worst for seam in found)
-        note = f"mean of {len(found)}; largest {max(ratios):.2f}; the border is the worst line in {worst:.0%}"
+        note = (
+            f"mean of {len(found)}; largest {max(ratios):.2f}; plain {mean(s.plain for s in found):.2f}; "
+            f"worst line of its picture in {mean(s.worst for s in found):.0%}"
+        )
         rows.append(Row(f"seam ratio {axis}, {title}", mean(ratios), "", target, note))
     return rows
 
