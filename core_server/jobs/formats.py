@@ -32,6 +32,8 @@ _PNG_HEAD = struct.Struct(">16xIIB")
 _JPEG_QUALITY = 95
 _TIFF_KINDS = {1: (1,), 2: (3, 4)}
 """Channels by photometric interpretation: 1 is grey, 2 is RGB."""
+_TIFF_COMPRESSIONS = frozenset({1, 5, 7, 8, 32773, 32946})
+"""None, LZW, JPEG, Deflate, PackBits, old Deflate; other decoders would read sizes of their own out of the data."""
 _STRAIGHT_ALPHA = 2
 _EXR_CHANNELS = {("A", "B", "G", "R"): "RGBA", ("B", "G", "R"): "RGB"}
 
@@ -105,6 +107,7 @@ def _read_png(header: ImageHeader, payload: bytes) -> _Array:
         raise ValueError("it is no PNG")
     width, height, depth = _PNG_HEAD.unpack_from(payload)
     _check_size(header, width, height)
+    _refuse_png_bombs(header, payload)
     with Image.open(io.BytesIO(payload), formats=["PNG"]) as image:
         image.verify()
     if depth < 16:
@@ -113,6 +116,20 @@ def _read_png(header: ImageHeader, payload: bytes) -> _Array:
     if array is None:
         raise ValueError("it cannot be decoded")
     return _swap_red_and_blue(array)
+
+
+def _refuse_png_bombs(header: ImageHeader, payload: bytes) -> None:
+    """libpng unpacks all compressed pixels, also those that no row has room for; more of them than the picture needs
+    even if nothing could be packed only cost time."""
+    samples = header.extent.area * 4 * 2 + header.extent.height
+    room = samples + samples // 50 + 64 * 1024
+    at, packed = len(_PNG_SIGNATURE), 0
+    while at + 8 <= len(payload):
+        (length,), kind = struct.unpack_from(">I", payload, at), payload[at + 4 : at + 8]
+        packed += length if kind == b"IDAT" else 0
+        at += 12 + length
+    if packed > room:
+        raise ValueError("it has more compressed pixels than its size has room for")
 
 
 def _write_png(pixels: Pixels) -> bytes:
@@ -197,6 +214,10 @@ def _read_tiff(header: ImageHeader, payload: bytes) -> _Array:
     with tifffile.TiffFile(io.BytesIO(payload)) as file:
         page = file.pages.first
         _check_size(header, page.imagewidth, page.imagelength)
+        if int(page.compression) not in _TIFF_COMPRESSIONS:
+            raise ValueError(
+                f"its compression is {page.compression!s}; LZW, ZIP, PackBits, JPEG or none is read"
+            )
         channels = page.samplesperpixel
         if channels not in _TIFF_KINDS.get(int(page.photometric), ()):
             raise ValueError(f"its colours are {page.photometric.name} with {channels} channels")
@@ -241,7 +262,10 @@ def _write_tiff(pixels: Pixels) -> bytes:
 
 
 def _read_exr(header: ImageHeader, payload: bytes) -> _Array:
-    low, high = OpenEXR.File(io.BytesIO(payload), header_only=True).header()["dataWindow"]
+    file = OpenEXR.File(io.BytesIO(payload), header_only=True)
+    if len(file.parts) != 1 or len(file.header()["channels"]) > 4:
+        raise ValueError("it has several parts or more than four channels")
+    low, high = file.header()["dataWindow"]
     width, height = (int(side) + 1 for side in high - low)
     _check_size(header, width, height)
     channels = OpenEXR.File(io.BytesIO(payload), separate_channels=True).channels()
