@@ -99,7 +99,7 @@ def train_reconstruction(
         loss = error + 0.5 * edges + 0.1 * grain + 5e-3 * pull
         optimizer.zero_grad()
         loss.backward()
-        _guarded_step(optimizer, parameters, loss)
+        guarded_step(optimizer, parameters, loss)
         step += 1
         sums += torch.stack([error, edges, grain, power]).detach()
         if step % 500 == 0:
@@ -110,7 +110,7 @@ def train_reconstruction(
     log("autoencoder end", step=step, crops=step * batch)
 
 
-def _guarded_step(
+def guarded_step(
     optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], loss: Tensor
 ) -> None:
     """Clip and step; a batch whose gradient is not finite changes nothing."""
@@ -196,7 +196,7 @@ def train_sharpness(  # noqa: PLR0915  one loop, read top to bottom
         loss = rebuilt + warm * weight * ratio * fooled
         maker.zero_grad()
         loss.backward()
-        _guarded_step(maker, parameters, loss)
+        guarded_step(maker, parameters, loss)
         critic.requires_grad_(True)
         with torch.autocast(kind, torch.bfloat16, enabled=kind != "cpu"):
             real, fake = critic(x).float(), critic(y.detach()).float()
@@ -207,7 +207,7 @@ def train_sharpness(  # noqa: PLR0915  one loop, read top to bottom
             verdict = verdict + 8 * 0.05 * slope.pow(2).sum((1, 2, 3)).mean()
         judge.zero_grad()
         verdict.backward()  # type: ignore[no-untyped-call]  # torch
-        _guarded_step(judge, judges, verdict)
+        guarded_step(judge, judges, verdict)
         keep = min(0.998, (1 + step) / (10 + step))
         with torch.no_grad():
             torch._foreach_lerp_(list(averaged.parameters()), parameters, 1 - keep)

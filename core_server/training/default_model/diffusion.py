@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from diffusers import DPMSolverMultistepScheduler, UNet2DConditionModel
-from torch import nn
 from transformers import CLIPTextModel
 
 from core_server.training.default_model.networks import (
@@ -27,7 +26,8 @@ from core_server.training.default_model.networks import (
     scheduler_config,
     use_padding,
 )
-from core_server.training.default_model.pool import Pool
+from core_server.training.default_model.pool import Latents
+from core_server.training.default_model.team import Team
 from core_server.training.default_model.vocabulary import FastTokenizer
 
 Tensor = torch.Tensor
@@ -48,13 +48,14 @@ class DiffusionSettings:
     caption_drop: float = 0.1
     zero_padding_share: float = 0.3
     ema_decay: float = 0.9995
+    large_every: int = 0  # every so many steps a quarter of the batch at twice the size
 
 
 class Diffusion:
     """UNet and text encoder, their running average, and the optimiser."""
 
-    def __init__(self, tokenizer: FastTokenizer, device: str) -> None:
-        self.device, self.tokenizer = device, tokenizer
+    def __init__(self, tokenizer: FastTokenizer, device: str, team: Team | None = None) -> None:
+        self.device, self.tokenizer, self.team = device, tokenizer, team or Team()
         unet = make_unet().to(device).to(memory_format=torch.channels_last)
         self.unet: UNet2DConditionModel = unet
         self.text: CLIPTextModel = make_text_encoder(
@@ -82,6 +83,18 @@ class Diffusion:
             weight_decay=0.01,
             fused=self.device != "cpu",
         )
+        self._bind_gradients()
+
+    def _bind_gradients(self) -> None:
+        """One buffer holds all gradients: it is averaged, measured and cleared in one go."""
+        starts, end = [], 0
+        for p in self.parameters:
+            starts.append(end)
+            end += -(-p.numel() // 64) * 64
+        self.gradients = torch.zeros(end, device=self.device)
+        for p, start in zip(self.parameters, starts, strict=True):
+            part = self.gradients[start : start + p.numel()]
+            p.grad = part.as_strided(p.shape, p.stride())
 
     def load(self, folder: Path) -> None:
         """Start from the fp16 weights of a saved pipeline folder."""
@@ -121,12 +134,12 @@ class Diffusion:
         if not compiled:
             return predict
         if self._compiled is None:
-            self._compiled = torch.compile(predict)
+            self._compiled = torch.compile(predict, dynamic=False)
         return self._compiled
 
-    def warm_up(self, batch: int, predict: Predict) -> None:
-        """One forward and backward pass at the training shape: compiles, changes no weight."""
-        side = 256 // LATENT_SCALE
+    def warm_up(self, batch: int, predict: Predict, size: int = 256) -> None:
+        """One forward and backward pass at a training shape: compiles, changes no weight."""
+        side = size // LATENT_SCALE
         x = torch.randn(batch, LATENT_CHANNELS, side, side, device=self.device)
         x = x.to(memory_format=torch.channels_last)
         self.padding.mask = torch.ones(batch, 1, 1, 1, device=self.device)
@@ -137,15 +150,14 @@ class Diffusion:
         ):
             out = predict(x, t, text)
         out.float().pow(2).mean().backward()  # type: ignore[no-untyped-call]  # torch
-        for p in self.parameters:
-            p.grad = None
+        self.gradients.zero_()
 
     def train(  # noqa: PLR0915  one loop, read top to bottom
         self,
-        latents: Tensor,
-        pool: Pool,
+        latents: Latents,
         settings: DiffusionSettings,
         *,
+        large: Latents | None = None,
         compiled: bool,
         log: Callable[..., None],
         at_mark: Callable[[float], None],
@@ -154,17 +166,18 @@ class Diffusion:
     ) -> None:
         """Minimise the squared error of v (Salimans & Ho 2022) for `settings.seconds`.
 
-        latents: (n, 8, h, w) float16, normalised, aligned with `pool`. `at_mark(share)` is called
-        when each share of the time has passed; its time is not counted.
+        `large` holds pictures of twice the side, for `settings.large_every`. `at_mark(share)` is
+        called in the first process when each share of the time has passed; its time is not counted.
         """
-        device, kind, n = self.device, self.device.split(":")[0], settings.batch
+        device, kind = self.device, self.device.split(":")[0]
         bars = alpha_bars().float().to(device)
         signal, noise_level = bars.sqrt(), (1 - bars).sqrt()
         empty = torch.from_numpy(self.tokenizer([""])).long().to(device)
         predict = self.predictor(compiled)
-        self.padding.mask = torch.ones(n, 1, 1, 1, device=device)
+        masks: dict[int, Tensor] = {}
         spent, step, skipped = 0.0, 0, torch.zeros((), device=device)
         total = torch.zeros((), device=device)
+        shown = 0
         left = list(marks)
         last = time.monotonic()
         lag = 50
@@ -175,12 +188,15 @@ class Diffusion:
             rate *= 1 - (1 - settings.final_lr_share) * decay
             self.optimizer.param_groups[0]["lr"] = rate
 
-            index = pool.draw(n, settings.photo_share)
-            clean = latents[index].float()
+            twice = large is not None and settings.large_every and step % settings.large_every == 0
+            source = large if large is not None and twice else latents
+            n = max(1, settings.batch // 4) if twice else settings.batch
+            index = source.draw(n, settings.photo_share)
+            clean = source.values[index].float()
             shift = torch.randint(clean.shape[-1], (2,)).tolist()
             clean = torch.roll(clean, shift, (2, 3)).contiguous(memory_format=torch.channels_last)
-            which = torch.randint(pool.ids.shape[1], (n,), device=device)
-            ids = pool.ids[index, which]
+            which = torch.randint(source.ids.shape[1], (n,), device=device)
+            ids = source.ids[index, which]
             drop = torch.rand(n, 1, device=device) < settings.caption_drop
             ids = torch.where(drop, empty, ids)
             ramp = (torch.randperm(n, device=device) + torch.rand(n, device=device)) / n
@@ -188,36 +204,46 @@ class Diffusion:
             eps = torch.randn_like(clean)
             a, s = signal[t].view(-1, 1, 1, 1), noise_level[t].view(-1, 1, 1, 1)
             zero_padded = torch.rand(n, 1, 1, 1, device=device) < settings.zero_padding_share
+            self.padding.mask = masks.setdefault(
+                n, torch.empty_like(zero_padded, dtype=torch.float32)
+            )
             self.padding.mask.copy_((~zero_padded).float())
             with torch.autocast(kind, torch.bfloat16, enabled=kind != "cpu"):
                 words = self.text(ids).last_hidden_state
                 out = predict(a * clean + s * eps, t, words)
             loss = (out.float() - (a * eps - s * clean)).pow(2).mean()
             loss.backward()  # type: ignore[no-untyped-call]  # torch
-            skipped += self._step(loss)
+            skipped += self._step()
             self._average(settings.ema_decay)
             step += 1
-            self.samples, self.steps = self.samples + n, self.steps + 1
+            shown += n * self.team.size
+            self.samples, self.steps = self.samples + n * self.team.size, self.steps + 1
             total += loss.detach()
             if step % lag == 0:
                 mean = float(total) / lag  # waits for the device, so the clock below is true
                 total.zero_()
                 now = time.monotonic()
-                rate_now = lag * n / (now - last)
-                spent, last = spent + now - last, now
+                rate_now, shown = shown / (now - last), 0
+                spent, last = self.team.agree(spent + now - last, device), now
                 if step % 250 == 0 or step <= 100:
                     log("unet", step=step, loss=round(mean, 4), lr=round(rate, 6),
                         samples_per_s=round(rate_now), samples=self.samples,
                         skipped=int(skipped))  # fmt: skip
                 if left and spent / settings.seconds >= left[0]:
-                    at_mark(left.pop(0))
+                    share = left.pop(0)
+                    if self.team.leads:
+                        at_mark(share)
+                    self.team.agree(0.0, device)
                     last = time.monotonic()
         log("unet end", step=step, samples=self.samples, skipped=int(skipped))
 
-    def _step(self, loss: Tensor) -> Tensor:
-        """Clip and step unless loss or gradient is not finite; returns 1 where it was skipped."""
-        norm = nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        bad = (~(torch.isfinite(norm) & torch.isfinite(loss.detach()))).float()
+    @torch.no_grad()
+    def _step(self) -> Tensor:
+        """Clip and step unless the gradient is not finite; returns 1 where it was skipped."""
+        self.team.average(self.gradients)
+        norm = self.gradients.norm()
+        bad = (~torch.isfinite(norm)).float()
+        self.gradients.div_(norm.clamp(min=1.0))
         if self.device == "cpu":
             if not bool(bad):
                 self.optimizer.step()
@@ -225,7 +251,7 @@ class Diffusion:
             # Fused AdamW reads these two and then does nothing, without waiting for the device.
             vars(self.optimizer).update(grad_scale=None, found_inf=bad)
             self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.gradients.zero_()
         return bad
 
     @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import time
 from collections.abc import Callable
@@ -15,11 +16,12 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 from core_server.training.default_model.networks import Padding, use_padding
+from core_server.training.default_model.small_weights import pack, unpack
 from core_server.training.materials import FAMILY_NAMES, Rendered, render_materials, sample_batch
 
 Tensor = torch.Tensor
 CHANNELS = ("height", "normal_x", "normal_y", "normal_z", "roughness", "occlusion")
-_WIDTHS = (24, 48, 96, 144)
+_WIDTHS = (24, 40, 80, 112)
 _WEIGHTS, _CONFIG = "diffusion_pytorch_model.safetensors", "config.json"
 
 
@@ -55,7 +57,7 @@ class Block(nn.Module):
 
 
 class MapsNetwork(nn.Module):
-    """A small U-net of about 1.5 M parameters; sides must be multiples of 8.
+    """A small U-net of about 1 M parameters; sides must be multiples of 8.
 
     In: (B, 3, H, W) sRGB in [0, 1]. Out: (B, 6, H, W) in [0, 1] in the order of `CHANNELS`; the
     normal is OpenGL (+Y up), encoded n * 0.5 + 0.5. Set `padding.mode` to "wrapped" for tiles.
@@ -94,10 +96,9 @@ class MapsNetwork(nn.Module):
         return torch.cat([scalars[:, :1], normal * 0.5 + 0.5, scalars[:, 4:]], 1)
 
     def save(self, folder: Path) -> None:
-        """fp16 weights and config.json."""
+        """Weights of one byte each and config.json."""
         folder.mkdir(parents=True, exist_ok=True)
-        weights = {k: v.detach().half().contiguous().cpu() for k, v in self.state_dict().items()}
-        save_file(weights, folder / _WEIGHTS)
+        save_file(pack(self.state_dict()), folder / _WEIGHTS)
         config = {"widths": self.widths, "channels": CHANNELS}
         (folder / _CONFIG).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
 
@@ -106,8 +107,7 @@ class MapsNetwork(nn.Module):
         """The saved network in float32."""
         config = json.loads((folder / _CONFIG).read_text("utf-8"))
         network = cls(tuple(config["widths"]))
-        weights = load_file(folder / _WEIGHTS)
-        network.load_state_dict({key: value.float() for key, value in weights.items()})
+        network.load_state_dict(unpack(load_file(folder / _WEIGHTS)))
         return network.eval()
 
 
@@ -129,18 +129,80 @@ def maps_loss(output: Tensor, target: Tensor) -> Tensor:
 
 
 def camera(image: Tensor) -> Tensor:
-    """What lies between a render and a photograph: exposure, tint, contrast, blur and noise."""
+    """What lies between a render and a photograph: light, exposure, tint, blur, noise and JPEG.
+
+    (B, 3, H, W) in [0, 1] to the same; sides multiples of 8.
+    """
     n, device = len(image), image.device
 
     def draw(low: float, high: float, channels: int = 1) -> Tensor:
         return torch.rand(n, channels, 1, 1, device=device) * (high - low) + low
 
-    grey = image.mean((1, 2, 3), keepdim=True)
-    x = (image - grey) * draw(0.7, 1.25) + grey * draw(0.75, 1.2)
-    x = x * draw(0.92, 1.08, 3)
+    def some(chance: float) -> Tensor:
+        return torch.rand(n, 1, 1, 1, device=device) < chance
+
+    x = image.clamp(1e-4, 1) ** torch.where(some(0.5), draw(0.7, 1.5), draw(1, 1))
+    middle = x.mean((1, 2, 3), keepdim=True)
+    x = (x - middle) * draw(0.6, 1.3) + middle * draw(0.7, 1.25)
+    x = x * draw(0.9, 1.1, 3)
+    grey = x.mean(1, keepdim=True)
+    x = grey + (x - grey) * torch.where(some(0.15), draw(0, 0.3), draw(0.6, 1.3))
+    x = torch.where(some(0.5), x * _uneven_light(x, draw(0.05, 0.35)), x)
     soft = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="circular"), 3, 1)
-    x = x + (soft - x) * draw(0, 1) * (draw(0, 1) < 0.5)
-    return (x + torch.randn_like(x) * draw(0, 0.03)).clamp(0, 1)
+    x = x + (soft - x) * draw(0, 1) * some(0.5)
+    # Thumbnails are often sharpened: the other side of blur.
+    x = x + (x - soft) * draw(0, 1) * some(0.2)
+    x = x + torch.randn_like(x) * draw(0, 0.04) * some(0.7)
+    return torch.where(some(0.3), jpeg(x.clamp(0, 1), draw(0.1, 0.9)), x).clamp(0, 1)
+
+
+def _uneven_light(x: Tensor, strength: Tensor) -> Tensor:
+    """Smooth factors around 1, at most 1 +- strength: light that falls off over the picture."""
+    coarse = torch.rand(len(x), 1, 3, 3, device=x.device) * 2 - 1
+    return 1 + strength * F.interpolate(coarse, x.shape[-2:], mode="bicubic").clamp(-1, 1)
+
+
+def place(image: Tensor, target: Tensor, wrapped: bool) -> tuple[Tensor, Tensor]:
+    """Mirror, turn and, where the picture need not repeat, zoom a picture together with its maps.
+
+    Light then comes from every side, as in photographs. Normals turn along: a mirrored x negates
+    normal x, a mirrored y normal y, a transposition (y points down, +Y up) swaps them negated.
+    """
+    flips = torch.rand(2)
+    maps = target.clone()
+    if flips[0] < 0.5:
+        image, maps = image.flip(3), maps.flip(3)
+        maps[:, 1] = 1 - maps[:, 1]
+    if flips[1] < 0.3:
+        image, maps = image.flip(2), maps.flip(2)
+        maps[:, 2] = 1 - maps[:, 2]
+    if torch.rand(()) < 0.3:
+        image, maps = image.transpose(2, 3), maps.transpose(2, 3).clone()
+        across, up = maps[:, 1].clone(), maps[:, 2].clone()
+        maps[:, 1], maps[:, 2] = 1 - up, 1 - across
+    if not wrapped and torch.rand(()) < 0.7:
+        side = image.shape[-1]
+        cut = max(8, int(side * float(torch.empty(()).uniform_(0.45, 1.0))) // 8 * 8)
+        image = F.interpolate(image[..., :cut, :cut], (side, side), mode="bilinear")
+        maps = F.interpolate(maps[..., :cut, :cut], (side, side), mode="bilinear")
+    return image, maps
+
+
+def jpeg(x: Tensor, strength: Tensor) -> Tensor:
+    """Quantise 8 x 8 cosine blocks as JPEG does, coarser for high frequencies.
+
+    x: (B, 3, H, W) in [0, 1], sides multiples of 8; strength: (B, 1, 1, 1), 1 is about quality 25.
+    """
+    n, c, height, width = x.shape
+    k = torch.arange(8, device=x.device, dtype=x.dtype)
+    basis = torch.cos(math.pi * (2 * k[None] + 1) * k[:, None] / 16) * 0.5
+    basis[0] /= math.sqrt(2)
+    blocks = x.reshape(n, c, height // 8, 8, width // 8, 8)
+    waves = torch.einsum("ui,vj,nchiwj->nchuwv", basis, basis, blocks)
+    step = (0.06 + 0.05 * (k[:, None] + k[None]))[:, None, :] * strength[..., None, None]
+    waves = (waves / step).round() * step
+    back = torch.einsum("ui,vj,nchuwv->nchiwj", basis, basis, waves)
+    return back.reshape(n, c, height, width)
 
 
 def train_maps(
@@ -174,8 +236,10 @@ def train_maps(
             )
             images.append(rendered.image)
             targets.append(target_of(rendered))
-        image, target = camera(torch.cat(images)), torch.cat(targets)
-        network.padding.mode = "wrapped" if rng.random() < 0.7 else "zeros"
+        wrapped = rng.random() < 0.6
+        network.padding.mode = "wrapped" if wrapped else "zeros"
+        image, target = place(torch.cat(images), torch.cat(targets), wrapped)
+        image = camera(image)
         with torch.autocast(image.device.type, torch.bfloat16, enabled=device != "cpu"):
             output = network(image)
         loss = maps_loss(output.float(), target)

@@ -19,6 +19,12 @@ from core_server.training.materials import FAMILY_NAMES, render_materials, sampl
 from core_server.training.materials.colors import COLOR_NAMES
 
 CAPTIONS_EACH = 4
+#: regular patterns and fine veins take longest to learn: these are drawn twice as often
+HARD_FAMILIES: tuple[str, ...] = (
+    "herringbone_bricks", "basket_bricks", "herringbone_tiles", "herringbone_parquet", "subway_tiles",
+    "hexagon_tiles", "cobblestone", "roof_tiles", "wood_planks", "plaid", "knit", "leather", "marble",
+    "leaves", "grass", "gravel", "diamond_plate", "terrazzo",
+)  # fmt: skip
 
 
 @dataclass
@@ -40,12 +46,54 @@ class Pool:
 
     def draw(self, count: int, photo_share: float) -> torch.Tensor:
         """`count` random indices, about `photo_share` of them photographs."""
-        device = self.ids.device
-        index = torch.randint(self.rendered, (count,), device=device)
-        if self.photos:
-            photo = self.rendered + torch.randint(self.photos, (count,), device=device)
-            index = torch.where(torch.rand(count, device=device) < photo_share, photo, index)
-        return index
+        return draw_index(self.rendered, self.photos, count, photo_share, self.ids.device)
+
+
+@dataclass
+class Latents:
+    """A pool as the autoencoder sees it: `values` (n, 8, h, w) float16, `ids` as in `Pool`.
+
+    The last `photos` entries are photographs.
+    """
+
+    values: torch.Tensor
+    ids: torch.Tensor
+    photos: int
+
+    def draw(self, count: int, photo_share: float) -> torch.Tensor:
+        """`count` random indices, about `photo_share` of them photographs."""
+        rendered = len(self.values) - self.photos
+        return draw_index(rendered, self.photos, count, photo_share, self.ids.device)
+
+    def after(self, earlier: Latents) -> Latents:
+        """This pool with the renders of an earlier one in front."""
+        kept = len(earlier.values) - earlier.photos
+        return Latents(
+            torch.cat([earlier.values[:kept], self.values]),
+            torch.cat([earlier.ids[:kept], self.ids]),
+            self.photos,
+        )
+
+    def save(self, path: Path) -> None:
+        """Keep on the training machine, for the next command."""
+        torch.save((self.values.cpu(), self.ids.short().cpu(), self.photos), path)
+
+    @classmethod
+    def load(cls, path: Path, device: str) -> Latents:
+        """What `save` wrote."""
+        values, ids, photos = torch.load(path, map_location=device, weights_only=True)
+        return cls(values, ids.long(), photos)
+
+
+def draw_index(
+    rendered: int, photos: int, count: int, photo_share: float, device: torch.device
+) -> torch.Tensor:
+    """`count` random indices below rendered + photos, about `photo_share` of them at the end."""
+    index = torch.randint(rendered, (count,), device=device)
+    if photos:
+        photo = rendered + torch.randint(photos, (count,), device=device)
+        index = torch.where(torch.rand(count, device=device) < photo_share, photo, index)
+    return index
 
 
 def make_pool(
@@ -77,7 +125,8 @@ def make_pool(
     try:
         while filled < count and (time.monotonic() - began < max_seconds or turn < 80):
             if not order:
-                order = rng.sample(FAMILY_NAMES, len(FAMILY_NAMES))
+                order = [*FAMILY_NAMES, *HARD_FAMILIES]
+                rng.shuffle(order)
             n = min(batch, count - filled)
             params = sample_batch(rng, order.pop(), n)
             image = render_materials(
@@ -101,7 +150,7 @@ def make_pool(
     for k, photo in enumerate(photographs):
         picture = torch.from_numpy(photo.pixels).permute(2, 0, 1)[None].to(device)
         if size != 256:
-            picture = picture[..., :size, :size]
+            picture = picture.repeat(1, 1, -(-size // 256), -(-size // 256))[..., :size, :size]
         pixels[filled + k] = picture[0]
         ids.append(fast(photo.captions(rng, CAPTIONS_EACH)).reshape(1, CAPTIONS_EACH, TOKENS))
     end = filled + len(photographs)

@@ -38,20 +38,25 @@ def orientation_word(params: MaterialParams) -> str:
 
 
 def caption(params: MaterialParams, rng: random.Random) -> str:
-    """One caption. Whatever departs from the default is said in 97 of 100 captions."""
+    """One caption. Whatever departs from the default is said in 99 of 100 captions.
+
+    That goes for the colour too: only the family's first one may go unsaid, else a prompt without
+    a colour would ask for the average of several.
+    """
 
     def said(departs: bool, default_chance: float = 0.0) -> bool:
-        return rng.random() < (0.97 if departs else default_chance)
+        return rng.random() < (0.99 if departs else default_chance)
 
     spec = params.spec
     noun = rng.choice(spec.words) if rng.random() < 0.5 else spec.words[0]
     plain = not (params.conditions or params.tone or params.accent or params.size)
     plain = plain and not (params.layout or params.turn or params.finish or params.style)
-    if plain and params.natural and rng.random() < 0.3:
+    usual = params.color == spec.colors[0]
+    if plain and usual and rng.random() < 0.35:
         return noun
 
     color = ""
-    if said(not params.natural or bool(params.tone), 0.6):
+    if said(not usual or bool(params.tone), 0.5):
         word = params.color if rng.random() < 0.8 else rng.choice(color_words(params.color))
         color = f"{params.tone} {word}".strip()
     before: list[str] = []

@@ -70,9 +70,10 @@ def sample_params(
     one meaning. `conditions` limits which may be drawn; `held_out` allows the kept-back pairs.
     """
     spec = FAMILIES[family]
-    natural = rng.random() < 0.35
+    natural = rng.random() < 0.4
     if natural:
-        color = rng.choice(spec.colors)
+        # The first colour is what a prompt without one means, so it is drawn most.
+        color = spec.colors[0] if rng.random() < 0.6 else rng.choice(spec.colors)
     else:
         color = rng.choice(COLOR_NAMES)
         while not held_out and is_held_out(family, color):

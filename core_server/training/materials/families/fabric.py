@@ -47,7 +47,7 @@ def woven_fabric(d: Draw) -> Surface:
     "denim,twill,jeans fabric",
     "fabric",
     "navy,blue,indigo,charcoal,grey",
-    counts=((32,), (24,), (16,)),
+    counts=((28,), (20,), (12,)),
 )
 def denim(d: Draw) -> Surface:
     """Twill of dyed warp and pale weft."""
@@ -154,7 +154,7 @@ def polka_dots(d: Draw) -> Surface:
 @family("carpet,rug,fleece,felt", "fabric", "beige,grey,red,navy,brown,green", bump=1.2)
 def carpet(d: Draw) -> Surface:
     """Short dense pile."""
-    cells = d.cells(d.choice(40.0, 48.0), None, 1.0)
+    cells = d.cells(d.choice(28.0, 32.0), None, 1.0)
     tuft = (1 - cells.f1).clamp(0)
     pile, cloud = d.noise(0.8, 16, 90), d.noise(2.4, 1, 20)
     albedo = d.shade_cells(d.color, cells.id, 0.3, 0.08) * rgb(
@@ -167,7 +167,7 @@ def carpet(d: Draw) -> Surface:
     "knitted fabric,knit,wool knit,knitted wool sweater",
     "fabric",
     "cream,grey,red,navy,green,pink",
-    counts=((20, 22), (14,), (9, 10)),
+    counts=((18, 20), (11, 12), (7, 8)),
     turned="horizontal",
     bump=1.2,
 )
@@ -193,16 +193,16 @@ def knit(d: Draw) -> Surface:
     "leather,genuine leather,leather hide",
     "fabric",
     "brown,black,tan,burgundy,chestnut",
-    counts=((36, 40), (24,), (15,)),
+    counts=((24,), (14, 15), (9, 10)),
 )
 def leather(d: Draw) -> Surface:
     """Pebbled grain of a hide."""
-    w = d.noise2(2.5, 2, 40)
-    cells = d.cells(d.count, None, 0.95, w[0] * 0.008, w[1] * 0.008)
-    pebble = smooth(0.0, 0.3, cells.edge)
+    w = d.noise2(2.8, 2, 24)
+    cells = d.cells(d.count, None, 0.85, w[0] * 0.008, w[1] * 0.008)
+    pebble = smooth(0.0, 0.26, cells.edge)
     crease, cloud = d.noise(2.2, 2, 60), d.noise(2.8, 1, 12)
-    albedo = d.color * rgb((0.55 + 0.5 * pebble) * (1 + 0.06 * crease + 0.06 * cloud))
-    return d.surface(albedo, pebble * 0.22 + 0.03 * crease, 0.42)
+    albedo = d.color * rgb((0.55 + 0.5 * pebble) * (1 + 0.05 * crease + 0.06 * cloud))
+    return d.surface(albedo, pebble * 0.32 + 0.03 * crease, 0.42)
 
 
 @family(

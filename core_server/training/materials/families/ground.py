@@ -8,12 +8,12 @@ from core_server.training.materials.family import Draw, Surface, family
 from core_server.training.materials.fields import mix, rgb, smooth
 
 
-@family("grass,lawn,turf,meadow grass", "ground", "olive,green,dark green,lime", bump=1.1)
+@family("grass,lawn,turf,meadow grass", "ground", "green,dark green,olive,lime", bump=1.1)
 def grass(d: Draw) -> Surface:
-    """Layers of blades lying in many directions, lit at the tips."""
+    """Layers of blades lying in many directions, lit at the tips; wide enough to be told apart."""
     albedo, height = d.color * rgb(d.zeros() + 0.2), d.zeros()
     for layer in range(7):
-        n = d.noise2(0.5, 6, 90, line=(d.uniform(0, 3.14), d.uniform(0.025, 0.05)))[0]
+        n = d.noise2(0.5, 4, 44, line=(d.uniform(0, 3.14), d.uniform(0.05, 0.09)))[0]
         blade = smooth(0.75, 1.15, n)
         tone = (0.45 + 0.13 * layer) * (0.7 + 0.35 * smooth(0.75, 2.4, n)) * d.uniform(0.85, 1.2)
         warm = (
@@ -28,11 +28,11 @@ def grass(d: Draw) -> Surface:
     return d.surface(albedo * rgb(1 + 0.08 * d.noise(2.4, 1, 16)), height, 0.8)
 
 
-@family("moss,mossy ground,moss carpet", "ground", "olive,dark green,green,lime", bump=1.1)
+@family("moss,mossy ground,moss carpet", "ground", "green,dark green,olive,lime", bump=1.1)
 def moss(d: Draw) -> Surface:
     """Soft cushions of fine leaves."""
     cushion = d.noise(2.8, 2, 20)
-    cells = d.cells(d.choice(34.0, 40.0), None, 1.0)
+    cells = d.cells(d.choice(24.0, 28.0), None, 1.0)
     tuft, fine = (1 - cells.f1).clamp(0), d.noise(1.0, 12, 90)
     light = smooth(-1.6, 1.6, cushion + 0.4 * fine)
     albedo = d.shade_cells(d.color, cells.id, 0.4, 0.2) * rgb(
@@ -50,12 +50,12 @@ def leaves(d: Draw) -> Surface:
     """Pointed leaves over each other, each with a middle vein."""
     albedo, height = d.color * rgb(d.zeros() + 0.14), d.zeros()
     for layer in range(5):
-        cells = d.cells(d.choice(6.0, 7.0, 8.0), None, 0.9)
+        cells = d.cells(d.choice(4.0, 5.0), None, 0.9)
         angle = d.per_cell(cells.id) * 6.283
         along = cells.dx * torch.cos(angle) + cells.dy * torch.sin(angle)
         across = -cells.dx * torch.sin(angle) + cells.dy * torch.cos(angle)
         width = 0.2 * (1 - (along / 0.46) ** 2).clamp(0)
-        wave = 0.015 * torch.cos(along * 60)
+        wave = 0.01 * torch.cos(along * 48)
         leaf = smooth(0.015, -0.01, across.abs() - width - wave * (width > 0.03)) * (
             d.per_cell(cells.id) < 0.8
         )
@@ -73,8 +73,8 @@ def leaves(d: Draw) -> Surface:
     "gravel,crushed stone,pebble gravel",
     "ground",
     "grey,beige,tan,charcoal,silver",
-    counts=((28,), (18,), (11,)),
-    bump=1.2,
+    counts=((18,), (11, 12), (7,)),
+    bump=1.3,
 )
 def gravel(d: Draw) -> Surface:
     """Two sizes of angular stones piled up."""

@@ -39,14 +39,14 @@ def water(d: Draw) -> Surface:
 )
 def lava(d: Draw) -> Surface:
     """Dark crust over glowing cracks."""
-    w = d.noise2(2.3, 2, 60)
-    cells = d.cells(d.count, None, 0.95, w[0] * 0.02, w[1] * 0.02)
+    w = d.noise2(2.8, 2, 30)
+    cells = d.cells(d.count, None, 0.95, w[0] * 0.018, w[1] * 0.018)
     crust, rough = smooth(0.03, 0.14, cells.edge), d.noise(1.9, 3, 80)
     core = smooth(0.06, 0.0, cells.edge)
-    glow = mix(d.accent * 1.1, d.accent * 0.5 + 0.45, rgb(core))
+    glow = mix(d.accent * 1.15, d.accent * 1.1 + 0.16, rgb(core))
     dark = d.color * rgb(0.7 + 0.2 * rough)
     halo = d.blur(1 - crust, 8.0)
-    albedo = mix(dark + d.accent * rgb(0.5 * halo * crust), glow, rgb(1 - crust))
+    albedo = mix(dark + d.accent * rgb(0.35 * halo * crust), glow, rgb(1 - crust))
     return d.surface(albedo, crust * 0.5 + 0.08 * rough * crust, mix(d.zeros() + 0.4, 0.95, crust))
 
 

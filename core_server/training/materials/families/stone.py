@@ -57,18 +57,23 @@ def plaster(d: Draw) -> Surface:
     accents="grey,white,gold,black",
 )
 def marble(d: Draw) -> Surface:
-    """Veins along warped zero lines, broad and fine."""
-    w = d.noise2(2.8, 1, 30)
-    a = d.warp(d.noise(3.0, 1, 8), w[0] * 0.04, w[1] * 0.04)
-    b = d.warp(d.noise(2.8, 2, 16), w[1] * 0.03, w[0] * 0.03)
+    """Long veins along warped zero lines, broad with a soft side, and fine ones between them.
+
+    Veins as bright as the stone would not be seen: they are then drawn darker.
+    """
+    w = d.noise2(3.2, 1, 12)
+    a = d.warp(d.noise(3.4, 1, 5), w[0] * 0.05, w[1] * 0.05)
+    b = d.warp(d.noise(3.2, 2, 9), w[1] * 0.03, w[0] * 0.03)
     cloud = d.warp(d.noise(3.0, 1, 8), w[0] * 0.05, w[1] * 0.05)
-    k = d.uniform(9, 18)
-    vein = torch.exp(-a.abs() * k) * smooth(-1.2, 0.4, cloud) + 0.6 * torch.exp(
-        -b.abs() * k * 1.6
-    ) * smooth(-0.8, 0.8, -cloud)
-    haze = 0.3 * torch.exp(-a.abs() * 3)
-    albedo = d.color * rgb(0.92 + 0.08 * cloud.clamp(-2, 2) * 0.8)
-    return d.surface(mix(albedo, d.accent, rgb((vein + haze).clamp(0, 0.95))), 0.002 * a, 0.12)
+    same = smooth(0.3, 0.15, (d.accent - d.color).abs().amax(1))
+    accent = mix(d.accent, d.color * 0.3, rgb(same))
+    swell = 0.7 + 0.6 * smooth(-1, 1, cloud)
+    broad = torch.exp(-((a.abs() * d.uniform(7, 11) / swell) ** 1.3))
+    fine = 0.7 * torch.exp(-b.abs() * 16) * smooth(-0.6, 0.6, -cloud)
+    haze = 0.28 * torch.exp(-a.abs() * 2.2)
+    albedo = d.color * rgb(0.86 + 0.06 * cloud.clamp(-2, 2))
+    vein = torch.maximum(broad, fine)
+    return d.surface(mix(albedo, accent, rgb((vein + haze).clamp(0, 0.95))), 0.002 * a, 0.12)
 
 
 @family(
