@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
@@ -26,7 +27,7 @@ class Uploads:
         self, parts: AsyncIterator[messages.UploadImageRequest]
     ) -> tuple[ImageHeader, bytes]:
         """The header and all bytes. Errors: InvalidRequest, LimitExceeded, both at the first piece that is wrong."""
-        first = await anext(parts, None)
+        first = await self._next(parts)
         if first is None or first.WhichOneof("part") != "header":
             raise InvalidRequest(
                 "header",
@@ -39,7 +40,7 @@ class Uploads:
             raise _too_large(most, self._limits)
         with self._holding() as hold:
             payload = bytearray()
-            async for part in parts:
+            while (part := await self._next(parts)) is not None:
                 chunk = _chunk_of(part)
                 hold(len(chunk))
                 payload += chunk
@@ -57,6 +58,20 @@ class Uploads:
                     "chunk", "The upload has a header but no bytes; send the image's file after it."
                 )
             return header, bytes(payload)
+
+    async def _next(
+        self, parts: AsyncIterator[messages.UploadImageRequest]
+    ) -> messages.UploadImageRequest | None:
+        """The next piece, None at the end. Errors: InvalidRequest for an upload that has fallen asleep."""
+        seconds = self._limits.max_upload_pause_seconds
+        try:
+            return await asyncio.wait_for(anext(parts, None), seconds)
+        except TimeoutError:
+            raise InvalidRequest(
+                "chunk",
+                f"The upload brought nothing for {seconds} s (max_upload_pause_seconds) and was ended; send it again.",
+                allowed=f"at most {seconds} s between two pieces",
+            ) from None
 
     @contextmanager
     def _holding(self) -> Iterator[Callable[[int], None]]:

@@ -117,7 +117,7 @@ def _options(config: ServerConfig) -> list[tuple[str, int]]:
         ("grpc.server_handshake_timeout_ms", _HANDSHAKE_SECONDS * 1000),
         ("grpc.max_connection_idle_ms", _IDLE_SECONDS * 1000),
         ("grpc.max_allowed_incoming_connections", config.limits.max_connections),
-        ("grpc.max_concurrent_streams", config.limits.max_calls_per_owner),
+        ("grpc.max_concurrent_streams", 2 * config.limits.max_calls_per_owner),
         ("grpc.max_metadata_size", _METADATA_BYTES),
         ("grpc.absolute_max_metadata_size", _METADATA_BYTES),
         ("grpc.http2.min_ping_interval_without_data_ms", _MIN_PING_SECONDS * 1000),
