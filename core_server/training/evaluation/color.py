@@ -29,16 +29,12 @@ def named_range(name: str) -> Array:
     The generator draws a name with 0.9 to 1.1 of its light and 0.95 to 1.05 of each channel; a face
     then gets 0.6 to 1 of the light, by its slope.
     """
-    code = COLORS[name]
-    srgb = np.array([int(code[i : i + 2], 16) for i in (0, 2, 4)]) / 255
-    linear = srgb_to_linear(srgb).astype(np.float64)
-    factors = np.array([
+    factors = [
         gain * light * np.array(tint)
         for gain, light, tint in product(_GAINS, _LIGHTS, product(_TINTS[::2], repeat=3))
-    ])  # fmt: skip
-    middle = np.array([gain * light * np.ones(3) for gain, light in product(_GAINS, _LIGHTS)])
-    values = (np.concatenate([factors, middle]) * linear).clip(0, 1)
-    return srgb_to_cielab(linear_to_srgb(values.astype(np.float32)))
+    ]
+    factors += [gain * light * np.ones(3) for gain, light in product(_GAINS, _LIGHTS)]
+    return _shaded(name, np.array(factors))
 
 
 def main_colors(picture: npt.NDArray[np.uint8]) -> Array:
@@ -63,22 +59,36 @@ def color_error(picture: npt.NDArray[np.uint8], name: str) -> float:
     return float(cielab_difference(found[:, None], wanted[None]).min())
 
 
-@cache
 def look_alikes(name: str) -> frozenset[str]:
-    """The name and those that mean the same look: as drawn, unlit, their ranges meet."""
-    mine = _drawn(name)
-    return frozenset(
-        other
-        for other in COLOR_NAMES
-        if cielab_difference(mine[:, None], _drawn(other)[None]).min() <= LOOK_ALIKE
-    )
+    """The name and those that mean the same look: as drawn, in one light, their ranges meet."""
+    return _all_look_alikes()[name]
+
+
+@cache
+def _all_look_alikes() -> dict[str, frozenset[str]]:
+    drawn = {name: _drawn(name) for name in COLOR_NAMES}
+    middles = np.stack([values[len(values) // 2] for values in drawn.values()])
+    near = cielab_difference(middles[:, None], middles[None]) < 8 * LOOK_ALIKE
+    return {
+        name: frozenset(
+            other
+            for j, other in enumerate(COLOR_NAMES)
+            if near[i, j]
+            and cielab_difference(drawn[name][:, None], drawn[other][None]).min() <= LOOK_ALIKE
+        )
+        for i, name in enumerate(COLOR_NAMES)
+    }
 
 
 def _drawn(name: str) -> Array:
-    """The samples of `named_range` at one light."""
+    """(81, 3) samples in one light; the middle one is the name's own colour."""
+    factors = np.array([g * np.array(t) for g, t in product(_GAINS, product(_TINTS, repeat=3))])
+    return _shaded(name, factors)
+
+
+def _shaded(name: str, factors: Array) -> Array:
+    """CIELAB of a named colour whose linear light is multiplied by `factors` (n, 3)."""
     code = COLORS[name]
     srgb = np.array([int(code[i : i + 2], 16) for i in (0, 2, 4)]) / 255
-    linear = srgb_to_linear(srgb).astype(np.float64)
-    factors = np.array([g * np.array(t) for g, t in product(_GAINS, product(_TINTS, repeat=3))])
-    values = (factors * linear).clip(0, 1)
+    values = (factors * srgb_to_linear(srgb).astype(np.float64)).clip(0, 1)
     return srgb_to_cielab(linear_to_srgb(values.astype(np.float32)))

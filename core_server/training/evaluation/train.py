@@ -21,7 +21,7 @@ from core_server.training.default_model import autoencoder as ae
 from core_server.training.default_model.checkpoint import load_autoencoder
 from core_server.training.default_model.networks import Padding, use_padding
 from core_server.training.evaluation.augment import degrade, place, recolour
-from core_server.training.evaluation.classifier import MaterialClassifier
+from core_server.training.evaluation.classifier import SIDE, MaterialClassifier
 from core_server.training.evaluation.data import (
     UNKNOWN,
     Labelled,
@@ -60,9 +60,22 @@ def main(argv: list[str] | None = None) -> None:
     torch.backends.cudnn.benchmark = True
     torch.set_float32_matmul_precision("high")
     renders = render_labelled(
-        args.pool, seed=_TRAIN_SEED + args.seed, device=device, seconds=0.3 * args.seconds
+        args.pool,
+        seed=_TRAIN_SEED + args.seed,
+        device=device,
+        seconds=0.3 * args.seconds,
+        size=args.size,
+        batch=min(64, max(1, args.pool // len(FAMILY_NAMES))),
     )
-    tests = {"renders": render_labelled(args.test, seed=_TEST_SEED, device=device, batch=12)}
+    tests = {
+        "renders": render_labelled(
+            args.test,
+            seed=_TEST_SEED,
+            device=device,
+            size=args.size,
+            batch=min(12, max(1, args.test // len(FAMILY_NAMES))),
+        )
+    }
     log("rendered", device=device, train=len(renders), test=len(tests["renders"]))
     photos = None
     if args.photos:
@@ -103,6 +116,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--pool", type=int, default=110_000, help="rendered pictures at most")
     add("--test", type=int, default=4_740, help="rendered pictures held out (fresh seeds)")
     add("--batch", type=int, default=384)
+    add("--size", type=int, default=SIDE, help="side of the renders in px")
     add("--seed", type=int, default=0)
     add("--max-steps", type=int)
     return parser.parse_args(argv)

@@ -1,0 +1,96 @@
+"""Every suite in its quick form, through the command, against a real gateway with a scripted painter."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core_server.benchmarks.suites import SUITES
+from tests.core_server.rpc.gateway import TOKEN, Gateway, running_gateway
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    with running_gateway(tmp_path_factory.mktemp("bench")) as running:
+        running.run(running.jobs.engine.wait_ready())
+        yield running
+
+
+def bench(
+    gateway: Gateway, folder: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str
+) -> dict[str, Any]:
+    """What `scumble bench ARGUMENTS --json` wrote, by row name."""
+    monkeypatch.setenv("SCUMBLE_TOKEN", TOKEN)
+    found = folder / "found.json"
+    command = [sys.executable, "-m", "core_server", "bench", "--quick", "--runs", "1"]
+    command += ["--server", gateway.address, "--json", str(found), *arguments]
+    outcome = subprocess.run(command, capture_output=True, text=True, timeout=110)
+    assert outcome.returncode == 0, outcome.stderr
+    assert "for docs/benchmarks.md:" in outcome.stdout
+    report = json.loads(found.read_text())
+    return {row["name"]: row for row in report["rows"]} | {"report": report}
+
+
+def test_canvas(gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = bench(gateway, tmp_path, monkeypatch, "--suite", "canvas", "--model", "tiny")
+    assert rows["planning"]["target"] == {"kind": "at most", "bound": 1.0}
+    assert rows["ratio to its context"]["value"] > 0
+    assert rows["of it paste"]["value"] > 0
+
+
+def test_server_beside_stock_diffusers(
+    gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = bench(gateway, tmp_path, monkeypatch, "--suite", "server", "--device", "cpu",
+                 "--model", "tiny", "--against", "diffusers")  # fmt: skip
+    seconds = rows["report"]["details"]["seconds"]
+    assert {name: len(runs) for name, runs in seconds.items()} == dict.fromkeys(
+        ("server", "transfer", "scumble", "diffusers"), 1
+    )
+    ours, stock = rows["in-process"]["value"], rows["stock diffusers"]["value"]
+    assert rows["in-process / stock diffusers"]["value"] == pytest.approx(ours / stock)
+
+
+def test_default_model_judges_noise_as_noise(
+    gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = bench(gateway, tmp_path, monkeypatch, "--suite", "default-model", "--model", "tiny",
+                 "--out", str(tmp_path))  # fmt: skip
+    # The scripted painter answers with coloured noise: grey in the mean, and a tile like any other.
+    assert rows["colour error, median"]["value"] > 5
+    assert rows["seam ratio x, texture"]["value"] == pytest.approx(1, abs=0.1)
+    assert rows["first picture, cold"]["value"] is None
+    assert len(rows["report"]["details"]["questions"]) == 4
+    assert len(list(tmp_path.glob("0*.png"))) == 4
+    assert (tmp_path / "sheet.jpg").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--suite", "start"), "leave --server out"),
+        (("--suite", "canvas", "--against", "diffusers"), "belongs to the suite server"),
+        (("--runs", "0"), "it must be 1 or more"),
+        (("--photos", "nowhere"), "is no folder"),
+    ],
+    ids=["start", "against", "runs", "photos"],
+)
+def test_what_cannot_be_measured_is_said_in_one_line(
+    gateway: Gateway, arguments: tuple[str, ...], complaint: str
+) -> None:
+    command = [sys.executable, "-m", "core_server", "bench", "--server", gateway.address]
+    outcome = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=60)
+    assert outcome.returncode == 1
+    assert complaint in outcome.stderr
+    assert outcome.stderr.count("\n") == 1
+
+
+def test_every_suite_has_its_module() -> None:
+    folder = Path(__file__).parents[3] / "core_server" / "benchmarks"
+    assert all((folder / f"{module}.py").is_file() for module, _, _ in SUITES.values())
