@@ -83,8 +83,7 @@ def _honesty(client: Client, model: str) -> str:
     """What the artist must know about the model; "" for a trained one."""
     for known in client.models():
         if known.model_id == model or (not model and known.is_default):
-            words = f"{known.title} {known.description}".lower()
-            if "untrained" in words or "not trained" in words or "random weights" in words:
+            if not known.trained:
                 return "These pictures come from an untrained test model: they show the way, not the art."
     return ""
 

@@ -90,7 +90,9 @@ class MapMaker:
         planes = self._predict(network, padded, axes, on_piece)
         top, left = rows[0], columns[0]
         planes = planes[top : top + fitted.height, left : left + fitted.width]
-        return _named(resize(planes, extent, seamless=axes))
+        # Three planes at a time: OpenCV averages no more than four.
+        halves = (resize(part, extent, seamless=axes) for part in np.split(planes, 2, axis=2))
+        return _named(np.concatenate(list(halves), axis=2))
 
     def _loaded(self) -> MapsNetwork:
         self.require()
