@@ -152,8 +152,10 @@ def _steps(
     model: LoadedModel, request: Outpaint, settings: Settings, extent: Extent, sides: Sides
 ) -> tuple[_Step, ...]:
     profile = model.profile
-    # Half of a comfortable size is new and half is there to go on from.
-    depth = max((min(profile.min_extent) + min(profile.max_extent)) // 4, profile.multiple)
+    # Half of a size that it paints well is new and half is there to go on from.
+    best = profile.best_extent
+    side = min(best) if best else (min(profile.min_extent) + min(profile.max_extent)) // 2
+    depth = max(side // 2, profile.multiple)
     axes = request.parameters.seamless
     there = tiling_sides(sides, axes)
     steps = []

@@ -19,11 +19,13 @@ from core_server.pipelines.request import (
     Request,
     TextToImage,
     Texture,
+    Upscale,
     task_name,
 )
 from core_server.pipelines.settings import Settings
 from core_server.pipelines.task import StepCallback, TaskOutput
 from core_server.pipelines.text_to_image import text_to_image
+from core_server.pipelines.upscale import upscale
 
 
 def do_task(
@@ -43,6 +45,8 @@ def do_task(
             return inpaint(model, request, settings, images, on_step)
         case Outpaint():
             return outpaint(model, request, settings, images, on_step)
+        case Upscale():
+            return upscale(model, request, settings, images, on_step)
         case MaterialMaps():
             return material_maps(model, request, images, on_step)
         case _:
