@@ -44,6 +44,8 @@ def logging_to(data_dir: Path, name: str, max_bytes: int = MAX_BYTES) -> Iterato
     root = logging.getLogger()
     before = root.level
     root.setLevel(min(before, logging.INFO))
+    # It writes a line for everything odd in a file that somebody sent; the caller is told already.
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     handlers: tuple[logging.Handler, ...] = (to_people, to_file)
     for handler in handlers:
         handler.setLevel(logging.INFO)

@@ -50,6 +50,8 @@ def read(header: ImageHeader, payload: bytes) -> _Array:
     """Decodes a file that `header` describes. Errors: InvalidRequest if it is broken or differs from the header."""
     with _broken_files_refused(header.encoding):
         array = _READERS[header.encoding](header, payload)
+        if array.ndim != 3:
+            raise ValueError("its samples do not fill its size")
     height, width, channels = array.shape
     if (width, height) != tuple(header.extent):
         raise _differs(header, f"is {width} x {height} px")

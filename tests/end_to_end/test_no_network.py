@@ -1,0 +1,105 @@
+"""No surprises: the server works with nothing but loopback, and looks for nothing else when there is more."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+import scumble.client
+from scumble.client import TextToImage
+from tests.real_server import running_server
+
+ROOT = Path(__file__).parents[2]
+SECRET_PROMPT = "a-prompt-nobody-else-may-read"
+JOB = TextToImage(prompt=SECRET_PROMPT, width=64, height=64, num_inference_steps=3, seed=1)
+ALONE = """
+import socket, subprocess, sys
+from pathlib import Path
+import scumble.client
+from tests.end_to_end.test_no_network import JOB
+from tests.real_server import running_server
+
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+try:
+    socket.create_connection(("192.0.2.1", 80), timeout=1)
+except OSError:
+    pass
+else:
+    sys.exit("there is a network after all")
+with running_server(Path(sys.argv[1])) as server:
+    with scumble.client.connect(server.address, token=server.token) as client:
+        [patch] = client.submit(JOB).result(timeout=100)
+        print(patch.pixels.width, client.models()[0].model_id)
+"""
+
+
+def test_a_job_in_a_network_of_loopback_alone(tmp_path: Path) -> None:
+    apart = [shutil.which("unshare") or "", "-rn"]
+    if not apart[0] or not shutil.which("ip") or subprocess.run([*apart, "true"]).returncode:
+        pytest.skip("this system lets nobody make a network namespace")
+    outcome = subprocess.run(
+        [*apart, sys.executable, "-c", ALONE, str(tmp_path)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'protos'}"},
+        capture_output=True,
+        text=True,
+        timeout=115,
+    )
+    assert outcome.returncode == 0, outcome.stderr
+    assert outcome.stdout.split()[:1] == ["64"]
+
+
+class Watcher(threading.Thread):
+    """Looks at the sockets of a process and its children all the time."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self._root = psutil.Process(pid)
+        self.looks = 0
+        self.elsewhere: set[str] = set()
+        self.stop = threading.Event()
+
+    def run(self) -> None:
+        while not self.stop.is_set():
+            for process in [self._root, *self._root.children(recursive=True)]:
+                try:
+                    found = process.net_connections("inet")
+                except psutil.Error:
+                    continue
+                for it in found:
+                    open_to_all = it.status == psutil.CONN_LISTEN and not local(it.laddr.ip)
+                    if (it.raddr and not local(it.raddr.ip)) or open_to_all:
+                        self.elsewhere.add(f"{it.laddr} -> {it.raddr} {it.status}")
+            self.looks += 1
+            time.sleep(0.01)
+
+
+def local(ip: str) -> bool:
+    return ip.startswith("127.") or ip in ("::1", "::ffff:127.0.0.1")
+
+
+def test_nothing_calls_out_and_nothing_is_told(tmp_path: Path) -> None:
+    with running_server(tmp_path) as server:
+        watcher = Watcher(server.process.pid)
+        watcher.start()
+        with scumble.client.connect(server.address, token=server.token) as client:
+            job = client.submit(JOB)
+            job.result(timeout=100)
+            client.models()
+        watcher.stop.set()
+        watcher.join()
+    assert watcher.looks > 5
+    assert watcher.elsewhere == set()
+    told = [*tmp_path.glob("logs/*"), tmp_path / "server.out"]
+    text = "".join(path.read_text() for path in told)
+    assert job.id in text, "one line a job"
+    assert SECRET_PROMPT not in text
+    assert server.token not in text

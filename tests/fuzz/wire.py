@@ -1,0 +1,148 @@
+"""Random calls of every method over the wire, against a whole gateway in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import psutil
+from google.protobuf import descriptor_pool, message_factory
+
+from core_server.rpc.server import SERVICES
+from tests.crash.harness import Gateway
+from tests.fuzz.messages import Maker
+
+LEFT_OUT = {"InstallModel", "RemoveModel", "CreateTraining"}
+"""What would fetch or delete models in earnest, or work for hours."""
+SECONDS = 30.0
+AT_ONCE = 8
+BAD = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADLINE_EXCEEDED}
+_ID = re.compile(rb"[0-9a-f]{64}|[0-9a-f]{32}")
+
+
+@dataclass
+class Report:
+    """What came of it. Memory in bytes, of the gateway alone."""
+
+    calls: int = 0
+    codes: Counter[str] = field(default_factory=Counter)
+    broken: list[str] = field(default_factory=list)
+    memory_early: int = 0
+    memory_end: int = 0
+    slowest: float = 0.0
+
+    def __str__(self) -> str:
+        codes = ", ".join(f"{count} {code}" for code, count in self.codes.most_common())
+        return (
+            f"{self.calls} calls over the wire, slowest {self.slowest:.2f} s; memory {self.memory_early >> 20} MiB "
+            f"after a quarter, {self.memory_end >> 20} MiB at the end\nanswers: {codes}\n"
+            f"broken: {self.broken or 'none'}"
+        )
+
+
+class _Method:
+    """Streams of requests go through a blocking channel: an asyncio one loses the server's status when the server
+    answers before it has read everything."""
+
+    def __init__(
+        self, channel: grpc.aio.Channel, blocking: grpc.Channel, service: str, method: Any
+    ) -> None:
+        self.name = f"/{service}/{method.name}"
+        self.kind = message_factory.GetMessageClass(method.input_type)
+        self.streams_in = method.client_streaming
+        self.streams_out = method.server_streaming
+        shape = "_".join("stream" if it else "unary" for it in (self.streams_in, self.streams_out))
+        self.call = getattr(blocking if self.streams_in else channel, shape)(self.name)
+
+
+async def _one(method: _Method, maker: Maker, token: str, report: Report) -> None:
+    request = maker.message(method.kind)
+    metadata = (("authorization", f"Bearer {token}"),)
+    code, text = grpc.StatusCode.OK, ""
+    started = time.monotonic()
+    try:
+        if method.streams_in:
+            count = maker.chance.randint(0, 4)
+            parts = [maker.data(maker.message(method.kind)) for _ in range(count)]
+            for answer in await asyncio.to_thread(_blocking, method, parts, metadata):
+                _remember(maker, answer)
+        elif method.streams_out:
+            call = method.call(maker.data(request), metadata=metadata, timeout=SECONDS)
+            leave_after = maker.chance.choice((1, 3, 10))
+            async for answer in call:
+                _remember(maker, answer)
+                leave_after -= 1
+                if leave_after == 0:  # clients vanish
+                    call.cancel()
+                    break
+        else:
+            given = maker.data(request)
+            _remember(maker, await method.call(given, metadata=metadata, timeout=SECONDS))
+    except grpc.RpcError as error:
+        code, text = error.code(), error.details() or ""
+    except asyncio.CancelledError:
+        code = grpc.StatusCode.CANCELLED
+    report.slowest = max(report.slowest, time.monotonic() - started)
+    report.calls += 1
+    report.codes[code.name] += 1
+    if code in BAD and len(report.broken) < 20:
+        report.broken.append(f"{method.name}: {code.name} {text} for {str(request)[:600]!r}")
+
+
+def _blocking(method: _Method, parts: list[bytes], metadata: Any) -> list[bytes]:
+    answer = method.call(iter(parts), metadata=metadata, timeout=SECONDS)
+    return list(answer) if method.streams_out else [answer]
+
+
+def _remember(maker: Maker, answer: bytes) -> None:
+    maker.seen += [it.decode() for it in _ID.findall(answer)][:4]
+    del maker.seen[:-400]
+
+
+async def _run(gateway: Gateway, token: str, calls: int, seed: int) -> Report:
+    report, maker = Report(), Maker(random.Random(seed))
+    process = psutil.Process(gateway.process.pid)
+    with grpc.insecure_channel(gateway.address) as blocking:
+        channel = grpc.aio.insecure_channel(gateway.address)
+        methods = [
+            _Method(channel, blocking, service, method)
+            for service in SERVICES
+            if service.startswith("scumble.")
+            for method in descriptor_pool.Default().FindServiceByName(service).methods
+            if method.name not in LEFT_OUT
+        ]
+        weights = [
+            8 if it.name.endswith(("CreateJob", "PlanCanvas", "UploadImage")) else 2
+            for it in methods
+        ]
+        while report.calls < calls:
+            chosen = maker.chance.choices(methods, weights, k=AT_ONCE)
+            await asyncio.gather(*(_one(it, maker, token, report) for it in chosen))
+            if gateway.process.poll() is not None:
+                report.broken.append(f"the gateway ended with {gateway.process.returncode}")
+                break
+            if not report.memory_early and report.calls >= calls // 4:
+                report.memory_early = process.memory_info().rss
+        await channel.close()
+    if gateway.process.poll() is None:
+        report.memory_end = process.memory_info().rss
+    return report
+
+
+def fuzz_wire(folder: Path, calls: int, seed: int) -> Report:
+    """Calls a fresh server `calls` times."""
+    data_dir = folder / "data"
+    data_dir.mkdir(parents=True)
+    gateway = Gateway(data_dir)
+    try:
+        return asyncio.run(_run(gateway, (data_dir / "token").read_text().strip(), calls, seed))
+    finally:
+        gateway.kill()
