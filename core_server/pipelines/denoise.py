@@ -14,6 +14,7 @@ from PIL import Image
 
 from core_server.canvas.geometry import Extent
 from core_server.canvas.plan import SeamlessAxes
+from core_server.pipelines.conditioning import prompt_arguments
 from core_server.pipelines.families.family import Guidance, Route, Seamless
 from core_server.pipelines.model import FloatArray, LoadedModel
 from core_server.pipelines.progress import LatentsHook, StepReporter
@@ -42,6 +43,7 @@ def denoise(
     Returns (height, width, 3) float32 sRGB 0..1 at model size. Decoding is a step of its own, so that cancelling works
     before it. Errors: InvalidRequest for a task that the model's family cannot do.
     """
+    settings = settings.at(seed)
     generator = torch.Generator("cpu").manual_seed(seed)
     pipeline = model.pipeline(task, settings.scheduler)
     route = model.route(task)
@@ -51,6 +53,7 @@ def denoise(
     guidance = Guidance(settings.prompt, settings.negative_prompt, settings.guidance_scale)
     arguments = {
         **model.family.arguments(guidance),
+        **prompt_arguments(model, pipeline, settings),
         "num_inference_steps": settings.num_inference_steps,
         "generator": generator,
         "output_type": "latent",
@@ -80,7 +83,7 @@ def denoise(
         reporter.picture_done()
         reporter.stage("Decoding")
         picture = model.decode(result.images, painted)
-    return _resized(picture, extent)
+    return resized(picture, extent)
 
 
 @contextmanager
@@ -145,8 +148,8 @@ def _as_pil(arguments: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _resized(picture: FloatArray, extent: Extent) -> FloatArray:
-    # Some pipelines paint pictures at a size of their own, whatever they are asked for.
+def resized(picture: FloatArray, extent: Extent) -> FloatArray:
+    """For pipelines that paint pictures at a size of their own, whatever they are asked for."""
     if picture.shape[:2] == (extent.height, extent.width):
         return picture
     shrinks = picture.shape[0] * picture.shape[1] > extent.area

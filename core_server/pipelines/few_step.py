@@ -26,7 +26,7 @@ def with_few_steps(model: LoadedModel, parameters: Parameters) -> LoadedModel:
     """The model to paint with: `model`, or the same with its few-step weights and their settings as its defaults.
 
     They are the default on a CPU, where a second pass costs most, as long as the request leaves all to the model that
-    they were made for: steps, guidance and scheduler, no negative prompt, no adapters.
+    they were made for: steps, guidance and scheduler, no negative prompt, no style (which may bring one), no adapters.
     Errors: InvalidRequest if they are asked for and not there, ModelLoadFailed.
     """
     wanted, few = parameters.few_step, model.profile.few_step
@@ -51,7 +51,10 @@ def with_few_steps(model: LoadedModel, parameters: Parameters) -> LoadedModel:
 def _is_open(parameters: Parameters) -> bool:
     given = (parameters.num_inference_steps, parameters.guidance_scale)
     return given == (None, None) and not (
-        parameters.scheduler or parameters.negative_prompt or parameters.adapters
+        parameters.scheduler
+        or parameters.negative_prompt
+        or parameters.style
+        or parameters.adapters
     )
 
 
@@ -77,6 +80,7 @@ def _fused(model: LoadedModel, few: FewStep, file: Path) -> LoadedModel:
         ),
         few_step=True,
         few_step_model=None,
+        rack=None,
         _pipelines={},
     )
 

@@ -20,6 +20,7 @@ from core_server.pipelines.few_step import with_few_steps
 from core_server.pipelines.loader import choose_device, load_model
 from core_server.pipelines.map_maker import MapMaker
 from core_server.pipelines.model import LoadedModel
+from core_server.pipelines.outfit import dressed
 from core_server.pipelines.request import Request, image_ids
 from core_server.pipelines.settings import settle
 from core_server.pipelines.task import (
@@ -30,6 +31,7 @@ from core_server.pipelines.task import (
     TaskOutput,
 )
 from core_server.pipelines.tasks import do_task
+from core_server.pipelines.words.styles import Styles
 
 MAX_LOADED_MODELS = 2
 
@@ -45,6 +47,8 @@ class LocalRuntime:
             library.utils.logging.disable_progress_bar()
         self._catalogue = catalogue or Catalogue(model, data_dir)
         self._catalogue.find("")
+        self._data_dir = data_dir
+        self._styles = Styles(data_dir)
         self._device = choose_device(device)
         self._map_maker = MapMaker(self._catalogue.maps_folder, self._device)
         self._loaded: OrderedDict[str, LoadedModel] = OrderedDict()
@@ -85,8 +89,9 @@ class LocalRuntime:
                 on_step(StepProgress(0, 0, "Loading model"))
             model = self._model(name)
             model = with_few_steps(model, request.parameters)
-            settings = settle(request, model.profile)
-            return do_task(model, request, settings, images, on_step)
+            settings = settle(request, model.profile, self._styles)
+            with dressed(model, request.parameters, settings, self._data_dir) as settings:
+                return do_task(model, request, settings, images, on_step)
 
     def _model(self, name: str) -> LoadedModel:
         files = self._catalogue.find(name)

@@ -15,6 +15,7 @@ import torch
 
 from core_server.canvas.geometry import Extent
 from core_server.errors import InvalidRequest, TaskFailed
+from core_server.pipelines.adapter_rack import AdapterRack
 from core_server.pipelines.families.family import Family, Route
 from core_server.pipelines.families.registry import FAMILIES, pipeline_class
 from core_server.pipelines.families.sizes import vae_scale_factor
@@ -47,6 +48,8 @@ class LoadedModel:
     folder: Path | None = None
     few_step: bool = False
     few_step_model: LoadedModel | None = None
+    rack: AdapterRack | None = None
+    """The LoRAs that were used on it."""
     _pipelines: dict[str, Any] = field(default_factory=dict)
     _preview: PreviewProjection | None = None
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from transformers import CLIPTokenizer
 
+from core_server.pipelines.conditioning import conditioning_notes, reads_windows
 from core_server.pipelines.materials_only import materials_notes
 from core_server.pipelines.model import LoadedModel
 from core_server.pipelines.settings import Settings
+from core_server.pipelines.words.weights import plain
 
 _LONGEST = 1000
 """Tokens; what says that it can read more than that says that it has no limit."""
@@ -14,18 +16,19 @@ _LONGEST = 1000
 
 def prompt_notes(model: LoadedModel, settings: Settings) -> tuple[str, ...]:
     """Notes for the recipe: what was cut off, and what has no effect."""
-    notes = [*materials_notes(model.profile, settings)]
+    notes = [*materials_notes(model.profile, settings), *conditioning_notes(model, settings)]
+    windows = reads_windows(model)
     texts = (("prompt", settings.prompt), ("negative_prompt", settings.negative_prompt))
     for name, text in texts:
         for tokenizer in model.tokenizers.values():
             longest = int(tokenizer.model_max_length)
             if not isinstance(tokenizer, CLIPTokenizer) or longest > _LONGEST:
                 continue  # the other encoders read far more than a prompt has
-            tokens = len(tokenizer(text, truncation=False).input_ids)
-            if tokens > longest:
-                notes.append(
-                    f"the {name} has {tokens - 2} tokens; this model read the first {longest - 2}"
-                )
+            tokens = len(tokenizer(plain(text), truncation=False).input_ids) - 2
+            window = longest - 2
+            if tokens > window:
+                read = f"in {-(-tokens // window)} windows of" if windows else "the first"
+                notes.append(f"the {name} has {tokens} tokens; this model read {read} {window}")
                 break
     if settings.negative_prompt and not model.family.negative_prompt:
         notes.append(f"negative_prompt had no effect: {model.family.title} reads none")

@@ -29,6 +29,7 @@ def make_recipe(
     details: Mapping[str, Any],
 ) -> dict[str, Any]:
     """details: what only this task has, such as strength, extent, model_extent and seam_ratio."""
+    settings = settings.at(seed)
     recipe: dict[str, Any] = {
         "recipe_version": RECIPE_VERSION,
         "task": task_name(request),
@@ -47,7 +48,8 @@ def make_recipe(
         "device": str(model.device),
         "dtype": str(model.dtype).removeprefix("torch."),
         "versions": versions(),
-        "notes": [*model.notes, *notes],
+        "notes": [*model.notes, *settings.notes, *notes],
+        **settings.recipe,
         **details,
     }
     if plan is not None:

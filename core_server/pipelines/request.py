@@ -182,6 +182,10 @@ Request = (
 """Every task this version can do; a tagged union, `request.__struct_config__.tag` is the task's name."""
 
 
+ANY_MODEL_TASKS = ("material_maps",)
+"""What a network of its own does, whatever the model."""
+
+
 def task_name(request: Request) -> str:
     """Name of the task as in `scumble.v1.Generation.task`."""
     return str(request.__struct_config__.tag)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-from core_server.errors import InvalidRequest, NotImplementedHere
-from core_server.pipelines.request import Parameters, Request, task_name
+from core_server.errors import InvalidRequest
+from core_server.pipelines.request import ANY_MODEL_TASKS, Request, task_name
 from core_server.pipelines.schedulers import scheduler_choice
 from core_server.pipelines.task import ModelProfile
+from core_server.pipelines.words.styles import Styles
+from core_server.pipelines.words.wildcards import expand, has_wildcards
 
 MAX_STEPS, MAX_GUIDANCE, MAX_COUNT = 1000, 50.0, 64
 SEED_MODULUS = 2**64
-ANY_MODEL_TASKS = ("material_maps",)
-"""What a network of its own does, whatever the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +30,28 @@ class Settings:
     guidance_scale: float
     scheduler: str
     seeds: tuple[int, ...]
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    """What else the recipe must tell: style, adapters."""
+    notes: tuple[str, ...] = ()
+
+    def at(self, seed: int) -> Settings:
+        """The settings of one picture: its wildcards chosen by its seed."""
+        if not has_wildcards(self.prompt + self.negative_prompt):
+            return self
+        asked = {"prompt_template": self.prompt}
+        if has_wildcards(self.negative_prompt):
+            asked["negative_prompt_template"] = self.negative_prompt
+        return dataclasses.replace(
+            self,
+            prompt=expand(self.prompt, seed),
+            negative_prompt=expand(self.negative_prompt, seed, "parameters.negative_prompt"),
+            recipe={**self.recipe, **asked},
+        )
 
 
-def settle(request: Request, profile: ModelProfile) -> Settings:
-    """Fills in `profile`'s defaults. Errors: InvalidRequest, NotImplementedHere."""
+def settle(request: Request, profile: ModelProfile, styles: Styles | None = None) -> Settings:
+    """Fills in `profile`'s defaults and applies the style. Errors: InvalidRequest, NotImplementedHere."""
     parameters = request.parameters
-    _refuse_unbuilt(parameters)
     task = task_name(request)
     if task not in profile.tasks and task not in ANY_MODEL_TASKS:
         raise InvalidRequest(
@@ -73,22 +93,19 @@ def settle(request: Request, profile: ModelProfile) -> Settings:
             f"The seed is {parameters.seed}; it must be 0 to 2**64 - 1.",
             allowed="0..18446744073709551615",
         )
+    prompt, negative_prompt = parameters.prompt, parameters.negative_prompt
+    recipe: dict[str, Any] = {}
+    if parameters.style:
+        style = (styles or Styles(Path())).find(parameters.style)
+        # What repeats the picture are the whole prompts; the style's name is for people.
+        recipe = {"style": style.name, "prompt_without_style": prompt}
+        prompt, negative_prompt = style.apply(prompt, negative_prompt)
     return Settings(
-        prompt=parameters.prompt,
-        negative_prompt=parameters.negative_prompt,
+        prompt=prompt,
+        negative_prompt=negative_prompt,
+        recipe=recipe,
         num_inference_steps=steps,
         guidance_scale=float(guidance),
         scheduler=scheduler,
         seeds=tuple((parameters.seed + k) % SEED_MODULUS for k in range(parameters.count)),
     )
-
-
-def _refuse_unbuilt(parameters: Parameters) -> None:
-    if parameters.adapters:
-        raise NotImplementedHere(
-            "LoRA and textual inversion are not part of this version; send the request without adapters."
-        )
-    if parameters.style:
-        raise NotImplementedHere(
-            "Styles are not part of this version; write the style into the prompt."
-        )

@@ -303,7 +303,7 @@ def test_the_recipe_says_what_was_done(runtime):
     assert (recipe["seed"], recipe["model"], recipe["device"]) == (3, "tiny", "cpu")
     assert len(recipe["model_sha256"]) == 64
     assert recipe["versions"]["torch"] == torch.__version__
-    assert any("100 tokens; this model read the first 75" in note for note in recipe["notes"])
+    assert any("100 tokens; this model read in 2 windows of 75" in note for note in recipe["notes"])
 
 
 BAD = [

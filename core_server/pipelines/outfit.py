@@ -1,0 +1,69 @@
+"""What a request adds to a model: adapters and their words, put on for one job and taken off after it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from core_server.pipelines.adapter_files import AdapterShelf, require_family, token_of
+from core_server.pipelines.adapter_rack import AdapterRack, sha256_of
+from core_server.pipelines.model import LoadedModel
+from core_server.pipelines.request import AdapterKind, Parameters
+from core_server.pipelines.settings import Settings
+from core_server.pipelines.textual_inversion import new_words, with_tokens
+
+
+@contextmanager
+def dressed(
+    model: LoadedModel, parameters: Parameters, settings: Settings, data_dir: Path
+) -> Iterator[Settings]:
+    """Within the context the model paints with the request's adapters; afterwards it is as before, bit for bit.
+
+    Yields the settings with the adapters' part of the recipe. Errors: InvalidRequest for adapters that are not there,
+    are of another family, or do not fit.
+    """
+    shelf = AdapterShelf(data_dir)
+    chosen = []
+    for index, wanted in enumerate(parameters.adapters):
+        at = f"parameters.adapters[{index}]"
+        adapter = shelf.find(wanted.kind, wanted.name, f"{at}.name")
+        require_family(adapter, model.family.adapters, model.family.title, f"{at}.name")
+        chosen.append((adapter, wanted.weight, at))
+    loras = [it for it in chosen if it[0].kind is AdapterKind.LORA]
+    words = [it for it in chosen if it[0].kind is AdapterKind.TEXTUAL_INVERSION]
+    if not chosen and model.rack is None:
+        yield settings
+        return
+    if model.rack is None:
+        model.rack = AdapterRack(
+            model.pipeline(next(iter(model.family.tasks)), model.profile.scheduler)
+        )
+    files = [adapter for adapter, _, _ in words]
+    prompts = [with_tokens(text, files) for text in (settings.prompt, settings.negative_prompt)]
+    notes = [
+        f"the textual inversion {it.name!r} had no effect: write {token_of(it.name)} where it is to act"
+        for it in files
+        if not any(token_of(it.name) in text for text in prompts)
+    ]
+    with model.rack.worn(loras), new_words(model, words):
+        recipe: dict[str, Any] = {
+            "adapters": [
+                {
+                    "kind": adapter.kind.value,
+                    "name": adapter.name,
+                    "weight": weight,
+                    "sha256": sha256_of(adapter),
+                }
+                for adapter, weight, _ in chosen
+            ]
+        }
+        yield dataclasses.replace(
+            settings,
+            prompt=prompts[0],
+            negative_prompt=prompts[1],
+            recipe={**settings.recipe, **(recipe if chosen else {})},
+            notes=(*settings.notes, *notes),
+        )
