@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core_server.commands.options import (
     Subparsers,
@@ -19,14 +19,19 @@ from core_server.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from scumble.client import CanvasPlan
+    import numpy.typing as npt
 
+    from scumble.client import CanvasPlan, Pixels
+
+REMOVE_STRENGTH = 0.8
+"""At full strength painting starts from noise alone, and what the removed thing is filled with would not count."""
+INTENTS = ("auto", "fill", "add_object", "remove_object", "expand", "refine")
 FILLS = ("auto", "blur", "neutral", "border", "structure", "none")
 _EXAMPLES = """\
   scumble inpaint photo.png mask.png "a wooden bench" -o out.png
   scumble inpaint photo.tif mask.png "" -o out.tif                 take away what is there
   scumble inpaint photo.png mask.png "smile" -o out.png --strength 0.5 --fill none
-  scumble inpaint photo.png mask.png "a bench" -o out.png --plan-only   show what would be sent
+  scumble inpaint photo.png mask.png "a bench" -o plan.png --plan-only   draw what would be sent and painted
 """
 _DESCRIPTION = """\
 Repaint the selected part of a picture. MASK has the same size; white means repaint, black keep, grey a soft edge.
@@ -54,26 +59,41 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--strength",
         type=float,
-        default=1.0,
         metavar="X",
-        help="denoising strength, above 0 to 1 (default)",
+        help="denoising strength, above 0 to 1; default 1, or 0.8 to take something away, so that the fill counts",
     )
     parser.add_argument(
+        "--intent",
+        choices=INTENTS,
+        default="auto",
+        help="what should happen there; auto: fill, without a prompt remove_object, below strength 1 refine",
+    )
+    group = parser.add_argument_group("canvas", "What is left out is planned from the selection.")
+    group.add_argument(
         "--fill", choices=FILLS, default="auto", help="what lies under the mask before denoising"
     )
-    parser.add_argument(
+    group.add_argument("--grow", type=int, metavar="N", help="px the mask grows, 0..512")
+    group.add_argument("--feather", type=int, metavar="N", help="px of its soft edge, 0..512")
+    group.add_argument("--padding", type=int, metavar="N", help="px of context around it, 0..4096")
+    group.add_argument(
         "--exact-selection",
         action="store_true",
         help="blend with the mask as it is, without growing or softening it",
     )
-    parser.add_argument("--plan-only", action="store_true", help="print the plan and paint nothing")
+    group.add_argument(
+        "--plan-only",
+        action="store_true",
+        help="print the plan, draw it over the picture into OUT, and paint nothing",
+    )
     add_generation_options(parser)
     add_server_options(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Plans, cuts the context out, repaints it and lays it back."""
-    from core_server.commands.cut import bounding_box, cut  # noqa: PLC0415
+    from core_server.canvas import plan as canvas_plan  # noqa: PLC0415
+    from core_server.canvas.masks import selection_bounds  # noqa: PLC0415
+    from core_server.commands.cut import cut  # noqa: PLC0415
     from core_server.commands.files import (  # noqa: PLC0415
         check_output,
         read_mask,
@@ -82,6 +102,8 @@ def run(options: argparse.Namespace) -> int:
     from core_server.commands.painting import paint  # noqa: PLC0415
     from core_server.commands.session import connected  # noqa: PLC0415
     from scumble.client import (  # noqa: PLC0415
+        Bounds,
+        CanvasIntent,
         CanvasOptions,
         FillMode,
         Inpaint,
@@ -92,28 +114,40 @@ def run(options: argparse.Namespace) -> int:
     picture = read_picture(options.image)
     document = picture.pixels
     mask = read_mask(options.mask, document.width, document.height)
-    check_output(options.output, document)
+    if not options.plan_only:
+        check_output(options.output, document)
+    removes = options.intent == "auto" and not options.prompt.strip() and options.strength is None
+    intent = CanvasIntent.REMOVE_OBJECT if removes else CanvasIntent(options.intent)
+    strength = options.strength
+    if strength is None:
+        strength = REMOVE_STRENGTH if intent is CanvasIntent.REMOVE_OBJECT else 1.0
+    axes = options.seamless or "none"
     canvas = CanvasOptions(
+        intent=intent,
         fill=FillMode(options.fill),
         exact_selection=options.exact_selection,
-        seamless=SeamlessAxes(options.seamless or "none"),
+        grow=options.grow,
+        feather=options.feather,
+        padding=options.padding,
+        seamless=SeamlessAxes(axes),
     )
+    selected = Bounds(*selection_bounds(mask, canvas_plan.SeamlessAxes(axes)))
     with connected(options) as client:
         plan = client.plan(
             document.extent,
-            bounding_box(mask),
+            selected,
             model=model_name(options.model or ""),
-            strength=options.strength,
+            strength=strength,
             options=canvas,
         )
         if options.plan_only:
-            _print_plan(plan, options.json)
+            _show_plan(plan, document, mask, options)
             return 0
         request = Inpaint(
             options.prompt,
             cut(document, plan.context),
             cut(mask, plan.context),
-            strength=options.strength,
+            strength=strength,
             plan=plan,
             **common_settings(options),
         )
@@ -121,10 +155,21 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _print_plan(plan: CanvasPlan, as_json: bool) -> None:
-    values = dataclasses.asdict(plan)
-    if as_json:
-        print(json.dumps(values))
+def _show_plan(
+    plan: CanvasPlan, document: Pixels, mask: npt.NDArray[Any], options: argparse.Namespace
+) -> None:
+    from core_server.commands.errors import CommandError  # noqa: PLC0415
+    from core_server.commands.plan_drawing import draw_plan, plan_lines  # noqa: PLC0415
+
+    try:
+        draw_plan(document, mask, plan).save(options.output)
+    except ValueError as error:
+        raise CommandError(
+            f"A plan cannot be drawn into {options.output.name}; name a .png or .jpg file."
+        ) from error
+    if options.json:
+        print(json.dumps({**dataclasses.asdict(plan), "drawing": str(options.output)}))
         return
-    for name, value in values.items():
-        print(f"{name:16} {' '.join(map(str, value)) if isinstance(value, tuple) else value}")
+    for name, text in plan_lines(plan):
+        print(f"{name:16} {text}")
+    print(f"drawn in {options.output}")

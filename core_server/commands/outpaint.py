@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
-from core_server.commands.later import not_yet
 from core_server.commands.options import (
     Subparsers,
     add_command,
     add_generation_options,
     add_output,
     add_server_options,
+    common_settings,
 )
+
+SIDES = ("left", "right", "top", "bottom")
+FILLS = ("auto", "blur", "neutral", "border", "structure")
+_EXAMPLES = """\
+  scumble outpaint photo.png "a wide beach" -o wide.png --left 200 --right 200
+  scumble outpaint tile.png "gravel" -o larger.png --right 256 --seamless xy     the larger tile tiles too
+"""
+_DESCRIPTION = """\
+Continue a picture beyond its border by any number of px a side. Its own pixels stay bit-identical (in files that
+compress without loss); what is added is opaque.
+"""
 
 
 def register(subparsers: Subparsers) -> None:
@@ -19,14 +31,50 @@ def register(subparsers: Subparsers) -> None:
     parser = add_command(
         subparsers,
         "outpaint",
-        not_yet("Continuing a picture beyond its border"),
-        "continue a picture beyond its border (not in this version yet)",
-        examples='  scumble outpaint photo.png "a wide beach" -o wide.png --left 200 --right 200\n',
+        run,
+        "continue a picture beyond its border",
+        examples=_EXAMPLES,
+        description=_DESCRIPTION,
     )
-    parser.add_argument("image", type=Path, metavar="IMAGE")
-    parser.add_argument("prompt", metavar="PROMPT")
+    parser.add_argument("image", type=Path, metavar="IMAGE", help="the picture")
+    parser.add_argument("prompt", metavar="PROMPT", help="what it shows")
     add_output(parser)
-    for side in ("left", "right", "top", "bottom"):
+    for side in SIDES:
         parser.add_argument(f"--{side}", type=int, default=0, metavar="N", help="px to add there")
+    parser.add_argument(
+        "--strength",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="denoising strength, above 0 to 1 (default): how far to go from the fill",
+    )
+    parser.add_argument(
+        "--fill",
+        choices=FILLS,
+        default="auto",
+        help="what the new parts start from; auto: pieces of the picture (structure)",
+    )
     add_generation_options(parser)
     add_server_options(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Sends the picture, writes the larger one."""
+    from core_server.commands.files import check_output, read_picture  # noqa: PLC0415
+    from core_server.commands.painting import paint  # noqa: PLC0415
+    from core_server.commands.session import connected  # noqa: PLC0415
+    from scumble.client import Outpaint  # noqa: PLC0415
+
+    picture = read_picture(options.image)
+    check_output(options.output, picture.pixels)
+    request = Outpaint(
+        options.prompt,
+        picture.pixels,
+        **{side: getattr(options, side) for side in SIDES},
+        strength=options.strength,
+        fill=options.fill,
+        **common_settings(options),
+    )
+    with connected(options) as client:
+        paint(client, request, options, like=picture)
+    return 0

@@ -38,7 +38,7 @@ def test_tiles_blend_to_what_they_were_cut_from(extent, tile, overlap, axes):
             assert 0 <= start < side
             assert wraps(axes, axis) or start + length <= side
         blend.add(place, read_tile(image, place))
-    assert blend.result() == pytest.approx(image, abs=1e-5)
+    assert np.abs(blend.result() - image).max() < 1e-5
     xs = sorted({place.x for place in places})
     assert all(b - a <= places[0].width - overlap for a, b in pairwise(xs))
     if wraps(axes, 1) and len(xs) > 1:

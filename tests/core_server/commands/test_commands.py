@@ -91,8 +91,28 @@ def test_plan_only_paints_nothing(scumble: Scumble, tmp_path: Path, photo: np.nd
     plan = json.loads(scumble(*arguments, "--json").stdout)
     assert plan["document"] == [90, 60]
     assert plan["selection"] == [49, 9, 23, 23]
-    assert "selection        49 9 23 23" in scumble(*arguments, "--exact-selection").stdout
-    assert not (tmp_path / "out.png").exists()
+    assert plan["drawing"] == "out.png"
+    drawn = pixels(tmp_path / "out.png")
+    assert drawn.shape[0] > 427, "the picture, enlarged to 640 px, and the numbers below it"
+    assert drawn.shape[1] == 640
+    # The tinted middle of the selection, and the far corner as it was.
+    assert (drawn[20 * 7, 60 * 7] != photo[20, 60]).any()
+    told = scumble(*arguments, "--exact-selection", "--padding", "5").stdout
+    assert "selection        23 x 23 px at 49, 9" in told
+    assert "the selection as it is" in told
+    assert "padding 5 px" in told
+    refused = scumble(*arguments[:5], "plan.xyz", "--plan-only")
+    assert refused.returncode == 1
+    assert "name a .png" in refused.stderr
+
+
+@pytest.mark.usefixtures("photo")
+def test_overrides_travel_with_the_plan(scumble: Scumble) -> None:
+    arguments = ("inpaint", "photo.png", "mask.png", "x", "-o", "out.png", "--plan-only", "--json")
+    more = ("--grow", "3", "--feather", "6", "--intent", "add_object", "--strength", "0.5")
+    plan = json.loads(scumble(*arguments, *more).stdout)
+    assert (plan["grow"], plan["feather"], plan["blend"]) == (3, 6, 6)
+    assert (plan["intent"], plan["fill"]) == ("add_object", "neutral")
 
 
 @pytest.mark.parametrize(
@@ -119,7 +139,9 @@ def test_plan_only_paints_nothing(scumble: Scumble, tmp_path: Path, photo: np.nd
         ),
         (["jobs", "show", "nope"], 1, "There is no job 'nope'"),
         (["models", "info", "nope"], 1, "There is no model 'nope'"),
-        (["upscale", "photo.png", "-o", "o.png"], 1, "is not in this version yet"),
+        (["upscale", "photo.png", "-o", "o.png"], 1, "cannot do upscale"),
+        (["outpaint", "photo.png", "x", "-o", "o.png"], 1, "Nothing is added on any side"),
+        (["outpaint", "photo.png", "x", "-o", "o.png", "--top", "-1"], 1, "at the top is -1"),
         (["generate", "x"], 2, "required: -o"),
         (["paint"], 2, "invalid choice"),
         (["generate", "x", "-o", "o.png", "--seed", "many"], 2, "invalid int value"),
