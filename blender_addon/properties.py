@@ -45,11 +45,11 @@ class ScumbleSettings(bpy.types.PropertyGroup):
         name="Negative Prompt", description="What to avoid", maxlen=8192, options=set()
     )
     width: bpy.props.IntProperty(
-        name="Width", description="Of the texture", default=256, min=1, soft_min=64, max=16384,
+        name="Width", description="Of the texture; 0 takes the model's best size", default=0, min=0, max=16384,
         soft_max=2048, step=64, subtype="PIXEL", options=set(),
     )  # fmt: skip
     height: bpy.props.IntProperty(
-        name="Height", description="Of the texture", default=256, min=1, soft_min=64, max=16384,
+        name="Height", description="Of the texture; 0 takes the model's best size", default=0, min=0, max=16384,
         soft_max=2048, step=64, subtype="PIXEL", options=set(),
     )  # fmt: skip
     seamless: bpy.props.EnumProperty(

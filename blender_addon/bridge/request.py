@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from scumble.client import Texture
+    from scumble.client import Client, Texture
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,8 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class TextureRequest:
-    """One texture. Units and ranges as in `scumble.v1.GenerationParameters`; None takes the model's own value."""
+    """One texture. Units and ranges as in `scumble.v1.GenerationParameters`; None, and a side of 0, take the model's
+    own value."""
 
     prompt: str
     width: int
@@ -37,14 +38,18 @@ class TextureRequest:
     seamless: str = "xy"
     """none, x, y or xy"""
 
-    def to_client(self) -> Texture:
-        """The client library's request. Imports the client; bridge thread only."""
+    def to_client(self, client: Client) -> Texture:
+        """The client library's request, with the model's best size for sides of 0. Bridge thread only."""
         from scumble.client import SeamlessAxes, Texture
 
+        width, height = self.width, self.height
+        if not (width and height):
+            best = client.best_extent(self.model)
+            width, height = width or best.width, height or best.height
         return Texture(
             prompt=self.prompt,
-            width=self.width,
-            height=self.height,
+            width=width,
+            height=height,
             seed=self.seed,
             negative_prompt=self.negative_prompt,
             model=self.model,

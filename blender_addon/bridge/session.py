@@ -146,7 +146,7 @@ class _Generation:
         try:
             put(events.Progressed(self.ticket, 0.0, "Connecting", None))
             with connect(self._server) as client:
-                job = client.submit(self._request.to_client())
+                job = client.submit(self._request.to_client(client))
                 with self._lock:
                     self._client, self._job = client, job
                 if self.retired:

@@ -58,7 +58,7 @@ def register(subparsers: Subparsers) -> None:
 def run(options: argparse.Namespace) -> int:
     """Paints."""
     from core_server.commands.files import check_output  # noqa: PLC0415
-    from core_server.commands.painting import default_extent, paint  # noqa: PLC0415
+    from core_server.commands.painting import paint  # noqa: PLC0415
     from core_server.commands.session import connected  # noqa: PLC0415
     from scumble.client import Request, SeamlessAxes, TextToImage, Texture  # noqa: PLC0415
 
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     check_output(options.output)
     settings = common_settings(options, recipe)
     with connected(options) as client:
-        width, height = recipe.get("extent") or default_extent(client, settings["model"])
+        width, height = recipe.get("extent") or client.best_extent(settings["model"])
         width = width if options.width is None else options.width
         height = height if options.height is None else options.height
         request: Request = TextToImage(prompt, width, height, **settings)

@@ -12,10 +12,7 @@ from typing import Any
 from core_server.commands import recipe
 from core_server.commands.files import Picture, write_picture
 from core_server.commands.progress import wait
-from scumble.client import Client, Extent, MaterialMap, Patch, Pixels, Request
-
-FALLBACK_EXTENT = Extent(512, 512)
-"""For models that do not say what they like."""
+from scumble.client import Client, MaterialMap, Patch, Pixels, Request
 
 
 def paint(
@@ -63,14 +60,6 @@ def places(output: Path, patches: Sequence[Patch]) -> list[Path]:
 def numbered(path: Path, index: int, count: int) -> Path:
     """OUT.png for one picture; OUT-1.png, OUT-2.png ... for several."""
     return path if count == 1 else path.with_stem(f"{path.stem}-{index + 1}")
-
-
-def default_extent(client: Client, model: str) -> Extent:
-    """The size to paint when none was asked for: the model's best."""
-    for known in client.models():
-        if known.model_id == model or (not model and known.is_default):
-            return known.best_extent or FALLBACK_EXTENT
-    return FALLBACK_EXTENT
 
 
 def _outcome(path: Path, picture: Pixels, patch: Patch) -> dict[str, Any]:

@@ -47,12 +47,16 @@ def text_to_image(
     axes = request.parameters.seamless
     sizes = TiledSizes.of(model, axes)
     painted = model_extent(request.extent, sizes)
-    layout = layout_start(model, request.parameters.structure, settings)
-    steps = settings.num_inference_steps if layout is None else layout.steps
-    reporter = StepReporter(model, on_step, steps, len(settings.seeds))
+    # Wildcards may give each picture a prompt of its own.
+    layouts = [
+        layout_start(model, request.parameters.structure, settings.at(seed))
+        for seed in settings.seeds
+    ]
+    steps = [settings.num_inference_steps if it is None else it.steps for it in layouts]
+    reporter = StepReporter(model, on_step, max(steps), len(settings.seeds))
     notes = prompt_notes(model, settings) + size_note(request.extent, painted, sizes.multiple)
     outputs = []
-    for seed in settings.seeds:
+    for seed, layout, steps_run in zip(settings.seeds, layouts, steps, strict=True):
         task, start = _start(layout, painted, seed, axes)
         image = denoise(task, model, settings, seed, axes=axes, reporter=reporter, **start)
         image = model_to_document(image, request.extent, sizes.multiple, axes)
@@ -63,7 +67,7 @@ def text_to_image(
             request,
             settings,
             seed,
-            steps_run=steps,
+            steps_run=steps_run,
             notes=notes,
             details={
                 "extent": list(request.extent),

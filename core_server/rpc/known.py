@@ -7,7 +7,7 @@ import contextlib
 
 from core_server.errors import InvalidRequest, ModelNotFound, NotAllowed, Unavailable
 from core_server.jobs.engine import Engine
-from core_server.pipelines.request import Request, task_name
+from core_server.pipelines.request import ANY_MODEL_TASKS, Request, task_name
 from core_server.pipelines.schedulers import SCHEDULERS
 from core_server.pipelines.task import ModelProfile, RuntimeInfo
 from core_server.rpc.auth import current_caller
@@ -62,7 +62,7 @@ def require_names(info: RuntimeInfo | None, request: Request, field: str) -> Non
             allowed=allowed,
         )
     task = task_name(request)
-    if profile is not None and task not in profile.tasks:
+    if profile is not None and task not in (*profile.tasks, *ANY_MODEL_TASKS):
         allowed = ", ".join(profile.tasks)
         raise InvalidRequest(
             f"{field}.{task}",

@@ -27,9 +27,9 @@ from pathlib import Path
 import numpy as np
 
 from core_server.canvas.geometry import Bounds, Extent
-from core_server.canvas.pixels import Pixels
+from core_server.canvas.pixels import ColorSpace, Pixels
 from core_server.errors import ModelLoadFailed, ModelNotFound, OutOfMemory
-from core_server.pipelines.request import ImageToImage, Inpaint, Request
+from core_server.pipelines.request import ImageToImage, Inpaint, MaterialMaps, Request, Texture
 from core_server.pipelines.task import (
     ModelProfile,
     RuntimeInfo,
@@ -121,7 +121,29 @@ class FakeRuntime:
             time.sleep(seconds)
             preview = np.full((8, 12, 3), step % 256, np.uint8) if script == "previews" else None
             on_step(StepProgress(step + 1, total, "Painting", preview))
-        return [self._paint(request, images, script, k) for k in range(parameters.count)]
+        return self._outputs(request, images, script)
+
+    def _outputs(
+        self, request: Request, images: Mapping[str, Pixels], script: str
+    ) -> list[TaskOutput]:
+        if isinstance(request, MaterialMaps):
+            return self._maps(request, images[request.image].extent, request.parameters.seed)
+        outputs = []
+        for k in range(request.parameters.count):
+            outputs.append(self._paint(request, images, script, k))
+            if isinstance(request, Texture):
+                outputs += self._maps(request, request.extent, outputs[-1].seed)
+        return outputs
+
+    def _maps(self, request: MaterialMaps | Texture, extent: Extent, seed: int) -> list[TaskOutput]:
+        """One channel of ones; the recipe tells what was asked for."""
+        recipe = {"task": "material_maps", "seamless": request.parameters.seamless.value}
+        shape, found = (extent.height, extent.width, 1), []
+        for name in request.maps:
+            dtype = request.height_dtype if name == "height" else "uint8"
+            pixels = Pixels(np.ones(shape, dtype), ColorSpace.NON_COLOR)
+            found.append(TaskOutput(pixels, seed, recipe, map_name=name))
+        return found
 
     def _paint(
         self, request: Request, images: Mapping[str, Pixels], script: str, k: int
@@ -141,6 +163,8 @@ class FakeRuntime:
             pixels = Pixels(inverted, source.color_space, source.icc_profile)
         else:
             pixels = Pixels(picture(seed, request.extent))
+        if isinstance(request, Texture):
+            return TaskOutput(pixels, seed, recipe, map_name="base_color")
         if not isinstance(request, Inpaint):
             return TaskOutput(pixels, seed, recipe)
         extent = pixels.extent
@@ -165,6 +189,7 @@ def _profile(model: str) -> ModelProfile:
         schedulers=("euler", "ddim"),
         tasks=("text_to_image", "image_to_image", "inpaint", "texture"),
         description="Paints by arithmetic.",
+        best_extent=Extent(24, 16),
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from scumble.client import (
     ColorSpace,
     Event,
+    Extent,
     JobState,
     Limits,
     Patch,
@@ -90,6 +91,9 @@ class FakeClient:
             active_jobs=0,
             recommended_extent=(64, 64),
         )
+
+    def best_extent(self, model: str = "") -> Extent:
+        return Extent(64, 48)
 
     def close(self) -> None:
         self.job.closed.set()

@@ -56,6 +56,9 @@ from scumble.v1 import (
 CHUNK_BYTES = 1024 * 1024
 """Payload of one message of an upload; images up to this size travel inside the request instead."""
 
+FALLBACK_EXTENT = Extent(512, 512)
+"""For models that do not say at which size they paint best."""
+
 TRANSFER_SECONDS = 300.0
 """Deadline of one upload or download."""
 
@@ -132,6 +135,13 @@ class Client:
         request = model_service_pb2.ListModelsRequest(include_available=include_available)
         response = self._connection.call_worker(self._connection.model.ListModels, request)
         return [model_from_message(model) for model in response.models]
+
+    def best_extent(self, model: str = "") -> Extent:
+        """The size to paint at where the artist has chosen none: the model's best, FALLBACK_EXTENT if it names none."""
+        for known in self.models():
+            if known.model_id == model or (not model and known.is_default):
+                return known.best_extent or FALLBACK_EXTENT
+        return FALLBACK_EXTENT
 
     def schedulers(self, model: str = "") -> list[Scheduler]:
         """The schedulers a model can use, in the order to show them. Raises ModelNotFound."""
