@@ -13,6 +13,7 @@ COMMANDS = (
     "maps",
     "upscale",
     "models",
+    "styles",
     "jobs",
     "bench",
     "demo",

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core_server.commands.adapter_options import adapter_settings, add_adapter_options
+
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 else:
@@ -111,6 +113,7 @@ def add_generation_options(parser: argparse.ArgumentParser) -> None:
         metavar="ID|DIR",
         help="an installed model, a diffusers folder or a .safetensors file",
     )
+    add_adapter_options(parser)
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
@@ -174,6 +177,7 @@ def common_settings(
         "seamless": chosen("seamless", "none"),
         "structure": chosen("structure", "auto"),
         "few_step": chosen("few_step", None),
+        **adapter_settings(options, recipe),
     }
 
 

@@ -19,7 +19,6 @@ from core_server.errors import (
     ImageNotFound,
     InvalidRequest,
     ModelNotFound,
-    NotImplementedHere,
     OutOfMemory,
     TaskCancelled,
     TaskFailed,
@@ -315,12 +314,12 @@ BAD = [
     ({"parameters": parameters(guidance_scale=float("nan"))}, InvalidRequest, "must be 0 to 50"),
     ({"parameters": parameters(count=0)}, InvalidRequest, "must be 1 to"),
     ({"parameters": parameters(seed=-1)}, InvalidRequest, "must be 0 to"),
-    ({"parameters": parameters(style="noir")}, NotImplementedHere, "Styles"),
+    ({"parameters": parameters(style="noir")}, InvalidRequest, "no style 'noir'"),
     ({"extent": Extent(0, 64)}, InvalidRequest, "at least 1 px"),
     (
         {"parameters": parameters(adapters=(Adapter(kind=AdapterKind.LORA, name="x"),))},
-        NotImplementedHere,
-        "without adapters",
+        InvalidRequest,
+        "no LoRA 'x'",
     ),
 ]
 
