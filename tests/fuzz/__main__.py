@@ -1,4 +1,4 @@
-"""The long run: `python -m tests.fuzz` makes 20,000 calls over the wire and 20,000 cases inside; ends with 1 on a break."""
+"""The long run: `python -m tests.fuzz` makes 20,000 calls over the wire and 20,000 cases inside; 1 on a break."""
 
 from __future__ import annotations
 

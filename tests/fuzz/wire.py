@@ -17,6 +17,8 @@ import psutil
 from google.protobuf import descriptor_pool, message_factory
 
 from core_server.rpc.server import SERVICES
+from scumble.v1.server_service_pb2 import GetServerInfoRequest
+from scumble.v1.server_service_pb2_grpc import ServerServiceStub
 from tests.crash.harness import Gateway
 from tests.fuzz.messages import Maker
 
@@ -130,11 +132,24 @@ async def _run(gateway: Gateway, token: str, calls: int, seed: int) -> Report:
                 report.broken.append(f"the gateway ended with {gateway.process.returncode}")
                 break
             if not report.memory_early and report.calls >= calls // 4:
-                report.memory_early = process.memory_info().rss
+                report.memory_early = await _settled(channel, token, process)
+        if gateway.process.poll() is None:
+            report.memory_end = await _settled(channel, token, process)
         await channel.close()
-    if gateway.process.poll() is None:
-        report.memory_end = process.memory_info().rss
     return report
+
+
+async def _settled(channel: grpc.aio.Channel, token: str, process: psutil.Process) -> int:
+    """Memory once every accepted job is done: what waits is no leak."""
+    about = ServerServiceStub(channel)
+    metadata = (("authorization", f"Bearer {token}"),)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        info = await about.GetServerInfo(GetServerInfoRequest(), metadata=metadata)
+        if not info.active_jobs:
+            break
+        await asyncio.sleep(0.2)
+    return int(process.memory_info().rss)
 
 
 def fuzz_wire(folder: Path, calls: int, seed: int) -> Report:

@@ -1,0 +1,125 @@
+"""Many jobs in a row, and what is left of them in memory."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+import scumble.client
+from scumble.client import ImageToImage, Job, JobState, Pixels, Request, TextToImage
+from tests.real_server import RealServer, running_server
+
+MOST_GROWTH = 0.03
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Of one process."""
+
+    memory: int
+    handles: int
+    threads: int
+
+    def __str__(self) -> str:
+        return f"{self.memory / MIB:.1f} MiB, {self.handles} handles, {self.threads} threads"
+
+
+@dataclass
+class Report:
+    """Usage by process, after the first tenth and at the end."""
+
+    jobs: int = 0
+    dropped: int = 0
+    cancelled: int = 0
+    seconds: float = 0.0
+    early: dict[str, Usage] = field(default_factory=dict)
+    end: dict[str, Usage] = field(default_factory=dict)
+    broken: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.jobs} jobs in {self.seconds:.0f} s; {self.dropped} clients dropped and came back, "
+            f"{self.cancelled} jobs cancelled"
+        ]
+        for name, end in self.end.items():
+            growth = 100 * (end.memory / self.early[name].memory - 1)
+            lines.append(f"{name}: {self.early[name]} early; {end} at the end ({growth:+.1f} %)")
+        return "\n".join([*lines, f"broken: {self.broken or 'none'}"])
+
+
+def usage(server: RealServer) -> dict[str, Usage]:
+    """Of gateway and worker. Memory is what is theirs alone (USS), where the system tells."""
+    gateway = psutil.Process(server.process.pid)
+    workers = [it for it in gateway.children() if "spawn_main" in " ".join(it.cmdline())]
+    return {
+        name: Usage(it.memory_full_info().uss, it.num_fds(), it.num_threads())
+        for name, it in [("gateway", gateway), *(("worker", it) for it in workers)]
+    }
+
+
+def run_soak(folder: Path, jobs: int, model: str, size: int, seed: int) -> Report:
+    """Runs `jobs` small jobs of both kinds; every fifth client drops, every twentieth job is cancelled."""
+    report, chance = Report(), random.Random(seed)
+    started = time.monotonic()
+    with running_server(folder, model=model) as server:
+        client = scumble.client.connect(server.address, token=server.token)
+        try:
+            for number in range(jobs):
+                job = client.submit(_request(chance, size, number))
+                if chance.random() < 0.05:
+                    job.cancel()
+                    report.cancelled += 1
+                if chance.random() < 0.2:
+                    client = _drop(client, server, job, chance)
+                    job = client.job(job.id)
+                    report.dropped += 1
+                _finish(job, number, report)
+                report.jobs += 1
+                if number + 1 == max(jobs // 10, 1):
+                    report.early = usage(server)
+            report.end = usage(server)
+        except (scumble.client.ScumbleError, subprocess.SubprocessError) as error:
+            report.broken.append(f"job {report.jobs}: {error}")
+        finally:
+            client.close()
+    report.seconds = time.monotonic() - started
+    for name, end in report.end.items():
+        early = report.early[name]
+        if end.memory > early.memory * (1 + MOST_GROWTH):
+            report.broken.append(f"the {name} grew by more than {MOST_GROWTH:.0%}")
+        if end.handles > early.handles + 4 or end.threads > early.threads + 2:
+            report.broken.append(f"the {name} holds more handles or threads")
+    return report
+
+
+def _request(chance: random.Random, size: int, number: int) -> Request:
+    if number % 3 == 2:
+        pixels = Pixels(chance.randbytes(size * size * 3), size, size, 3, "u8", "srgb")  # type: ignore[arg-type]
+        return ImageToImage("slate", image=pixels, strength=0.5, num_inference_steps=2, seed=number)
+    return TextToImage("slate", width=size, height=size, num_inference_steps=2, seed=number)
+
+
+def _drop(
+    client: scumble.client.Client, server: RealServer, job: Job, chance: random.Random
+) -> scumble.client.Client:
+    """Leaves in the middle of a watch, without a word."""
+    events = job.watch()
+    for _ in range(chance.randint(1, 3)):
+        if next(events, None) is None:
+            break
+    client.close()
+    return scumble.client.connect(server.address, token=server.token)
+
+
+def _finish(job: Job, number: int, report: Report) -> None:
+    last = [event.state for event in job.watch() if event.state][-1:]
+    if last == [JobState.SUCCEEDED]:
+        job.result(60)
+    elif last != [JobState.CANCELLED]:
+        report.broken.append(f"job {number} ended {last}")

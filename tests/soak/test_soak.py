@@ -1,0 +1,25 @@
+"""Short runs; `python -m tests.soak` has the long ones."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.soak.load import run_load
+from tests.soak.soak import run_soak
+
+
+@pytest.mark.skipif(os.name == "nt", reason="counts file handles")
+def test_jobs_leave_nothing_behind(tmp_path: Path) -> None:
+    report = run_soak(tmp_path, jobs=30, model="tiny", size=32, seed=1)
+    assert report.jobs == 30
+    leaks = [it for it in report.broken if "%" not in it]  # memory settles only after more jobs
+    assert leaks == []
+
+
+def test_many_clients_lose_nothing(tmp_path: Path) -> None:
+    report = run_load(tmp_path, clients=16, jobs=3)
+    assert report.broken == []
+    assert len(report.creating) == 48
