@@ -11,7 +11,7 @@ import json
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from statistics import mean, median
@@ -33,7 +33,7 @@ from core_server.training.evaluation.seams import seams
 
 SEAM = at_most(1.05)
 """Mean over the pictures; `evaluation.seams` says what it compares."""
-QUICK_QUESTIONS, SEAM_QUESTIONS = 4, 24
+QUICK_QUESTIONS, SEAM_QUESTIONS, NOISE_QUESTIONS = 4, 24, 60
 
 
 def run(setting: Setting) -> Report:
@@ -56,6 +56,11 @@ def run(setting: Setting) -> Report:
         painted = paint_all(painter.texture, asked, "pictures")
         pictures = [picture for picture, _ in painted]
         recipes = [recipe for _, recipe in painted]
+        layouts = mean("layout" in recipe for recipe in recipes)
+        if layouts:
+            part = questions(2 if setting.quick else NOISE_QUESTIONS)
+            alone = replace(painter, structure="noise").texture
+            from_noise = [picture for picture, _ in paint_all(alone, part, "from noise alone")]
         repainted = paint_all(painter.image_to_image, few, "image to image")
         inpainted = paint_all(painter.inpaint, few, "inpainting across the border")
         mapped = _maps(painter, few)
@@ -65,6 +70,10 @@ def run(setting: Setting) -> Report:
     readings: list[Any] = []
     obeyed, readings = _obedience(pictures, truth, asked)
     rows += obeyed
+    rows.append(Row("started from a drawn layout", 100 * layouts, "%",
+                    note="structure is then the generator's, surface the model's"))  # fmt: skip
+    if layouts:
+        rows += _noise_row(from_noise, part)
     rows += _seams("texture", pictures)
     rows += _seams("image to image", repainted)
     rows += _seams("inpainting across the border", inpainted)
@@ -161,6 +170,18 @@ def _obedience(
                     note=f"true renders {true.material_top3:.0%}"),
             ]  # fmt: skip
     return rows, readings
+
+
+def _noise_row(pictures: list[Picture], asked: list[Question]) -> list[Row]:
+    """What the model does without the generator's drawing."""
+    classifier = measures.load_classifier()
+    if classifier is None:
+        return []
+    found = measures.obedience(measures.read(classifier, pictures), asked)
+    return [
+        Row("material right, from noise alone", 100 * found.material, "%",
+            note=f"of {len(asked)}; colour name right {found.color:.0%}")
+    ]  # fmt: skip
 
 
 def _seams(title: str, pictures: Sequence[Picture], target: Target | None = SEAM) -> list[Row]:

@@ -24,17 +24,21 @@ SELECTION = SIDE // 2
 
 @dataclass(frozen=True)
 class Painter:
-    """Paints with one model; steps: None takes the model's default."""
+    """Paints with one model; steps: None takes the model's default. structure: what `texture` starts from."""
 
     client: Client
     model: str
     steps: int | None = None
+    structure: str = "auto"
 
     def texture(self, question: Question, side: int = SIDE) -> tuple[Picture, dict[str, Any]]:
         """A tile from the prompt alone, and its recipe."""
         from scumble.client import TextToImage  # noqa: PLC0415
 
-        request = TextToImage(question.prompt, side, side, seed=question.seed, **self._common())
+        request = TextToImage(
+            question.prompt, side, side, seed=question.seed, structure=self.structure,
+            **self._common(),
+        )  # fmt: skip
         patch = only(self.client.submit(request).result())
         return patch.pixels.numpy()[..., :3], patch.recipe
 
