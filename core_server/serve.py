@@ -22,6 +22,7 @@ from core_server.jobs.local_engine import LocalEngine
 from core_server.jobs.service import JobService
 from core_server.logs import logging_to
 from core_server.rpc import certificate
+from core_server.rpc.metrics import MetricsServer
 from core_server.rpc.server import GatewayServer
 from core_server.rpc.token import TOKEN_FILE
 from core_server.rpc.tokens import TokenBook
@@ -46,7 +47,10 @@ async def serve(config: ServerConfig, ready: Callable[[str], None]) -> None:
         stop = asyncio.Event()
         with _signals_to(stop):
             await jobs.start()
+            metrics: MetricsServer | None = None
             try:
+                if config.metrics_port:
+                    metrics = MetricsServer(config.metrics_port, jobs)
                 await server.start()
                 with _announced(config, server.address):
                     _log_start(config, server.address)
@@ -54,6 +58,8 @@ async def serve(config: ServerConfig, ready: Callable[[str], None]) -> None:
                     await stop.wait()
                     logger.info("Stopping; jobs that wait or run go on at the next start")
             finally:
+                if metrics is not None:
+                    await asyncio.to_thread(metrics.stop)
                 await server.stop()
                 await jobs.stop()
         logger.info("Stopped")

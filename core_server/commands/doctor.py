@@ -46,6 +46,12 @@ def register(subparsers: Subparsers) -> None:
     """Adds the command."""
     parser = add_command(subparsers, "doctor", run, "look for what is wrong and say how to mend it")
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="the data folder to look at")
+    parser.add_argument(
+        "--bundle",
+        type=Path,
+        metavar="FILE.zip",
+        help="also write what a bug report needs: logs, versions and counts; no prompts, pictures and tokens",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON list, for programs")
 
 
@@ -61,6 +67,16 @@ def run(options: argparse.Namespace) -> int:
                 print(f"      {'':14} -> {finding.mend}")
     if options.json:
         print(json.dumps([asdict(finding) for finding in findings]))
+    if options.bundle:
+        from core_server.commands.diagnostics import write_bundle  # noqa: PLC0415
+        from core_server.config import data_dir_from_environment  # noqa: PLC0415
+
+        data_dir = options.data_dir or data_dir_from_environment()
+        parts = write_bundle(options.bundle, data_dir, [asdict(finding) for finding in findings])
+        print(
+            f"{options.bundle} holds {', '.join(parts)}. Look into it before you send it.",
+            file=sys.stderr,
+        )
     return int(any(finding.fatal and finding.mend for finding in findings))
 
 

@@ -7,8 +7,10 @@ import functools
 import logging
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Concatenate, ParamSpec, TypeVar
 
 import msgspec
@@ -50,11 +52,23 @@ class LiveJob:
         return msgspec.structs.replace(self.job, last_event_number=self.feed.last_number)
 
 
+@dataclass(slots=True)
+class Figures:
+    """What happened since the start, for monitoring. Seconds over all jobs that ended."""
+
+    accepted: int = 0
+    tried_again: int = 0
+    ended: Counter[str] = field(default_factory=Counter)
+    waited_seconds: float = 0.0
+    ran_seconds: float = 0.0
+
+
 class Ledger:
     """All changes of state go through here, one at a time. The store is used on one thread of its own."""
 
     def __init__(self) -> None:
         self.live: dict[str, LiveJob] = {}
+        self.figures = Figures()
         self._queue: FairQueue[LiveJob] = FairQueue()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="job-store")
         self._one_at_a_time = asyncio.Lock()
@@ -134,6 +148,7 @@ class Ledger:
         except sqlite3.IntegrityError:
             return None
         self.live[job.job_id] = live
+        self.figures.accepted += 1
         self._wait(live)
         live.feed.publish(event)
         self.wake()
@@ -206,6 +221,7 @@ class Ledger:
         await self.db(Store.update, job, event, crashed=crashed)
         live.job = job
         live.crashes += crashed
+        self.figures.tried_again += crashed and state is JobState.QUEUED
         if before.state is JobState.QUEUED and running:
             self._queue.take(live)
         elif before.state is JobState.QUEUED:
@@ -216,6 +232,7 @@ class Ledger:
         if state.is_final:
             del self.live[job.job_id]
             self._tell_positions()
+            self._count(job, now)
             _log_end(job, now)
         live.feed.publish(event)
 
@@ -228,6 +245,12 @@ class Ledger:
             priority=job.priority,
             cost=cost_of(job.request),
         )
+
+    def _count(self, job: Job, now: float) -> None:
+        started = job.start_time or now
+        self.figures.ended[str(job.state)] += 1
+        self.figures.waited_seconds += max(started - job.create_time, 0.0)
+        self.figures.ran_seconds += max(now - started, 0.0)
 
     def _tell_positions(self) -> None:
         running = len(self.live) - len(self._queue)

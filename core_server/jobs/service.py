@@ -39,7 +39,7 @@ from core_server.jobs.job import (
     Priority,
     StoredImage,
 )
-from core_server.jobs.ledger import Ledger, LiveJob
+from core_server.jobs.ledger import Figures, Ledger, LiveJob
 from core_server.jobs.store import Store
 from core_server.pipelines.request import Request, image_ids
 
@@ -128,6 +128,15 @@ class JobService:
     def active_jobs(self) -> int:
         """Jobs that are queued or running."""
         return len(self._ledger.live)
+
+    def stored_bytes(self) -> int:
+        """Bytes of all images on disk."""
+        return self._blobs.total_bytes
+
+    @property
+    def figures(self) -> Figures:
+        """What happened since the start."""
+        return self._ledger.figures
 
     # --- images
 
