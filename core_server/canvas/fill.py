@@ -105,7 +105,7 @@ def _reduced(image: FloatArray, hole: BoolArray, mode: FillMode) -> FloatArray:
     return result
 
 
-def _spread(image: FloatArray, hole: BoolArray) -> FloatArray:
+def spread(image: FloatArray, hole: BoolArray) -> FloatArray:
     """The surroundings flowing inwards: blurs of known pixels alone, each hole taking the finest that reaches it."""
     weight = (~hole).astype(np.float32)
     levels = [(image * weight[..., None], weight)]
@@ -171,12 +171,12 @@ def _fitted(image: FloatArray, hole: BoolArray) -> FloatArray:
     rim = hole & (shares > 0.25)
     if not rim.any():
         return image
-    shift = _spread(np.asarray(around - within, np.float32), ~rim)
+    shift = spread(np.asarray(around - within, np.float32), ~rim)
     return np.asarray(np.where(hole[..., None], np.clip(image + shift, 0, 1), image), np.float32)
 
 
 _MODES = {
-    FillMode.BLUR: _spread,
+    FillMode.BLUR: spread,
     FillMode.BORDER: _nearest,
     FillMode.STRUCTURE: _structure,
 }

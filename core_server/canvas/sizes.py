@@ -65,16 +65,23 @@ def scaled_extent(
     fits = min(top / side for side, top in zip(extent, high, strict=True))
     least = max(bottom / side for side, bottom in zip(extent, low, strict=True))
     wanted = max(1.0, min(wanted, *(m / side for side, m in zip(extent, middle, strict=True))))
-    # Too long and too thin at once: the upper end wins, for it is a limit of memory.
-    scale, sizing = min(max(wanted, least), fits), ModelSizing.AS_IS
+    # Too long and too thin at once: proportions cannot be kept, and enlarging the long side would not help.
+    scale, sizing = min(max(wanted, least if least <= fits else 1.0), fits), ModelSizing.AS_IS
     if scale != 1.0:
         sizing = ModelSizing.ENLARGED if scale > 1.0 else ModelSizing.REDUCED
+    inside = scale == 1.0 and least <= 1.0
     own = Extent(*(round_up(side, multiple) for side in extent))
-    model = own if scale == 1.0 else _clamped(extent, scale, multiple, low, high)
+    model = own if inside else _clamped(extent, scale, multiple, low, high)
+    if sizing is ModelSizing.AS_IS and not inside:
+        sizing = ModelSizing.ENLARGED
     if max_pixels and model.area > max_pixels:
         scale = min(scale, math.sqrt(max_pixels / extent.area))
         sizing = ModelSizing.CAPPED
-        model = _clamped(extent, scale, multiple, low, high, down=True)
+        width, height = _clamped(extent, scale, multiple, low, high, down=True)
+        # Where one side is at its lower end already the other one makes up for it.
+        width = max(low.width, min(width, max_pixels // height // multiple * multiple))
+        height = max(low.height, min(height, max_pixels // width // multiple * multiple))
+        model = Extent(width, height)
     return model, sizing
 
 
