@@ -67,7 +67,7 @@ def _secrets(data_dir: Path) -> list[str]:
             text = (data_dir / name).read_text(encoding="utf-8", errors="replace")
         except OSError:
             continue
-        found += [word for word in re.findall(r"[!-~]{22,}", text.replace('"', " "))]
+        found += list(re.findall(r"[!-~]{22,}", text.replace('"', " ")))
     return found
 
 
