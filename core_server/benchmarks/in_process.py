@@ -60,9 +60,7 @@ def _stock_pipeline(model: str, device: str, folder: Path) -> Call:
     Same dtype, scheduler, guidance and steps as the model's profile says; safety checker off on both
     sides.
     """
-    import diffusers  # noqa: PLC0415
     import torch  # noqa: PLC0415
-    import transformers  # noqa: PLC0415
     from diffusers import AutoPipelineForImage2Image, DiffusionPipeline  # noqa: PLC0415
     from PIL import Image  # noqa: PLC0415
 
@@ -72,8 +70,6 @@ def _stock_pipeline(model: str, device: str, folder: Path) -> Call:
     from core_server.pipelines.schedulers import make_scheduler  # noqa: PLC0415
     from core_server.pipelines.tiny import make_tiny_pipeline  # noqa: PLC0415
 
-    diffusers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.set_verbosity_error()
     target = choose_device(device)
     files = Catalogue(model, folder).find(model)
     profile = profile_of(files)

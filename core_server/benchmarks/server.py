@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -85,8 +86,13 @@ def _in_process(way: str, setting: Setting, side: int) -> Iterator[Callable[[], 
     """A function that makes the same call once, without a server, and returns its seconds."""
     command = [sys.executable, "-m", "core_server.benchmarks.in_process", way, setting.model]
     command += [setting.device, "--side", str(side)]
+    quiet = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | quiet,
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
