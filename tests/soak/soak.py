@@ -11,7 +11,16 @@ from pathlib import Path
 import psutil
 
 import scumble.client
-from scumble.client import ImageToImage, Job, JobState, Pixels, Request, TextToImage
+from scumble.client import (
+    ColorSpace,
+    ImageToImage,
+    Job,
+    JobState,
+    Pixels,
+    Request,
+    SampleType,
+    TextToImage,
+)
 from tests.real_server import RealServer, running_server
 
 MOST_GROWTH = 0.03
@@ -71,7 +80,7 @@ def run_soak(folder: Path, jobs: int, model: str, size: int, seed: int) -> Repor
         client = scumble.client.connect(server.address, token=server.token)
         try:
             for number in range(jobs):
-                job = client.submit(_request(chance, size, number))
+                job = client.submit(_request(size, number))
                 if chance.random() < 0.05:
                     job.cancel()
                     report.cancelled += 1
@@ -98,9 +107,15 @@ def run_soak(folder: Path, jobs: int, model: str, size: int, seed: int) -> Repor
     return report
 
 
-def _request(chance: random.Random, size: int, number: int) -> Request:
+def noise(seed: int, size: int) -> Pixels:
+    """A square nobody else has."""
+    data = random.Random(seed).randbytes(size * size * 3)
+    return Pixels(data, size, size, 3, SampleType.U8, ColorSpace.SRGB)
+
+
+def _request(size: int, number: int) -> Request:
     if number % 3 == 2:
-        pixels = Pixels(chance.randbytes(size * size * 3), size, size, 3, "u8", "srgb")  # type: ignore[arg-type]
+        pixels = noise(number, size)
         return ImageToImage("slate", image=pixels, strength=0.5, num_inference_steps=2, seed=number)
     return TextToImage("slate", width=size, height=size, num_inference_steps=2, seed=number)
 
