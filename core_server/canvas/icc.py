@@ -33,25 +33,27 @@ _MAX_THREADS = 4
 _SPACES = {b"GRAY": "grey", b"RGB ": "RGB"}
 
 
-def check_profile(profile: bytes, channels: int) -> None:
+def check_profile(profile: bytes, channels: int, field: str = "image.icc_profile") -> None:
     """Refuses profiles that cannot describe a picture of 1, 3 or 4 channels, by their header alone.
+
+    field: where the profile came from, for the error.
 
     Errors: InvalidRequest for what is too large, is no profile, or is for other colours (CMYK, Lab) than the picture's.
     """
     if len(profile) > MAX_PROFILE_BYTES:
         raise InvalidRequest(
-            "image.icc_profile",
+            field,
             f"The ICC profile has {len(profile)} bytes; at most {MAX_PROFILE_BYTES} are taken.",
             allowed=f"at most {MAX_PROFILE_BYTES} bytes",
         )
     if len(profile) < _HEADER_BYTES:
-        raise _unreadable()
+        raise _unreadable(field)
     size, kind, space, connection, signature = _HEADER.unpack_from(profile)
     if signature != b"acsp" or size > len(profile) or connection not in (b"XYZ ", b"Lab "):
-        raise _unreadable()
+        raise _unreadable(field)
     if kind not in _CLASSES:
         raise InvalidRequest(
-            "image.icc_profile",
+            field,
             f"The ICC profile is of class {_name(kind)}, which describes no picture; attach the profile of a display, "
             "scanner, printer or colour space.",
             allowed="mntr, scnr, prtr, spac",
@@ -59,7 +61,7 @@ def check_profile(profile: bytes, channels: int) -> None:
     wanted = "grey" if channels == 1 else "RGB"
     if _SPACES.get(space) != wanted:
         raise InvalidRequest(
-            "image.icc_profile",
+            field,
             f"The ICC profile is for {_name(space)} pictures but this one is {wanted}; convert the document to RGB or "
             "grey.",
             allowed="RGB, GRAY",
@@ -128,9 +130,9 @@ def _flags(cms: type[CMS]) -> int:
     return int(cms.FLAGS.NOOPTIMIZE | cms.FLAGS.BLACKPOINTCOMPENSATION)
 
 
-def _unreadable() -> InvalidRequest:
+def _unreadable(field: str = "image.icc_profile") -> InvalidRequest:
     return InvalidRequest(
-        "image.icc_profile",
+        field,
         "The picture's ICC profile cannot be read; convert the document to sRGB or attach a sound profile.",
     )
 

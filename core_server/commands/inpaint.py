@@ -76,6 +76,12 @@ def register(subparsers: Subparsers) -> None:
     group.add_argument("--feather", type=int, metavar="N", help="px of its soft edge, 0..512")
     group.add_argument("--padding", type=int, metavar="N", help="px of context around it, 0..4096")
     group.add_argument(
+        "--color-match",
+        type=float,
+        metavar="X",
+        help="bring the patch's colours to those of its surroundings, 0 (off) to 1 (default)",
+    )
+    group.add_argument(
         "--exact-selection",
         action="store_true",
         help="blend with the mask as it is, without growing or softening it",
@@ -130,6 +136,7 @@ def run(options: argparse.Namespace) -> int:
         feather=options.feather,
         padding=options.padding,
         seamless=SeamlessAxes(axes),
+        color_match=options.color_match,
     )
     selected = Bounds(*selection_bounds(mask, canvas_plan.SeamlessAxes(axes)))
     with connected(options) as client:

@@ -9,12 +9,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from core_server.canvas.icc import check_profile
 from core_server.canvas.pixels import SAMPLE_DTYPES, ColorSpace, Pixels
-from core_server.config import MIB, Limits
+from core_server.config import Limits
 from core_server.errors import InvalidRequest
 from core_server.jobs.job import ImageEncoding, ImageHeader
-
-_MAX_ICC_BYTES = 4 * MIB
 
 
 def check_header(header: ImageHeader, limits: Limits) -> None:
@@ -48,12 +47,8 @@ def check_header(header: ImageHeader, limits: Limits) -> None:
             "header.icc_profile",
             "The ICC profile and the colour space ICC belong together; set both or neither.",
         )
-    if len(header.icc_profile) > _MAX_ICC_BYTES:
-        raise InvalidRequest(
-            "header.icc_profile",
-            f"The ICC profile has {len(header.icc_profile)} bytes; at most {_MAX_ICC_BYTES} are taken.",
-            allowed=f"at most {_MAX_ICC_BYTES} bytes",
-        )
+    if header.icc_profile:
+        check_profile(header.icc_profile, header.channels, "header.icc_profile")
 
 
 def decode(header: ImageHeader, payload: bytes, limits: Limits) -> Pixels:

@@ -1,5 +1,8 @@
 """Image files: PNG, JPEG, WebP, TIFF and OpenEXR, from bytes to samples and back.
 
+These are bytes from the wire, in memory and untrusted; `commands.files` is for files on an artist's disk, with their
+metadata. OpenImageIO, which does those, reads no memory from Python, and these libraries keep no metadata.
+
 A file's own size is compared with the header's before its pixels are decoded, so no small file can claim more memory
 than the limits allow. Arrays have shape (height, width, channels), row 0 on top, RGB order, straight alpha.
 """
@@ -227,23 +230,10 @@ def _read_tiff(header: ImageHeader, payload: bytes) -> _Array:
             raise ValueError("its alpha is premultiplied or undefined; only straight alpha is read")
         if len(file.pages) > 1 and file.pages[1].subfiletype == 0:
             raise ValueError("it has several pages")
-        try:
-            array: _Array = page.asarray()
-        except ValueError as error:
-            if "imagecodecs" not in str(error):
-                raise
-            array = _read_tiff_with_opencv(payload)
+        array: _Array = page.asarray()
         if page.planarconfig == 2 and array.ndim == 3:
             array = np.moveaxis(array, 0, -1)
     return array[..., None] if array.ndim == 2 else array
-
-
-def _read_tiff_with_opencv(payload: bytes) -> _Array:
-    """LZW and JPEG compression, which tifffile leaves to others."""
-    array = cv2.imdecode(np.frombuffer(payload, np.uint8), cv2.IMREAD_UNCHANGED)
-    if array is None:
-        raise ValueError("it cannot be decoded")
-    return _swap_red_and_blue(array)
 
 
 def _write_tiff(pixels: Pixels) -> bytes:

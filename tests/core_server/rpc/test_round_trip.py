@@ -23,6 +23,7 @@ from scumble.v1 import (
     server_service_pb2,
 )
 from scumble.v1 import generation_service_pb2 as messages
+from tests.core_server.canvas import profiles
 from tests.core_server.rpc.asking import (
     create,
     download,
@@ -236,7 +237,7 @@ def test_models_schedulers_and_the_server_itself(gateway: Gateway) -> None:
 
 
 def test_a_large_profile_comes_with_the_picture_only(gateway: Gateway) -> None:
-    profile = bytes(70_000)
+    profile = profiles.srgb() + bytes(70_000)
     array = np.zeros((4, 4, 3), np.uint8)
     image_id = upload(gateway, array, color_space="COLOR_SPACE_ICC", icc_profile=profile)
     task = generation_pb2.ImageToImageTask(image=image_pb2.ImageSource(image_id=image_id))

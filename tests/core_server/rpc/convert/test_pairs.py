@@ -69,6 +69,7 @@ OPTIONS = st.builds(
     seamless=st.sampled_from(SeamlessAxes),
     color_match=st.sampled_from([None, 0.0, 0.35, 1.0]),
 )
+from tests.core_server.canvas import profiles
 
 
 @st.composite
@@ -285,12 +286,13 @@ def test_a_context_may_cross_the_border_of_a_seamless_texture() -> None:
 def test_headers(
     extent: Extent, channels: int, dtype: str, color_space: ColorSpace, encoding: ImageEncoding
 ) -> None:
+    profile = profiles.grey() if channels == 1 else profiles.srgb()
     header = ImageHeader(
         extent=extent,
         channels=channels,
         dtype=dtype,
         color_space=color_space,
-        icc_profile=b"profile" if color_space is ColorSpace.ICC else b"",
+        icc_profile=profile if color_space is ColorSpace.ICC else b"",
         encoding=encoding,
     )
     assert image.from_proto_header(image.to_proto_header(header), "header", LIMITS) == header

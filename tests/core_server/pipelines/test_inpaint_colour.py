@@ -1,0 +1,135 @@
+"""Inpainting with models that are known: one that changes nothing, one that shifts all colours."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from core_server.canvas.geometry import Bounds
+from core_server.canvas.perceptual import delta_e_2000, oklab_to_srgb, srgb_to_oklab
+from core_server.canvas.pixels import SAMPLE_DTYPES, ColorSpace, Pixels
+from core_server.canvas.plan import CanvasOptions, FillMode
+from core_server.pipelines.inpaint_canvas import prepare
+from core_server.pipelines.passes import paint_context, passes_of, unchanged
+from core_server.pipelines.request import Inpaint, Parameters
+from core_server.pipelines.settings import settle
+from tests.core_server.canvas import profiles
+
+SPACES = {
+    "srgb": (ColorSpace.SRGB, b""),
+    "linear": (ColorSpace.LINEAR_REC709, b""),
+    "adobe": (ColorSpace.ICC, profiles.matrix()),
+    "p3": (ColorSpace.ICC, profiles.p3()),
+    "table": (ColorSpace.ICC, profiles.table(9)),
+}
+SIDE = 160
+
+
+def inpaint(runtime, document, paint, **options):
+    """The patch, its composite mask as floats, its bounds and the colour match; the painter takes the model's place."""
+    selection = np.zeros((SIDE, SIDE), np.uint8)
+    selection[50:100, 60:120] = 255
+    request = Inpaint(
+        parameters=Parameters(prompt="x"),
+        image="a",
+        selection="m",
+        strength=1.0,
+        options=CanvasOptions(**options),
+    )
+    model = runtime._model("tiny")
+    images = {"a": document, "m": Pixels.mask(selection)}
+    canvas = prepare(model, request, settle(request, model.profile), images)
+    passes = passes_of(canvas.plan, 4, 1.0, canvas.multiple)
+    unpainted = paint_context(canvas.image, canvas.mask, passes, unchanged)
+    painted = paint_context(canvas.image, canvas.mask, passes, paint)
+    patch, match = canvas.patch(painted, unpainted)
+    return patch, canvas.composite_mask.array[..., 0] / 255, canvas.plan.mask, match
+
+
+def pasted(document, patch, weight, bounds: Bounds) -> np.ndarray:
+    """The document with the patch, float sRGB."""
+    result = document.array.astype(np.float64)
+    area = result[bounds.slices]
+    area += (patch.array - area) * weight[..., None]
+    return (result / 255).astype(np.float32)
+
+
+@pytest.mark.parametrize("dtype", SAMPLE_DTYPES)
+@pytest.mark.parametrize("space", SPACES)
+def test_a_model_that_changes_nothing_leaves_every_sample(runtime, dtype, space):
+    """Painted at another size than the document's, with HDR and colours beyond sRGB; alpha, too."""
+    values = np.random.default_rng(2).random((SIDE, SIDE, 4))
+    full = 1 if np.dtype(dtype).kind == "f" else np.iinfo(dtype).max
+    if full == 1 and space == "linear":
+        values[..., :3] = values[..., :3] * 30 - 0.2
+    array = (values * full).round().astype(dtype) if full > 1 else values.astype(dtype)
+    document = Pixels(array, *SPACES[space])
+    patch, _, bounds, match = inpaint(runtime, document, unchanged, fill=FillMode.NONE)
+    assert patch.array.tobytes() == np.ascontiguousarray(array[bounds.slices]).tobytes()
+    assert (patch.color_space, patch.icc_profile) == SPACES[space]
+    assert match.shift == (0, 0, 0)
+
+
+@pytest.mark.parametrize("dtype", SAMPLE_DTYPES)
+@pytest.mark.parametrize("space", SPACES)
+def test_outside_the_composite_mask_every_sample_stays(runtime, dtype, space):
+    values = np.random.default_rng(2).random((SIDE, SIDE, 3))
+    full = 1 if np.dtype(dtype).kind == "f" else np.iinfo(dtype).max
+    document = Pixels((values * full).astype(dtype), *SPACES[space])
+    patch, weight, bounds, _ = inpaint(runtime, document, lambda _, image, __: 1 - image)
+    old = document.array[bounds.slices]
+    assert patch.array[weight == 0].tobytes() == old[weight == 0].tobytes()
+    assert (patch.array != old).any(axis=2)[weight == 1].mean() > 0.9
+    assert 0.05 < (weight == 0).mean() < 0.95
+
+
+def shift(_, image, __):
+    """Lighter and warmer everywhere."""
+    lab = srgb_to_oklab(image) + np.float32([0.03, 0.012, 0.01])
+    return np.clip(oklab_to_srgb(lab), 0, 1)
+
+
+ROWS, COLUMNS = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
+SURROUNDINGS = {
+    "flat": np.full((SIDE, SIDE, 3), [0.55, 0.5, 0.45], np.float32),
+    "gradient": np.stack([0.25 + COLUMNS / 400, 0.35 + ROWS / 500, 0.6 - COLUMNS / 600], axis=-1),
+}
+
+
+def edge(picture: np.ndarray, weight: np.ndarray, bounds: Bounds) -> tuple[float, float]:
+    """Mean CIEDE2000 of neighbours across the border of the composite mask, at its half, and outside of it."""
+    mask = np.zeros(picture.shape[:2])
+    mask[bounds.slices] = weight
+    differences = [
+        delta_e_2000(picture[1:], picture[:-1]),
+        delta_e_2000(picture[:, 1:], picture[:, :-1]),
+    ]
+    inside, outside = mask >= 0.5, mask == 0
+    across = [inside[1:] != inside[:-1], inside[:, 1:] != inside[:, :-1]]
+    around = [outside[1:] & outside[:-1], outside[:, 1:] & outside[:, :-1]]
+    border, own = (
+        float(np.concatenate([d[p] for d, p in zip(differences, pairs, strict=True)]).mean())
+        for pairs in (across, around)
+    )
+    return border, own
+
+
+@pytest.mark.parametrize("surroundings", SURROUNDINGS)
+@pytest.mark.parametrize("paint", [unchanged, shift], ids=["no-op", "shift"])
+@pytest.mark.parametrize("options", [{}, {"exact_selection": True}], ids=["feathered", "exact"])
+def test_no_visible_edge(runtime, surroundings, paint, options):
+    """Filled and given back, or given back in other colours: nobody sees where the patch begins."""
+    document = Pixels((SURROUNDINGS[surroundings] * 255).round().astype(np.uint8))
+    patch, weight, bounds, _ = inpaint(runtime, document, paint, **options)
+    border, own = edge(pasted(document, patch, weight, bounds), weight, bounds)
+    assert border <= own + 1
+    if paint is shift and options:
+        bare = inpaint(runtime, document, paint, color_match=0.0, **options)
+        border, own = edge(pasted(document, *bare[:3]), weight, bounds)
+        assert border > own + 2, "without the match one does"
+
+
+def test_data_is_not_matched(runtime):
+    document = Pixels(np.full((SIDE, SIDE, 3), 128, np.uint8), ColorSpace.NON_COLOR)
+    match = inpaint(runtime, document, shift)[3]
+    assert match.recipe() == {"strength": 0.0, "reason": "the picture holds data, not colours"}
