@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -17,9 +18,16 @@ from core_server.canvas.masks import (
     read_wrapped,
     selection_bounds,
 )
-from core_server.canvas.plan import CanvasIntent, CanvasOptions, FillMode, SeamlessAxes
+from core_server.canvas.plan import (
+    CanvasIntent,
+    CanvasOptions,
+    FillMode,
+    ModelSizing,
+    SeamlessAxes,
+)
 from core_server.canvas.planner import plan_canvas, resolve
 from core_server.canvas.resample import document_to_model, model_to_document, wraps
+from core_server.canvas.sizes import max_model_pixels, round_up
 from core_server.errors import InvalidRequest
 
 
@@ -30,14 +38,13 @@ class Sizes:
     multiple: int
 
 
-SIZES = st.sampled_from(
-    [
-        Sizes(Extent(256, 256), Extent(1024, 1024), 8),
-        Sizes(Extent(512, 512), Extent(1536, 1536), 64),
-        Sizes(Extent(16, 16), Extent(512, 512), 16),
-        Sizes(Extent(100, 60), Extent(700, 333), 24),
-    ]
-)
+ALL_SIZES = [
+    Sizes(Extent(256, 256), Extent(1024, 1024), 8),
+    Sizes(Extent(512, 512), Extent(1536, 1536), 64),
+    Sizes(Extent(16, 16), Extent(512, 512), 16),
+    Sizes(Extent(100, 60), Extent(700, 333), 24),
+]
+SIZES = st.sampled_from(ALL_SIZES)
 OPTIONS = st.builds(
     CanvasOptions,
     exact_selection=st.booleans(),
@@ -63,11 +70,62 @@ def cases(draw, sides=SIDES, options=OPTIONS):
     return document, Bounds(x, y, width, height), choice, strength, draw(SIZES)
 
 
-@settings(max_examples=500, deadline=None)
-@given(cases())
-def test_rectangles_nest_and_model_sizes_fit(case):
+CAPS = st.sampled_from([0, 40_000, 500_000, 2_000_000])
+
+
+@settings(max_examples=300, deadline=None)
+@given(cases(), CAPS)
+def test_rectangles_nest_and_model_sizes_fit(case, cap):
+    check_plan(case, cap)
+
+
+def test_rectangles_nest_and_model_sizes_fit_thousands_of_times():
+    """The same without the search for a small counterexample, so that many cases are quick."""
+    rng = np.random.default_rng(2026)
+    sides = [1, 2, 3, 7, 255, 256, 257, 509, 1000, 1021, 4096, 8999]
+    for _ in range(4000):
+        document = Extent(*(int(rng.choice(sides)) for _ in range(2)))
+        seamless = SeamlessAxes(rng.choice(list(SeamlessAxes)))
+        placed = []
+        for axis, side in ((1, document.width), (0, document.height)):
+            length = int(rng.choice([1, side, rng.integers(1, side + 1)]))
+            last = side - 1 if wraps(seamless, axis) else side - length
+            placed.append((int(rng.choice([0, last, rng.integers(0, last + 1)])), length))
+        (x, width), (y, height) = placed
+        options = CanvasOptions(
+            exact_selection=bool(rng.integers(2)),
+            padding=None if rng.integers(2) else int(rng.integers(0, 4097)),
+            seamless=seamless,
+        )
+        sizes = ALL_SIZES[rng.integers(len(ALL_SIZES))]
+        strength = float(rng.choice([1.0, rng.uniform(0.01, 1)]))
+        cap = int(rng.choice([0, 40_000, 2_000_000]))
+        check_plan((document, Bounds(x, y, width, height), options, strength, sizes), cap)
+
+
+def check_plan(case, cap):
+    """Invariant 1."""
     document, selection, options, strength, sizes = case
-    plan = plan_canvas(document, selection, options, strength, sizes)
+    plan = plan_canvas(document, selection, options, strength, sizes, max_pixels=cap)
+    assert plan.max_model_pixels == cap
+    smallest = math.prod(round_up(side, sizes.multiple) for side in sizes.min_extent)
+    for extent in (plan.model, plan.refine_model):
+        assert extent is None or not cap or extent.area <= max(cap, smallest)
+    assert (plan.passes, plan.refine is None, plan.refine_model is None) in (
+        (1, True, True),
+        (2, False, False),
+    )
+    if plan.refine is not None:
+        assert plan.refine == plan.mask
+        assert all(side % sizes.multiple == 0 for side in plan.refine_model)
+        assert 0 < plan.refine_strength <= min(0.4, max(strength, 0.01))
+        shown = plan.refine_model.area / plan.refine.extent.area
+        assert shown > plan.model.area / plan.context.extent.area, "the second pass sees more"
+    if plan.sizing is ModelSizing.AS_IS:
+        assert all(
+            0 <= b - a < sizes.multiple
+            for a, b in zip(plan.context.extent, plan.model, strict=True)
+        )
     assert plan.mask.contains(plan.selection)
     assert plan.context.contains(plan.mask)
     for axis, name, start in ((1, "width", "x"), (0, "height", "y")):
@@ -82,10 +140,10 @@ def test_rectangles_nest_and_model_sizes_fit(case):
         assert min(low, high) <= model < low + sizes.multiple or model <= high
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(
     cases(
-        sides=st.integers(1, 300),
+        sides=st.sampled_from([1, 2, 3, 31, 64, 97, 257]) | st.integers(1, 120),
         options=st.builds(
             CanvasOptions,
             exact_selection=st.booleans(),
@@ -188,6 +246,72 @@ def test_the_numbers_that_artists_are_used_to():
     assert (half.grow, half.feather, half.blend) == (16, 25, 25)
     assert half.context == half.mask, "below full strength the picture is its own context"
     assert half.model == half.context.extent
+
+
+SDXL = Sizes(Extent(512, 512), Extent(1536, 1536), 8)
+
+
+@pytest.mark.parametrize(
+    ("document", "selection", "expected"),
+    [
+        ((2048, 2048), (60, 60), ((256, 256), (1024, 1024), "enlarged", None)),
+        ((6000, 4000), (60, 60), ((256, 256), (1024, 1024), "enlarged", None)),
+        ((2048, 2048), (300, 200), ((800, 704), (800, 704), "as_is", None)),
+        ((4096, 4096), (512, 512), ((1504, 1504), (1504, 1504), "as_is", None)),
+        ((2048, 2048), (1000, 1000), ((2048, 2048), (1536, 1536), "reduced", (1464, 1464))),
+        ((6000, 4000), (6000, 4000), ((6000, 4000), (1536, 1024), "reduced", (3464, 2304))),
+        ((1000, 1), (1000, 1), ((1000, 1), (1024, 512), "enlarged", None)),
+        ((1, 1), (1, 1), ((1, 1), (512, 512), "enlarged", None)),
+    ],
+    ids=lambda it: "x".join(map(str, it)) if len(it) == 2 else "",
+)
+def test_sizes_of_typical_selections(document, selection, expected):
+    at = tuple((side - length) // 2 for side, length in zip(document, selection, strict=True))
+    plan = plan_canvas(
+        Extent(*document),
+        Bounds(*at, *selection),
+        CanvasOptions(),
+        1.0,
+        SDXL,
+        max_pixels=8_000_000,
+    )
+    assert (plan.context.extent, plan.model, plan.sizing, plan.refine_model) == expected
+
+
+def test_a_small_selection_gets_detail_wherever_it_lies():
+    """Enlarged at least threefold, with surroundings on all sides; and not when the picture is to be continued."""
+    for x, y in ((0, 0), (2000, 1000), (3940, 2940)):
+        plan = plan_canvas(Extent(4000, 3000), Bounds(x, y, 60, 60), CanvasOptions(), 1.0, SDXL)
+        assert plan.model.width >= 3 * plan.context.width
+        assert plan.context.width >= 3 * 60
+    expand = CanvasOptions(intent=CanvasIntent.EXPAND)
+    plan = plan_canvas(Extent(4000, 3000), Bounds(0, 0, 20, 3000), expand, 1.0, SDXL)
+    assert plan.model.area <= plan.context.extent.area
+
+
+@pytest.mark.parametrize(
+    ("device", "gigabytes", "megapixels"),
+    [
+        ("cpu", 64, 2),
+        ("cuda:0", 0, 2),
+        ("cuda:0 (x)", 6, 2),
+        ("cuda:0", 8, 6),
+        ("mps", 16, 8),
+        ("cuda:1", 80, 16),
+    ],
+)
+def test_memory_caps_megapixels(device, gigabytes, megapixels):
+    assert max_model_pixels(device, gigabytes * 2**30) == megapixels * 1_000_000
+    plan = plan_canvas(
+        Extent(9000, 9000),
+        Bounds(0, 0, 9000, 9000),
+        CanvasOptions(),
+        1.0,
+        Sizes(Extent(256, 256), Extent(8192, 8192), 8),
+        max_pixels=megapixels * 1_000_000,
+    )
+    assert plan.sizing is ModelSizing.CAPPED
+    assert 0.95 < plan.model.area / (megapixels * 1_000_000) <= 1
 
 
 @pytest.mark.parametrize(
