@@ -53,6 +53,7 @@ from core_server.pipelines.request import (
 from core_server.rpc.convert import canvas, fields, generation, image, parameters
 from core_server.rpc.convert.job import to_proto_event, to_proto_job
 from scumble.v1 import canvas_pb2, generation_pb2, image_pb2, job_pb2
+from tests.core_server.canvas import profiles
 
 LIMITS = Limits()
 SIDES = st.integers(1, 4096)
@@ -69,7 +70,6 @@ OPTIONS = st.builds(
     seamless=st.sampled_from(SeamlessAxes),
     color_match=st.sampled_from([None, 0.0, 0.35, 1.0]),
 )
-from tests.core_server.canvas import profiles
 
 
 @st.composite
