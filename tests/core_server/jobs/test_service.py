@@ -30,6 +30,7 @@ from core_server.jobs.local_engine import LocalEngine
 from core_server.jobs.service import JobService
 from core_server.jobs.store import Store
 from core_server.pipelines.request import ImageToImage, Inpaint, Parameters
+from tests.core_server.canvas import profiles
 from tests.core_server.jobs.conftest import config, finished, text_to_image
 from tests.fakes.runtime import picture
 
@@ -74,12 +75,12 @@ async def test_from_request_to_pixels(service: JobService) -> None:
 
 async def test_an_image_keeps_type_and_profile_on_its_way_through(service: JobService) -> None:
     array = np.random.default_rng(3).integers(0, 65536, (21, 34, 4), dtype=np.uint16)
-    stored = await put(service, array, profile=b"an ICC profile")
+    stored = await put(service, array, profile=profiles.srgb())
     request = ImageToImage(parameters=Parameters(prompt="echo"), image=stored.image_id)
     job, _ = await finished(service, await service.create("ada", "wish", request))
     assert job.results[0].image == stored  # the same pixels have the same id
     header, payload = await service.get_image("ada", stored.image_id)
-    assert header.icc_profile == b"an ICC profile"
+    assert header.icc_profile == profiles.srgb()
     assert payload == array.tobytes()
 
 

@@ -18,6 +18,7 @@ CASES = [
     (errors.JobNotFound("j"), CODE.NOT_FOUND),
     (errors.ImageNotFound("i"), CODE.NOT_FOUND),
     (errors.ModelNotFound("m", ("default", "tiny")), CODE.NOT_FOUND),
+    (errors.SourceNotFound("No such repository."), CODE.NOT_FOUND),
     (errors.LimitExceeded("Full.", limit="max_queued_jobs"), CODE.RESOURCE_EXHAUSTED),
     (errors.FailedPrecondition("It runs."), CODE.FAILED_PRECONDITION),
     (errors.NotImplementedHere("Not yet."), CODE.UNIMPLEMENTED),
