@@ -13,6 +13,7 @@ from core_server.errors import ModelLoadFailed
 from core_server.pipelines.families.family import Family
 from core_server.pipelines.families.registry import pipeline_class
 from core_server.pipelines.sources.weights import PICKLE_SUFFIXES
+from core_server.pipelines.still_processor import StillProcessor
 from core_server.pipelines.whole import require_whole
 
 HALF_VARIANT = "fp16"
@@ -34,6 +35,8 @@ def read_folder(path: Path, family: Family, dtype: torch.dtype) -> Any:
         quantised = sorted((path / name).glob("*.gguf"))
         if quantised:
             ready[name] = read_gguf(quantised[0], path / name, str(index[name][1]), dtype)
+    if "processor" in parts:
+        ready["processor"] = StillProcessor.of(path / "processor")
     cls = pipeline_class(next(iter(family.tasks.values())).class_name)
     pipeline = cls.from_pretrained(
         path,

@@ -63,7 +63,11 @@ class Latents:
             return (latents - mean) / std
         # The mode where the stock pipelines take the mode, so that the noise drawn next is theirs.
         mode = "argmax" if self.space is LatentSpace.FLUX_2 else "sample"
-        latents = retrieve_latents(self.vae.encode(image), generator, sample_mode=mode)
+        encoded = self.vae.encode(image)
+        if hasattr(encoded, "latent"):  # of an autoencoder without a distribution
+            latents = encoded.latent
+        else:
+            latents = retrieve_latents(encoded, generator, sample_mode=mode)
         if self.space is LatentSpace.FLUX_2:
             mean, std = self._batch_statistics(latents)
             return (_patchified(latents) - mean) / std

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import torch
 
+from core_server.canvas.geometry import Extent
 from core_server.canvas.plan import SeamlessAxes
-from core_server.pipelines.denoise import as_tensor, denoise
+from core_server.pipelines.denoise import as_tensor, denoise, resized
 from core_server.pipelines.differential import StepMasks, is_hard
 from core_server.pipelines.families.family import Route
+from core_server.pipelines.families.stable_diffusion import INPAINT_CHANNELS
 from core_server.pipelines.model import FloatArray, LoadedModel
 from core_server.pipelines.progress import StepReporter
 from core_server.pipelines.seamless import seamless
@@ -34,7 +36,8 @@ def inpaint_at_model_size(
     pipeline with the unmasked latents put back at each step. Denoisers with 9 channels are shown the mask and were
     trained on hard ones: theirs is cut at 0.5.
     """
-    soft = "image_to_image" in model.family.tasks and not is_hard(mask)
+    shown_the_mask = int(getattr(model.denoiser.config, "in_channels", 0)) == INPAINT_CHANNELS
+    soft = "image_to_image" in model.family.tasks and not is_hard(mask) and not shown_the_mask
     if soft or model.route("inpaint") is Route.MASKED_LATENTS:
         keep = MaskedDenoising(model, settings, seed, image=image, mask=mask, axes=axes)
         return denoise(
@@ -83,6 +86,8 @@ class MaskedDenoising:
     ) -> None:
         self._pipeline = model.pipeline("image_to_image", settings.scheduler)
         generator = torch.Generator("cpu").manual_seed(seed)
+        painted = model.family.paints_at("image_to_image", image.shape[1], image.shape[0])
+        image = resized(image, Extent(*painted))
         with torch.no_grad(), seamless(axes, model.vae):
             pixels = self._pipeline.image_processor.preprocess(as_tensor(image))
             pixels = pixels.to(model.device, model.dtype)

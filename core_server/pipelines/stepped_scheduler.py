@@ -27,9 +27,8 @@ class SteppedScheduler:
         self._begin = begin
         self._on_step = on_step
         self._index = 0
-        # diffusers looks at the signatures of both to decide what to pass; `wraps` hands them on.
-        self.set_timesteps = functools.wraps(scheduler.set_timesteps)(self._set_timesteps)
-        self.step = functools.wraps(scheduler.step)(self._step)
+        self.set_timesteps = _signed_as(scheduler.set_timesteps, self._set_timesteps)
+        self.step = _signed_as(scheduler.step, self._step)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._scheduler, name)
@@ -58,6 +57,15 @@ class SteppedScheduler:
             latents = self._on_step(self._index, latents)
         self._index += 1
         return latents, *result[1:]
+
+
+def _signed_as(stock: Callable[..., Any], ours: Callable[..., Any]) -> Callable[..., Any]:
+    # diffusers looks at the signature to decide what to pass.
+    @functools.wraps(stock)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return ours(*args, **kwargs)
+
+    return call
 
 
 def noised(

@@ -1,0 +1,510 @@
+"""A small pipeline with random weights for every model family, built from configurations alone: no download.
+
+The architectures are the real ones, with a layer or two of a few channels each. Sizes after diffusers' own tests.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+import transformers
+
+from core_server.pipelines.still_processor import StillProcessor
+from core_server.pipelines.tiny import _TOKENIZER, make_tiny_pipeline
+
+LETTERS = list(json.loads((_TOKENIZER / "vocab.json").read_text(encoding="utf-8")))[:256]
+"""One printable letter for each byte."""
+WIDTH = 32
+
+
+def clip_tokenizer() -> Any:
+    return make_tiny_pipeline().tokenizer
+
+
+def clip_encoder(kind: Any = transformers.CLIPTextModel) -> Any:
+    return kind(
+        transformers.CLIPTextConfig(
+            vocab_size=514,
+            hidden_size=WIDTH,
+            intermediate_size=37,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            projection_dim=WIDTH,
+            bos_token_id=512,
+            eos_token_id=513,
+            pad_token_id=513,
+        )
+    )
+
+
+def t5_tokenizer() -> Any:
+    pieces = ["<pad>", "</s>", "<unk>", "▁", *map(chr, range(33, 127))]
+    vocabulary = [(piece, 0.0 if n < 3 else -2.0) for n, piece in enumerate(pieces)]
+    return transformers.T5Tokenizer(vocab=vocabulary, extra_ids=0, model_max_length=512)
+
+
+def t5_encoder(width: int = WIDTH) -> Any:
+    return transformers.T5EncoderModel(
+        transformers.T5Config(
+            vocab_size=128, d_model=width, d_kv=8, d_ff=37, num_layers=2, num_heads=4
+        )
+    )
+
+
+CHAT = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+VISION = ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
+
+
+def qwen_tokenizer() -> Any:
+    words = [*LETTERS, *SPECIAL, *VISION]
+    return transformers.Qwen2Tokenizer(
+        vocab={word: number for number, word in enumerate(words)},
+        merges=[],
+        extra_special_tokens=[*SPECIAL[1:], *VISION],
+        chat_template=CHAT,
+        model_max_length=4096,
+    )
+
+
+def qwen_encoder(kind: Any, layers: int) -> Any:
+    return kind(
+        transformers.Qwen3Config(
+            vocab_size=300,
+            hidden_size=16,
+            intermediate_size=16,
+            num_hidden_layers=layers,
+            num_attention_heads=2,
+            num_key_value_heads=2,
+            head_dim=8,
+            max_position_embeddings=1024,
+        )
+    )
+
+
+def qwen_vision_encoder() -> Any:
+    number = {word: 256 + n for n, word in enumerate([*SPECIAL, *VISION])}
+    config = transformers.Qwen2_5_VLConfig(
+        text_config={
+            "vocab_size": 300,
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+            "rope_scaling": {"mrope_section": [1, 1, 2], "rope_type": "default", "type": "default"},
+            "rope_theta": 1000000.0,
+        },
+        vision_config={
+            "depth": 2,
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_heads": 2,
+            "out_hidden_size": 16,
+        },
+        hidden_size=16,
+        vocab_size=300,
+        vision_start_token_id=number["<|vision_start|>"],
+        vision_end_token_id=number["<|vision_end|>"],
+        image_token_id=number["<|image_pad|>"],
+        video_token_id=number["<|video_pad|>"],
+        vision_token_id=number["<|image_pad|>"],
+    )
+    return transformers.Qwen2_5_VLForConditionalGeneration(config)
+
+
+def gemma_tokenizer() -> Any:
+    words = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", "\n", *map(chr, range(33, 127))]
+    return transformers.GemmaTokenizer(
+        vocab={word: number for number, word in enumerate(words)}, merges=[], model_max_length=4096
+    )
+
+
+def gemma_encoder() -> Any:
+    return transformers.Gemma2Model(
+        transformers.Gemma2Config(
+            vocab_size=128,
+            hidden_size=8,
+            intermediate_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            head_dim=8,
+            max_position_embeddings=4096,
+        )
+    )
+
+
+def kl_autoencoder(**changes: Any) -> Any:
+    return diffusers.AutoencoderKL(
+        **{
+            "latent_channels": 4,
+            "block_out_channels": (8, 16, 16, 32),
+            "down_block_types": ("DownEncoderBlock2D",) * 4,
+            "up_block_types": ("UpDecoderBlock2D",) * 4,
+            "layers_per_block": 1,
+            "norm_num_groups": 8,
+            "sample_size": 64,
+            **changes,
+        }
+    )
+
+
+def shifted_autoencoder(latent_channels: int = 4) -> Any:
+    return kl_autoencoder(
+        latent_channels=latent_channels,
+        scaling_factor=1.5,
+        shift_factor=0.06,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
+    )
+
+
+def unet(**changes: Any) -> Any:
+    return diffusers.UNet2DConditionModel(
+        **{
+            "sample_size": 8,
+            "in_channels": 4,
+            "out_channels": 4,
+            "block_out_channels": (32, 64),
+            "layers_per_block": 1,
+            "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+            "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+            "cross_attention_dim": WIDTH,
+            "attention_head_dim": 8,
+            "norm_num_groups": 8,
+            **changes,
+        }
+    )
+
+
+def diffusion_scheduler(**changes: Any) -> Any:
+    return diffusers.EulerDiscreteScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", **changes
+    )
+
+
+def flow_scheduler(**changes: Any) -> Any:
+    return diffusers.FlowMatchEulerDiscreteScheduler(**changes)
+
+
+def stable_diffusion(**denoiser: Any) -> Any:
+    width = denoiser.get("cross_attention_dim", WIDTH)
+    encoder = clip_encoder()
+    if width != WIDTH:  # what makes it a Stable Diffusion 2
+        encoder = transformers.CLIPTextModel(
+            transformers.CLIPTextConfig(
+                vocab_size=514,
+                hidden_size=width,
+                intermediate_size=37,
+                num_hidden_layers=1,
+                num_attention_heads=4,
+                bos_token_id=512,
+                eos_token_id=513,
+            )
+        )
+    kind = diffusers.StableDiffusionPipeline
+    if denoiser.get("in_channels") == 9:
+        kind = diffusers.StableDiffusionInpaintPipeline
+    return kind(
+        vae=kl_autoencoder(),
+        text_encoder=encoder,
+        tokenizer=clip_tokenizer(),
+        unet=unet(**denoiser),
+        scheduler=diffusion_scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def stable_diffusion_xl(in_channels: int = 4) -> Any:
+    kind = diffusers.StableDiffusionXLPipeline
+    if in_channels == 9:
+        kind = diffusers.StableDiffusionXLInpaintPipeline
+    return kind(
+        vae=kl_autoencoder(),
+        text_encoder=clip_encoder(),
+        text_encoder_2=clip_encoder(transformers.CLIPTextModelWithProjection),
+        tokenizer=clip_tokenizer(),
+        tokenizer_2=clip_tokenizer(),
+        unet=unet(
+            in_channels=in_channels,
+            attention_head_dim=(2, 4),
+            use_linear_projection=True,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=8,
+            transformer_layers_per_block=(1, 2),
+            projection_class_embeddings_input_dim=80,
+            cross_attention_dim=2 * WIDTH,
+        ),
+        scheduler=diffusion_scheduler(),
+        force_zeros_for_empty_prompt=False,
+        add_watermarker=False,
+    )
+
+
+def stable_diffusion_3() -> Any:
+    return diffusers.StableDiffusion3Pipeline(
+        transformer=diffusers.SD3Transformer2DModel(
+            sample_size=32,
+            patch_size=2,
+            in_channels=16,
+            num_layers=2,
+            attention_head_dim=8,
+            num_attention_heads=4,
+            joint_attention_dim=2 * WIDTH,
+            caption_projection_dim=32,
+            pooled_projection_dim=2 * WIDTH,
+            out_channels=16,
+        ),
+        scheduler=flow_scheduler(shift=3.0),
+        vae=shifted_autoencoder(16),
+        text_encoder=clip_encoder(transformers.CLIPTextModelWithProjection),
+        tokenizer=clip_tokenizer(),
+        text_encoder_2=clip_encoder(transformers.CLIPTextModelWithProjection),
+        tokenizer_2=clip_tokenizer(),
+        text_encoder_3=t5_encoder(2 * WIDTH),
+        tokenizer_3=t5_tokenizer(),
+    )
+
+
+def flux(kind: Any = diffusers.FluxPipeline, **denoiser: Any) -> Any:
+    return kind(
+        scheduler=flow_scheduler(
+            use_dynamic_shifting=True, base_shift=0.5, max_shift=1.15, shift=3.0
+        ),
+        vae=shifted_autoencoder(),
+        text_encoder=clip_encoder(),
+        tokenizer=clip_tokenizer(),
+        text_encoder_2=t5_encoder(),
+        tokenizer_2=t5_tokenizer(),
+        transformer=diffusers.FluxTransformer2DModel(
+            **{
+                "patch_size": 1,
+                "in_channels": 16,
+                "num_layers": 1,
+                "num_single_layers": 1,
+                "attention_head_dim": 16,
+                "num_attention_heads": 2,
+                "joint_attention_dim": WIDTH,
+                "pooled_projection_dim": WIDTH,
+                "axes_dims_rope": (4, 4, 8),
+                "guidance_embeds": True,
+                **denoiser,
+            }
+        ),
+    )
+
+
+def flux_fill() -> Any:
+    # Latents, the masked picture's latents and 8 x 8 mask px of each of the 2 x 2 cells of a token.
+    return flux(diffusers.FluxFillPipeline, in_channels=16 + 16 + 256, out_channels=16)
+
+
+def flux_2_klein() -> Any:
+    vae = diffusers.AutoencoderKLFlux2(
+        latent_channels=4,
+        block_out_channels=(8, 16, 16, 16),
+        layers_per_block=1,
+        norm_num_groups=8,
+        sample_size=64,
+    )
+    vae.bn.running_mean.uniform_(-0.5, 0.5)
+    vae.bn.running_var.uniform_(0.5, 2.0)
+    return diffusers.Flux2KleinPipeline(
+        scheduler=flow_scheduler(use_dynamic_shifting=True, shift=3.0),
+        vae=vae,
+        # The pipeline reads the encoder's layers 9, 18 and 27.
+        text_encoder=qwen_encoder(transformers.Qwen3ForCausalLM, layers=27),
+        tokenizer=qwen_tokenizer(),
+        transformer=diffusers.Flux2Transformer2DModel(
+            patch_size=1,
+            in_channels=16,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=3 * 16,
+            timestep_guidance_channels=16,
+            axes_dims_rope=(4, 4, 4, 4),
+            guidance_embeds=False,
+        ),
+        is_distilled=False,
+    )
+
+
+def z_image() -> Any:
+    transformer = diffusers.ZImageTransformer2DModel(
+        in_channels=4,
+        dim=32,
+        n_layers=2,
+        n_refiner_layers=1,
+        n_heads=2,
+        n_kv_heads=2,
+        cap_feat_dim=16,
+        axes_dims=[8, 4, 4],
+        axes_lens=[1024, 64, 64],
+    )
+    with torch.no_grad():  # the class leaves its padding tokens without values
+        transformer.x_pad_token.normal_()
+        transformer.cap_pad_token.normal_()
+    return diffusers.ZImagePipeline(
+        scheduler=flow_scheduler(shift=3.0),
+        vae=shifted_autoencoder(),
+        text_encoder=qwen_encoder(transformers.Qwen3Model, layers=2),
+        tokenizer=qwen_tokenizer(),
+        transformer=transformer,
+    )
+
+
+def _qwen_parts(width: int = 4, halvings: int = 3, blocks: int = 1) -> dict[str, Any]:
+    return {
+        "scheduler": flow_scheduler(
+            use_dynamic_shifting=True, base_shift=0.5, max_shift=0.9, shift_terminal=0.02
+        ),
+        "vae": diffusers.AutoencoderKLQwenImage(
+            base_dim=width,
+            z_dim=4,
+            dim_mult=[1] * (halvings + 1),
+            num_res_blocks=blocks,
+            temperal_downsample=[False] * halvings,
+            latents_mean=[0.1, -0.2, 0.3, 0.0],
+            latents_std=[1.1, 0.9, 1.3, 1.0],
+        ),
+        "text_encoder": qwen_vision_encoder(),
+        "tokenizer": qwen_tokenizer(),
+        "transformer": diffusers.QwenImageTransformer2DModel(
+            patch_size=2,
+            in_channels=16,
+            out_channels=4,
+            num_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=1,
+            joint_attention_dim=16,
+            axes_dims_rope=(8, 4, 4),
+        ),
+    }
+
+
+def qwen_image() -> Any:
+    return diffusers.QwenImagePipeline(**_qwen_parts())
+
+
+def qwen_image_edit() -> Any:
+    # The pipeline always works at a megapixel: an autoencoder of next to nothing, few latents, and the encoder sees less.
+    parts = _qwen_parts(width=2, halvings=4, blocks=0)
+    eyes = transformers.Qwen2VLImageProcessorPil(min_pixels=56 * 56, max_pixels=112 * 112)
+    processor = StillProcessor(eyes, parts["tokenizer"])
+    return diffusers.QwenImageEditPipeline(processor=processor, **parts)
+
+
+def pixart(kind: Any) -> Any:
+    return kind(
+        tokenizer=t5_tokenizer(),
+        text_encoder=t5_encoder(),
+        vae=kl_autoencoder(),
+        transformer=diffusers.PixArtTransformer2DModel(
+            sample_size=8,
+            num_layers=2,
+            patch_size=2,
+            attention_head_dim=8,
+            num_attention_heads=2,
+            in_channels=4,
+            out_channels=8,
+            cross_attention_dim=16,
+            caption_channels=WIDTH,
+        ),
+        scheduler=diffusers.DPMSolverMultistepScheduler(),
+    )
+
+
+def sana() -> Any:
+    return diffusers.SanaPipeline(
+        tokenizer=gemma_tokenizer(),
+        text_encoder=gemma_encoder(),
+        vae=diffusers.AutoencoderDC(
+            latent_channels=4,
+            attention_head_dim=2,
+            encoder_block_types=("ResBlock", "ResBlock", "EfficientViTBlock"),
+            decoder_block_types=("ResBlock", "ResBlock", "EfficientViTBlock"),
+            encoder_block_out_channels=(8, 8, 8),
+            decoder_block_out_channels=(8, 8, 8),
+            encoder_qkv_multiscales=((), (), (5,)),
+            decoder_qkv_multiscales=((), (), (5,)),
+            encoder_layers_per_block=(1, 1, 1),
+            decoder_layers_per_block=(1, 1, 1),
+            scaling_factor=0.4,
+        ),
+        transformer=diffusers.SanaTransformer2DModel(
+            patch_size=1,
+            in_channels=4,
+            out_channels=4,
+            num_layers=2,
+            num_attention_heads=2,
+            attention_head_dim=4,
+            num_cross_attention_heads=2,
+            cross_attention_head_dim=4,
+            cross_attention_dim=8,
+            caption_channels=8,
+            sample_size=32,
+        ),
+        scheduler=diffusers.DPMSolverMultistepScheduler(
+            prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0
+        ),
+    )
+
+
+BUILDERS: dict[str, Callable[[], Any]] = {
+    "stable_diffusion": stable_diffusion,
+    "stable_diffusion_inpaint": lambda: stable_diffusion(in_channels=9),
+    "stable_diffusion_2": lambda: stable_diffusion(cross_attention_dim=1024),
+    "stable_diffusion_2_inpaint": lambda: stable_diffusion(cross_attention_dim=1024, in_channels=9),
+    "stable_diffusion_xl": stable_diffusion_xl,
+    "stable_diffusion_xl_inpaint": lambda: stable_diffusion_xl(9),
+    "stable_diffusion_3": stable_diffusion_3,
+    "flux": flux,
+    "flux_fill": flux_fill,
+    "flux_2_klein": flux_2_klein,
+    "z_image": z_image,
+    "qwen_image": qwen_image,
+    "qwen_image_edit": qwen_image_edit,
+    "pixart_alpha": lambda: pixart(diffusers.PixArtAlphaPipeline),
+    "pixart_sigma": lambda: pixart(diffusers.PixArtSigmaPipeline),
+    "sana": sana,
+}
+
+
+def make_tiny_family(name: str, seed: int = 0) -> Any:
+    """A whole pipeline of that family in float32 on the CPU; the same one for the same arguments."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        pipeline = BUILDERS[name]()
+        for component in pipeline.components.values():
+            if isinstance(component, torch.nn.Module):
+                component.eval().requires_grad_(False)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def save_tiny_family(name: str, folder: Path) -> Any:
+    """Writes that pipeline as a diffusers folder that may paint small pictures, and returns it."""
+    pipeline = make_tiny_family(name)
+    pipeline.save_pretrained(folder)
+    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    if "processor" in index:
+        index["processor"] = ["transformers", "Qwen2VLProcessor"]
+        (folder / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
+    own: dict[str, Any] = {"min_extent": [16, 16], "max_extent": [1024, 1024]}
+    if name == "sana":  # the stock pipeline demands what its full-size autoencoder needs
+        own["multiple"] = 32
+    (folder / "profile.json").write_text(json.dumps(own), encoding="utf-8")
+    return pipeline
