@@ -93,6 +93,14 @@ def _value(value: Any, hint: Any, where: str) -> Any:
             if kind is not types.NoneType
         )
         raise StartupError(f"{where} is {value!r}; it must be {wanted}.")
-    if type(value) is int and value < 0:
-        raise StartupError(f"{where} is {value}; it must not be negative.")
+    if type(value) is int and not 0 <= value <= _most(where):
+        raise StartupError(
+            f"{where} is {value}; it must be from 0 to {_most(where)}."
+        )
     return value
+
+
+def _most(where: str) -> int:
+    """What the contract has room for: 64 bit for bytes and pixels, 32 bit for everything else."""
+    wide = where.endswith(("_bytes", ".max_pixels", "_age_seconds"))
+    return 2**63 - 1 if wide else 2**31 - 1

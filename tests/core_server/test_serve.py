@@ -26,7 +26,7 @@ from core_server.errors import (
     NotImplementedHere,
     StartupError,
 )
-from core_server.logs import JsonLines
+from core_server.logs import JsonLines, logging_to
 from core_server.serve import INTERRUPTED, make_data_dir, serve
 from scumble.v1 import generation_service_pb2 as messages
 from scumble.v1 import job_pb2, server_service_pb2
@@ -202,6 +202,16 @@ def test_only_folders_of_ours_are_closed(tmp_path: Path, caplog: pytest.LogCaptu
         make_data_dir(folder)
         assert stat.S_IMODE(folder.stat().st_mode) == mode, name
     assert "somebody_elses" in caplog.text
+
+
+def test_the_log_on_disk_is_bounded(tmp_path: Path) -> None:
+    with logging_to(tmp_path, "server", max_bytes=60_000):
+        for number in range(2000):
+            logging.getLogger("noise").info("line %d %s", number, "x" * 100)
+    files = list((tmp_path / "logs").iterdir())
+    assert len(files) > 1
+    assert sum(file.stat().st_size for file in files) <= 60_000
+    assert "line 1999" in (tmp_path / "logs" / "server.log").read_text()
 
 
 def test_log_lines_are_json() -> None:
