@@ -94,9 +94,7 @@ def _value(value: Any, hint: Any, where: str) -> Any:
         )
         raise StartupError(f"{where} is {value!r}; it must be {wanted}.")
     if type(value) is int and not 0 <= value <= _most(where):
-        raise StartupError(
-            f"{where} is {value}; it must be from 0 to {_most(where)}."
-        )
+        raise StartupError(f"{where} is {value}; it must be from 0 to {_most(where)}.")
     return value
 
 
