@@ -15,12 +15,14 @@ from PIL import Image
 from core_server.canvas.geometry import Extent
 from core_server.canvas.plan import SeamlessAxes
 from core_server.pipelines.conditioning import prompt_arguments
+from core_server.pipelines.control import stock_pipeline
 from core_server.pipelines.families.family import Guidance, Route, Seamless
 from core_server.pipelines.model import FloatArray, LoadedModel
 from core_server.pipelines.progress import LatentsHook, StepReporter
 from core_server.pipelines.seamless import seamless
 from core_server.pipelines.seamless_roll import rolled_denoiser
 from core_server.pipelines.settings import Settings
+from core_server.pipelines.sizes import TiledSizes
 from core_server.pipelines.stepped_scheduler import SteppedScheduler, noised
 from core_server.pipelines.strength import steps_run
 
@@ -45,7 +47,8 @@ def denoise(
     """
     settings = settings.at(seed)
     generator = torch.Generator("cpu").manual_seed(seed)
-    pipeline = model.pipeline(task, settings.scheduler)
+    control = settings.control
+    pipeline = stock_pipeline(task, model, settings)
     route = model.route(task)
     extent = _extent(inputs)
     painted = Extent(*model.family.paints_at(task, *extent))
@@ -61,6 +64,9 @@ def denoise(
         "height": extent.height,
         **inputs,
     }
+    if control is not None:
+        multiple = TiledSizes.of(model, axes).multiple
+        arguments |= control.arguments(task, painted, multiple, axes)
     hook = reporter.step_hook(painted, change)
     with tiling(axes, model, painted):
         reporter.begin()

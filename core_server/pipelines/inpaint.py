@@ -39,6 +39,7 @@ def inpaint(
     )
     canvas = prepare(model, request, settings, images)
     plan = canvas.plan
+    settings = settings.over(plan)
     passes = passes_of(
         plan,
         settings.num_inference_steps,

@@ -90,7 +90,7 @@ class LocalRuntime:
             model = self._model(name)
             model = with_few_steps(model, request.parameters)
             settings = settle(request, model.profile, self._styles)
-            with dressed(model, request.parameters, settings, self._data_dir) as settings:
+            with dressed(model, request, settings, images, self._data_dir) as settings:
                 return do_task(model, request, settings, images, on_step)
 
     def _model(self, name: str) -> LoadedModel:

@@ -6,6 +6,7 @@ import torch
 
 from core_server.canvas.geometry import Extent
 from core_server.canvas.plan import SeamlessAxes
+from core_server.pipelines.control import stock_pipeline
 from core_server.pipelines.denoise import as_tensor, denoise, resized
 from core_server.pipelines.differential import StepMasks, is_hard
 from core_server.pipelines.families.family import Route
@@ -84,7 +85,7 @@ class MaskedDenoising:
         mask: FloatArray,
         axes: SeamlessAxes,
     ) -> None:
-        self._pipeline = model.pipeline("image_to_image", settings.scheduler)
+        self._pipeline = stock_pipeline("image_to_image", model, settings)
         generator = torch.Generator("cpu").manual_seed(seed)
         painted = model.family.paints_at("image_to_image", image.shape[1], image.shape[0])
         image = resized(image, Extent(*painted))

@@ -3,28 +3,47 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from core_server.canvas.pixels import Pixels
+from core_server.errors import NotImplementedHere
 from core_server.pipelines.adapter_files import AdapterShelf, require_family, token_of
 from core_server.pipelines.adapter_rack import AdapterRack, sha256_of
+from core_server.pipelines.control import take_control
 from core_server.pipelines.model import LoadedModel
-from core_server.pipelines.request import AdapterKind, Parameters
+from core_server.pipelines.request import AdapterKind, Request, task_name
 from core_server.pipelines.settings import Settings
 from core_server.pipelines.textual_inversion import new_words, with_tokens
 
 
 @contextmanager
 def dressed(
-    model: LoadedModel, parameters: Parameters, settings: Settings, data_dir: Path
+    model: LoadedModel,
+    request: Request,
+    settings: Settings,
+    images: Mapping[str, Pixels],
+    data_dir: Path,
 ) -> Iterator[Settings]:
     """Within the context the model paints with the request's adapters; afterwards it is as before, bit for bit.
 
     Yields the settings with the adapters' part of the recipe. Errors: InvalidRequest for adapters that are not there,
     are of another family, or do not fit.
     """
+    parameters = request.parameters
+    if parameters.reference_images:
+        raise NotImplementedHere(
+            "Reference images (IP-Adapter) are not part of this version; describe the look in the prompt, "
+            "or use a LoRA."
+        )
+    if parameters.control_images:
+        control = take_control(
+            model, parameters.control_images, images, task_name(request), data_dir
+        )
+        recipe = {**settings.recipe, "control_images": control.recipe()}
+        settings = dataclasses.replace(settings, control=control, recipe=recipe)
     shelf = AdapterShelf(data_dir)
     chosen = []
     for index, wanted in enumerate(parameters.adapters):
@@ -49,7 +68,7 @@ def dressed(
         if not any(token_of(it.name) in text for text in prompts)
     ]
     with model.rack.worn(loras), new_words(model, words):
-        recipe: dict[str, Any] = {
+        told: dict[str, Any] = {
             "adapters": [
                 {
                     "kind": adapter.kind.value,
@@ -64,6 +83,6 @@ def dressed(
             settings,
             prompt=prompts[0],
             negative_prompt=prompts[1],
-            recipe={**settings.recipe, **(recipe if chosen else {})},
+            recipe={**settings.recipe, **(told if chosen else {})},
             notes=(*settings.notes, *notes),
         )

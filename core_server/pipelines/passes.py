@@ -131,7 +131,7 @@ def painter(model: LoadedModel, settings: Settings, seed: int, reporter: StepRep
     def paint(the: Pass, image: FloatArray, mask: FloatArray) -> FloatArray:
         return inpaint_at_model_size(
             model,
-            replace(settings, num_inference_steps=the.num_inference_steps),
+            replace(settings, num_inference_steps=the.num_inference_steps).seen(the.bounds),
             seed,
             image=image,
             mask=mask,

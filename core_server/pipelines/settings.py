@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core_server.errors import InvalidRequest
 from core_server.pipelines.request import ANY_MODEL_TASKS, Request, task_name
@@ -15,6 +15,11 @@ from core_server.pipelines.schedulers import scheduler_choice
 from core_server.pipelines.task import ModelProfile
 from core_server.pipelines.words.styles import Styles
 from core_server.pipelines.words.wildcards import expand, has_wildcards
+
+if TYPE_CHECKING:
+    from core_server.canvas.geometry import Bounds
+    from core_server.canvas.plan import CanvasPlan
+    from core_server.pipelines.control import Control
 
 MAX_STEPS, MAX_GUIDANCE, MAX_COUNT = 1000, 50.0, 64
 SEED_MODULUS = 2**64
@@ -33,6 +38,24 @@ class Settings:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     """What else the recipe must tell: style, adapters."""
     notes: tuple[str, ...] = ()
+    control: Control | None = None
+    """Control pictures."""
+
+    def over(self, plan: CanvasPlan) -> Settings:
+        """For an inpaint along `plan`. Errors: InvalidRequest for control pictures that do not cover it."""
+        return (
+            self
+            if self.control is None
+            else dataclasses.replace(self, control=self.control.over(plan))
+        )
+
+    def seen(self, view: Bounds) -> Settings:
+        """For one pass over `view`, document px."""
+        return (
+            self
+            if self.control is None
+            else dataclasses.replace(self, control=self.control.seen(view))
+        )
 
     def at(self, seed: int) -> Settings:
         """The settings of one picture: its wildcards chosen by its seed."""

@@ -95,7 +95,9 @@ def _extended(tokenizer: Any, network: Any, vectors: dict[str, torch.Tensor]) ->
         spare = table.weight.shape[0] - (len(tokenizer) - (len(weight) - table.weight.shape[0]))
         if spare > 0:
             weight = torch.cat([table.weight[: table.weight.shape[0] - spare], *rows[1:]])
-        longer = torch.nn.Embedding(*weight.shape, device=weight.device, dtype=weight.dtype)
+        longer = torch.nn.Embedding(
+            weight.shape[0], weight.shape[1], device=weight.device, dtype=weight.dtype
+        )
         longer.weight = torch.nn.Parameter(weight, requires_grad=False)
         network.set_input_embeddings(longer)
         network.config.vocab_size = len(weight)

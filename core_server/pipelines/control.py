@@ -1,0 +1,207 @@
+"""ControlNet: pictures that keep the structure of the result. Stock pipelines of Stable Diffusion 1, 2 and XL.
+
+Sources: Zhang et al., "Adding Conditional Control to Text-to-Image Diffusion Models", arXiv:2302.05543; ControlNet++
+(the union of kinds in one network), https://github.com/xinsir6/ControlNetPlus.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+
+from core_server.canvas.colour import to_model_rgb
+from core_server.canvas.geometry import Bounds, Extent
+from core_server.canvas.pixels import Pixels
+from core_server.canvas.plan import CanvasPlan, SeamlessAxes
+from core_server.canvas.resample import document_to_model
+from core_server.errors import InvalidRequest, ModelLoadFailed
+from core_server.pipelines.control_files import UNION_MODES, ControlFile, ControlShelf
+from core_server.pipelines.folder import check_part
+from core_server.pipelines.model import FloatArray, LoadedModel
+from core_server.pipelines.request import ControlImage
+from core_server.pipelines.schedulers import make_scheduler
+from core_server.pipelines.settings import Settings
+from core_server.pipelines.sources.weights import read_header
+
+TASKS = ("text_to_image", "texture", "image_to_image", "inpaint")
+_XL = "stable_diffusion_xl"
+_SUFFIXES = {"text_to_image": "", "image_to_image": "Img2Img", "inpaint": "Inpaint"}
+_loaded: dict[tuple[str, str, str], Any] = {}
+"""Control networks that are on a device; the last few that were used."""
+MAX_LOADED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """Control pictures for one job. pictures: (height, width, 3) float32 sRGB 0..1, one for each of `images`.
+
+    document, context: where the pictures lie in an inpaint, document px; view: the part that is painted now.
+    """
+
+    images: tuple[ControlImage, ...]
+    pictures: tuple[FloatArray, ...]
+    files: tuple[ControlFile, ...]
+    networks: tuple[Any, ...]
+    context: Bounds | None = None
+    document: Extent | None = None
+    view: Bounds | None = None
+    made: dict[str, Any] = field(default_factory=dict)
+    """The job's pipelines by class; every part of the job gets the same one."""
+
+    @property
+    def is_union(self) -> bool:
+        """Whether one network does all of it."""
+        return self.files[0].is_union
+
+    def over(self, plan: CanvasPlan) -> Control:
+        """For an inpaint: the pictures cover the document, or exactly its context. Errors: InvalidRequest."""
+        allowed = (plan.document, plan.context.extent)
+        for index, picture in enumerate(self.pictures):
+            extent = Extent(picture.shape[1], picture.shape[0])
+            if extent not in allowed:
+                raise InvalidRequest(
+                    f"parameters.control_images[{index}].image",
+                    f"The control image is {extent.width} x {extent.height} px; it must cover the whole document "
+                    f"({plan.document.width} x {plan.document.height}) or the plan's context "
+                    f"({plan.context.width} x {plan.context.height}).",
+                )
+        return dataclasses.replace(self, context=plan.context, document=plan.document)
+
+    def seen(self, view: Bounds) -> Control:
+        """The same for one pass over `view`, document px."""
+        return dataclasses.replace(self, view=view)
+
+    def pipeline(self, task: str, model: LoadedModel, scheduler: str) -> Any:
+        """The stock pipeline with control for "text_to_image", "image_to_image" or "inpaint"."""
+        start = "StableDiffusionXL" if model.family.adapters == _XL else "StableDiffusion"
+        union = "Union" if self.is_union else ""
+        cls = getattr(diffusers, f"{start}ControlNet{union}{_SUFFIXES[task]}Pipeline")
+        pipeline = self.made.get(cls.__name__)
+        if pipeline is None:
+            pipeline = self.made[cls.__name__] = self._make(cls, model)
+        pipeline.scheduler = make_scheduler(scheduler, model.components["scheduler"].config)
+        return pipeline
+
+    def _make(self, cls: Any, model: LoadedModel) -> Any:
+        single = self.is_union or len(self.networks) == 1
+        kept = ("vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "unet")
+        parts = {name: part for name, part in model.components.items() if name in kept}
+        if model.family.adapters != _XL:
+            parts |= {"safety_checker": None, "feature_extractor": None}
+        pipeline = cls(
+            **parts,
+            scheduler=model.components["scheduler"],
+            controlnet=self.networks[0] if single else list(self.networks),
+            **model.family.pipeline_options,
+        )
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+    def arguments(
+        self, task: str, painted: Extent, multiple: int, axes: SeamlessAxes
+    ) -> dict[str, Any]:
+        """What the pipeline takes beside the task's own arguments. painted: px at model size."""
+        pictures = [
+            _tensor(document_to_model(self._cut(it), painted, multiple, axes))
+            for it in self.pictures
+        ]
+        weights = [it.weight for it in self.images]
+        single = len(pictures) == 1
+        name = "image" if task == "text_to_image" and not self.is_union else "control_image"
+        found: dict[str, Any] = {
+            name: pictures[0] if single and not self.is_union else pictures,
+            "controlnet_conditioning_scale": weights[0] if single else weights,
+        }
+        if self.is_union:
+            found["control_mode"] = [UNION_MODES[it.kind] for it in self.images]
+        return found
+
+    def recipe(self) -> list[dict[str, Any]]:
+        """Its part of a recipe."""
+        return [
+            {"kind": it.kind.value, "image": it.image, "weight": it.weight, "network": file.name}
+            for it, file in zip(self.images, self.files, strict=True)
+        ]
+
+    def _cut(self, picture: FloatArray) -> FloatArray:
+        if self.view is None or self.context is None:
+            return picture
+        whole = self.document == Extent(picture.shape[1], picture.shape[0])
+        origin = (0, 0) if whole else (self.context.x, self.context.y)
+        rows = torch.arange(self.view.y, self.view.bottom).sub(origin[1]) % picture.shape[0]
+        columns = torch.arange(self.view.x, self.view.right).sub(origin[0]) % picture.shape[1]
+        cut: FloatArray = picture[rows.numpy()][:, columns.numpy()]
+        return cut
+
+
+def stock_pipeline(task: str, model: LoadedModel, settings: Settings) -> Any:
+    """The stock pipeline of a task, with control where the settings have some, and a fresh scheduler."""
+    if settings.control is None:
+        return model.pipeline(task, settings.scheduler)
+    return settings.control.pipeline(task, model, settings.scheduler)
+
+
+def take_control(
+    model: LoadedModel,
+    images: tuple[ControlImage, ...],
+    pixels: Mapping[str, Pixels],
+    task: str,
+    data_dir: Path,
+) -> Control:
+    """Finds and loads the networks. Errors: InvalidRequest for what cannot be done here, ModelLoadFailed."""
+    if model.family.denoiser != "unet" or task not in TASKS:
+        what = task if task not in TASKS else model.family.title
+        raise InvalidRequest(
+            "parameters.control_images",
+            f"Control images do not work with {what}; they work in {', '.join(TASKS)} with Stable Diffusion "
+            "1, 2 and XL.",
+        )
+    width = int(model.denoiser.config.cross_attention_dim)
+    files = ControlShelf(data_dir).choose(
+        [it.kind for it in images], width, model.family.adapters, model.family.title
+    )
+    return Control(
+        images=images,
+        pictures=tuple(to_model_rgb(pixels[it.image]) for it in images),
+        files=tuple(files),
+        networks=tuple(_network(file, model) for file in files),
+    )
+
+
+def _network(file: ControlFile, model: LoadedModel) -> Any:
+    key = (str(file.path), str(model.device), str(model.dtype))
+    network = _loaded.pop(key, None)
+    if network is None:
+        weights = sorted(file.path.glob("*.safetensors"))
+        check_part(file.path)
+        for path in weights:
+            read_header(path)
+        cls = diffusers.ControlNetUnionModel if file.is_union else diffusers.ControlNetModel
+        half = any(".fp16" in path.name for path in weights)
+        try:
+            network = cls.from_pretrained(
+                file.path,
+                dtype=model.dtype,
+                local_files_only=True,
+                use_safetensors=True,
+                variant="fp16" if half else None,
+            ).to(model.device)
+        except Exception as error:  # diffusers raises whatever it likes
+            raise ModelLoadFailed(
+                f"The ControlNet {file.name!r} could not be loaded: {' '.join(str(error).split())[:300]}"
+            ) from error
+        network.eval().requires_grad_(False)
+        while len(_loaded) >= MAX_LOADED:
+            _loaded.pop(next(iter(_loaded)))
+    _loaded[key] = network
+    return network
+
+
+def _tensor(image: FloatArray) -> torch.Tensor:
+    return torch.from_numpy(image.transpose(2, 0, 1)[None].copy())
