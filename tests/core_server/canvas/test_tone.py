@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core_server.canvas.tone import KNEE, ToneCurve
@@ -14,6 +14,7 @@ from core_server.canvas.tone import KNEE, ToneCurve
 PEAKS = st.floats(1.001, 65504) | st.sampled_from([1.01, 16.0, 65504.0, 3e38])
 
 
+@settings(deadline=None)
 @given(PEAKS, st.integers(0, 2**32 - 1))
 def test_there_and_back_in_single_precision(peak, seed):
     """Far within half precision's 2**-11, over all of its range, with negative components as wide gamuts have them."""
@@ -33,6 +34,7 @@ def test_where_nothing_is_above_white_there_is_no_curve(peak):
     assert ToneCurve.for_peak(peak) is None
 
 
+@settings(deadline=None)
 @given(PEAKS)
 def test_the_curve(peak):
     """Below the knee nothing changes, at the knee there is no corner, the peak becomes 1, brighter stays brighter."""
