@@ -88,8 +88,8 @@ def plan_canvas(
     )
     side = math.sqrt(selection.extent.area)
     wanted = DETAIL / side if DETAIL / side >= ENLARGE_LEAST else 1.0
-    if options.intent is CanvasIntent.EXPAND:  # continued at the scale of the picture, however thin the strip
-        wanted = 1.0
+    if options.intent is CanvasIntent.EXPAND:
+        wanted = 1.0  # continued at the scale of the picture, however thin the strip
     model, sizing = scaled_extent(context.extent, profile, wanted, max_pixels)
     scale = math.sqrt(model.area / context.extent.area)
     intent = options.intent

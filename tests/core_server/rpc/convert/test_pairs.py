@@ -177,6 +177,8 @@ REQUESTS: st.SearchStrategy[Request] = st.one_of(
         image=IDS,
         left=SMALL.map(lambda it: it or 0),
         right=st.integers(1, 4096),
+        strength=STRENGTHS,
+        fill=st.sampled_from(FillMode),
     ),
     st.builds(
         MaterialMaps,
@@ -191,7 +193,13 @@ REQUESTS: st.SearchStrategy[Request] = st.one_of(
         image=IDS,
         axes_from_picture=st.just(True),
     ),
-    st.builds(Upscale, parameters=PARAMETERS, image=IDS, factor=st.sampled_from((2, 4))),
+    st.builds(
+        Upscale,
+        parameters=PARAMETERS,
+        image=IDS,
+        factor=st.sampled_from((2, 4)),
+        strength=STRENGTHS | st.just(0.0),
+    ),
     st.builds(
         Project,
         parameters=PARAMETERS,
