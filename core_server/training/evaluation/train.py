@@ -171,8 +171,9 @@ def train(
         color_loss = F.cross_entropy(color.float(), colors, ignore_index=UNKNOWN)
         optimizer.zero_grad(set_to_none=True)
         (loss + color_loss).backward()
-        torch.nn.utils.clip_grad_norm_(classifier.parameters(), 2.0)
-        optimizer.step()
+        norm = torch.nn.utils.clip_grad_norm_(classifier.parameters(), 2.0)
+        if bool(torch.isfinite(norm)):
+            optimizer.step()
         step += 1
         hits = families.gather(1, material.argmax(1, keepdim=True)).float().mean()
         sums += torch.stack([loss.detach(), color_loss.detach(), hits])
