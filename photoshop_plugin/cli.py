@@ -10,13 +10,26 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from photoshop_plugin.errors import PhotoshopError
+from photoshop_plugin.flow import generate
 from photoshop_plugin.generation import Settings
 from photoshop_plugin.host.interface import PhotoshopHost
-from photoshop_plugin.inpaint import inpaint
 from photoshop_plugin.progress import Progress
+from photoshop_plugin.task import Task
 from scumble.client import CanvasOptions, ScumbleError, connect
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+_GENERATING = (
+    ("generate", Task.AUTO, "do what selection and prompt suggest; it says what that is"),
+    ("inpaint", Task.FILL, "repaint the selection after the prompt"),
+    ("remove", Task.REMOVE, "take away what is selected"),
+    ("restyle", Task.RESTYLE, "repaint the selection, or the whole picture, at a strength below 1"),
+    (
+        "layer",
+        Task.LAYER,
+        "paint a new layer from the prompt, as large as the selection or the document",
+    ),
+)
 
 HostFactory = Callable[[float, Callable[[], None]], AbstractContextManager[PhotoshopHost]]
 """(patience in seconds, called when Photoshop is busy) -> host."""
@@ -52,7 +65,7 @@ def main(arguments: Sequence[str] | None = None, *, open_host: HostFactory = _co
         return FAILED
 
 
-def _inpaint(options: argparse.Namespace, host: PhotoshopHost, progress: Progress) -> int:
+def _generate(options: argparse.Namespace, host: PhotoshopHost, progress: Progress) -> int:
     settings = Settings(
         prompt=options.prompt,
         negative_prompt=options.negative_prompt,
@@ -63,10 +76,11 @@ def _inpaint(options: argparse.Namespace, host: PhotoshopHost, progress: Progres
         scheduler=options.scheduler,
         seed=options.seed,
         count=options.count,
+        task=options.task,
         options=CanvasOptions(exact_selection=options.exact_selection),
     )
     with connect(options.server, data_dir=options.data_dir) as client:
-        layers = inpaint(host, client, settings, progress)
+        layers = generate(host, client, settings, progress)
     progress.end()
     for layer in layers:
         box = layer.bounds
@@ -104,7 +118,7 @@ def _print(line: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m photoshop_plugin",
-        description="Scumble for Photoshop: repaints the selection of the open document.",
+        description="Scumble for Photoshop: paints on the document in front.",
     )
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
@@ -124,14 +138,30 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
+    for name, task, summary in _GENERATING:
+        command = commands.add_parser(
+            name,
+            parents=[common, server],
+            help=summary,
+            epilog=f'Example: python -m photoshop_plugin {name} --prompt "a red barn" --seed 7',
+        )
+        _add_settings(command, task)
+
     command = commands.add_parser(
-        "inpaint",
-        parents=[common, server],
-        help="repaint the selection; the result becomes a layer with a mask",
-        epilog='Example: python -m photoshop_plugin inpaint --prompt "a red barn" --seed 7',
+        "panel", parents=[common, server], help="show the panel: a small window beside Photoshop"
     )
-    command.set_defaults(command=_inpaint)
-    command.add_argument("--prompt", required=True, metavar="TEXT", help="what to paint")
+    command.set_defaults(command=_panel)
+
+    command = commands.add_parser(
+        "describe", parents=[common], help="say which document and selection Scumble sees"
+    )
+    command.set_defaults(command=_describe)
+    return parser
+
+
+def _add_settings(command: argparse.ArgumentParser, task: Task) -> None:
+    command.set_defaults(command=_generate, task=task)
+    command.add_argument("--prompt", default="", metavar="TEXT", help="what to paint")
     command.add_argument("--negative-prompt", default="", metavar="TEXT", help="what to avoid")
     command.add_argument(
         "--strength",
@@ -159,14 +189,3 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="the selection itself becomes the layer mask, soft edges and all",
     )
-
-    command = commands.add_parser(
-        "panel", parents=[common, server], help="show the panel: a small window beside Photoshop"
-    )
-    command.set_defaults(command=_panel)
-
-    command = commands.add_parser(
-        "describe", parents=[common], help="say which document and selection Scumble sees"
-    )
-    command.set_defaults(command=_describe)
-    return parser

@@ -26,8 +26,13 @@ class Document:
     quick_mask: bool
     selection: Bounds | None
 
-    def require_paintable(self) -> Bounds:
-        """The selection's bounding box. Raises DocumentRefused if the document is nothing this version can paint on."""
+    @property
+    def bounds(self) -> Bounds:
+        """All of it."""
+        return Bounds(0, 0, *self.extent)
+
+    def require_paintable(self) -> None:
+        """Raises DocumentRefused if the document is nothing this version can paint on."""
         if self.quick_mask:
             raise DocumentRefused("quick_mask")
         if self.mode != "RGB":
@@ -42,9 +47,6 @@ class Document:
                 f"{self.name!r} has {self.bits} bits per channel; Scumble paints on 8 or 16. "
                 "Choose Image > Mode > 16 Bits/Channel, on a copy if the original matters.",
             )
-        if self.selection is None:
-            raise DocumentRefused("no_selection")
-        return self.selection
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,8 @@ class Capture:
     """A rectangle of what is visible, and how much of it is selected.
 
     image: RGB or RGBA (straight alpha), U8 or U16 as the document. selection: one channel, same size and type, full
-    scale = selected. icc_profile: the document's profile, b"" if untagged; also set where image is plain sRGB.
+    scale = selected; full scale everywhere where nothing is selected. icc_profile: the document's profile, b"" if
+    untagged; also set where image is plain sRGB.
     """
 
     image: Pixels
@@ -62,11 +65,15 @@ class Capture:
 
 @dataclass(frozen=True, slots=True)
 class LayerPatch:
-    """A layer to be: pixels as large as bounds, and the mask that lets them show (one channel, same size)."""
+    """A layer to be: pixels as large as bounds, and the mask that lets them show (one channel, same size).
+
+    mask: None for a layer without one. icc_profile: of the pixels; where there is none and the pixels are sRGB,
+    Photoshop converts them into the document's profile.
+    """
 
     name: str
     pixels: Pixels
-    mask: Pixels
+    mask: Pixels | None
     bounds: Bounds
     icc_profile: bytes = b""
 

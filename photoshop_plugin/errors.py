@@ -81,6 +81,8 @@ class ConnectionLost(PhotoshopError):
 
 _REFUSALS = {
     "no_document": "No document is open in Photoshop. Open one and select the part to repaint.",
+    "nothing_asked": "Nothing is selected and there is no prompt. Select the part to repaint, or say what to paint.",
+    "no_prompt": "The prompt is empty. Say in a few words what to paint.",
     "no_selection": "Nothing is selected in Photoshop. Select the part to repaint, for instance with the lasso (L).",
     "quick_mask": "The document is in Quick Mask mode. Press Q to leave it, then try again.",
     "document_closed": "The document was closed in the meantime, so the result has nowhere to go.",

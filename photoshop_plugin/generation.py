@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 from photoshop_plugin.document import Capture, Document, LayerPatch
 from photoshop_plugin.host.interface import PhotoshopHost
+from photoshop_plugin.task import TITLES, Task, resolve
 from scumble.client import (
     Bounds,
+    CanvasIntent,
     CanvasOptions,
     CanvasPlan,
     Event,
@@ -17,7 +19,9 @@ from scumble.client import (
     Inpaint,
     InternalError,
     Patch,
+    Pixels,
     Request,
+    TextToImage,
 )
 
 _NAME_CHARS = 60
@@ -37,6 +41,7 @@ class Settings:
     scheduler: str = ""
     seed: int | None = None
     count: int = 1
+    task: Task = Task.AUTO
     options: CanvasOptions = field(default_factory=CanvasOptions)
 
 
@@ -67,13 +72,23 @@ class Server(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """Everything that will be sent, read from the document; nothing has been sent yet."""
+    """Everything that will be sent, read from the document; nothing has been sent yet.
+
+    bounds: what was read, and where results without a place of their own go. plan: None where nothing is repainted.
+    """
 
     document: Document
     settings: Settings
-    plan: CanvasPlan
+    task: Task
+    bounds: Bounds
+    plan: CanvasPlan | None
     capture: Capture
     request: Request
+
+    @property
+    def title(self) -> str:
+        """Of the history step."""
+        return f"Scumble: {TITLES[self.task]}"
 
 
 def prepare(host: PhotoshopHost, server: Server, settings: Settings) -> Prepared:
@@ -82,13 +97,26 @@ def prepare(host: PhotoshopHost, server: Server, settings: Settings) -> Prepared
     Raises the trees of `photoshop_plugin.errors` and `scumble.client.errors`.
     """
     document = host.describe()
-    selection = document.require_paintable()
+    document.require_paintable()
+    task = resolve(settings.task, document, settings.prompt, settings.strength)
+    if task is Task.LAYER:
+        return _new_layer(host, document, settings)
+    options = settings.options
+    if task is Task.REMOVE:
+        options = replace(options, intent=CanvasIntent.REMOVE_OBJECT)
+    elif task is Task.RESTYLE:
+        whole = document.selection is None
+        options = replace(
+            options,
+            intent=CanvasIntent.REFINE,
+            exact_selection=options.exact_selection or whole,
+        )
     plan = server.plan(
         document.extent,
-        selection,
+        document.selection or document.bounds,
         model=settings.model,
         strength=settings.strength,
-        options=settings.options,
+        options=options,
     )
     capture = host.capture(document, plan.context)
     request = Inpaint(
@@ -97,39 +125,87 @@ def prepare(host: PhotoshopHost, server: Server, settings: Settings) -> Prepared
         capture.selection,
         strength=settings.strength,
         plan=plan,
-        negative_prompt=settings.negative_prompt,
-        model=settings.model,
-        num_inference_steps=settings.num_inference_steps,
-        guidance_scale=settings.guidance_scale,
-        scheduler=settings.scheduler,
-        seed=settings.seed,
-        count=settings.count,
+        **_common(settings),
     )
     return Prepared(
-        document=document, settings=settings, plan=plan, capture=capture, request=request
+        document=document,
+        settings=settings,
+        task=task,
+        bounds=plan.context,
+        plan=plan,
+        capture=capture,
+        request=request,
     )
 
 
-def layers(
-    document: Document, icc_profile: bytes, prompt: str, patches: Sequence[Patch]
-) -> list[LayerPatch]:
-    """The layers that patches become in `document`. Raises InternalError for patches without their place."""
+def _new_layer(host: PhotoshopHost, document: Document, settings: Settings) -> Prepared:
+    """A picture as large as the selection's bounding box, or as the document."""
+    bounds = document.selection or document.bounds
+    capture = host.capture(document, bounds)
+    request = TextToImage(settings.prompt, bounds.width, bounds.height, **_common(settings))
+    return Prepared(
+        document=document,
+        settings=settings,
+        task=Task.LAYER,
+        bounds=bounds,
+        plan=None,
+        capture=capture,
+        request=request,
+    )
+
+
+def _common(settings: Settings) -> dict[str, Any]:
+    names = (
+        "negative_prompt",
+        "model",
+        "num_inference_steps",
+        "guidance_scale",
+        "scheduler",
+        "seed",
+        "count",
+    )
+    return {name: getattr(settings, name) for name in names}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where results become layers, which outlives the request. mask: for results that bring none; None for no mask."""
+
+    document: Document
+    bounds: Bounds
+    icc_profile: bytes
+    prompt: str
+    mask: Pixels | None = None
+
+
+def place_of(prepared: Prepared) -> Place:
+    """The place of a request's results."""
+    selected = prepared.document.selection is not None
+    return Place(
+        document=prepared.document,
+        bounds=prepared.bounds,
+        icc_profile=prepared.capture.icc_profile,
+        prompt=prepared.settings.prompt,
+        mask=prepared.capture.selection if selected else None,
+    )
+
+
+def layers(place: Place, patches: Sequence[Patch]) -> list[LayerPatch]:
+    """The layers that patches become. Raises InternalError for patches that do not fit their place."""
     made = []
     for patch in patches:
-        if patch.bounds is None or patch.composite_mask is None:
-            raise InternalError("The server sent a result without its place in the document.")
-        right, bottom = patch.bounds.right, patch.bounds.bottom
-        if right > document.extent.width or bottom > document.extent.height:
-            raise InternalError("The server sent a result that lies outside the document.")
-        made.append(
-            LayerPatch(
-                layer_name(prompt, patch.seed),
-                patch.pixels,
-                patch.composite_mask,
-                patch.bounds,
-                icc_profile,
-            )
-        )
+        bounds, mask = patch.bounds or place.bounds, patch.composite_mask
+        icc_profile = place.icc_profile
+        if patch.bounds is None:
+            mask, icc_profile = place.mask, b""  # painted from the prompt alone: plain sRGB
+        inside = bounds.right <= place.document.extent.width
+        inside = inside and bounds.bottom <= place.document.extent.height
+        if not inside or bounds.extent != patch.pixels.extent:
+            raise InternalError("The server sent a result that does not fit its place.")
+        if patch.bounds is not None and mask is None:
+            raise InternalError("The server sent a result without its mask.")
+        name = layer_name(place.prompt, patch.seed)
+        made.append(LayerPatch(name, patch.pixels, mask, bounds, icc_profile))
     return made
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from photoshop_plugin.inpaint import Submitted
+from photoshop_plugin.flow import Submitted
 from scumble.client import Event, JobState
 
 _BAR_CELLS = 24
@@ -45,7 +45,7 @@ class Progress:
 
 def _text(event: Submitted | Event) -> str:
     if isinstance(event, Submitted):
-        box = event.plan.mask
+        box = event.plan.mask if event.plan is not None else event.bounds
         return f"Repainting within {box.width} x {box.height} px at {box.x}, {box.y} (job {event.job_id})"
     if event.state is JobState.QUEUED and event.queue_position:
         return f"Waiting: {event.queue_position} ahead"

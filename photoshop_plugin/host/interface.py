@@ -17,7 +17,9 @@ class PhotoshopHost(Protocol):
         ...
 
     def capture(self, document: Document, bounds: Bounds) -> Capture:
-        """Reads a rectangle (document px) of what is visible, and the selection. Leaves no trace in the document."""
+        """Reads a rectangle (document px) of what is visible, and the selection; full scale where nothing is selected.
+        Leaves no trace in the document.
+        """
         ...
 
     def apply(

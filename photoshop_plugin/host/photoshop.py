@@ -14,7 +14,7 @@ from photoshop_plugin.host import com, script
 from photoshop_plugin.host.application import Application
 from photoshop_plugin.host.com_thread import ComThread
 from photoshop_plugin.host.tiff import read_capture, write_patch
-from scumble.client import Bounds, Extent
+from scumble.client import Bounds, ColorSpace, Extent
 
 _BITS = {"ONE": 1, "EIGHT": 8, "SIXTEEN": 16, "THIRTYTWO": 32}
 
@@ -59,16 +59,17 @@ class ComPhotoshop:
         """See PhotoshopHost."""
         path = self._new_file()
         try:
-            self._run(
+            answer = self._run(
                 "capture",
                 {
                     **_identity(document),
+                    "selected": document.selection is not None,
                     "bounds": [bounds.x, bounds.y, bounds.right, bounds.bottom],
                     "channel": _channel_name(),
                     "file": path.as_posix(),
                 },
             )
-            return read_capture(path, document.profile)
+            return read_capture(path, document.profile, selected=bool(answer["selected"]))
         finally:
             path.unlink(missing_ok=True)
 
@@ -80,7 +81,7 @@ class ComPhotoshop:
         paths = [self._new_file() for _ in patches]
         try:
             for path, patch in zip(paths, patches, strict=True):
-                write_patch(path, patch, document.resolution)
+                write_patch(path, patch, document.resolution, document.bits)
             placed = self._run(
                 "apply",
                 {
@@ -95,6 +96,8 @@ class ComPhotoshop:
                             "name": patch.name,
                             "width": patch.bounds.width,
                             "height": patch.bounds.height,
+                            "masked": patch.mask is not None,
+                            "srgb": _is_plain_srgb(patch),
                         }
                         for path, patch in zip(paths, patches, strict=True)
                     ],
@@ -141,6 +144,11 @@ def _identity(document: Document) -> dict[str, int]:
         "width": document.extent.width,
         "height": document.extent.height,
     }
+
+
+def _is_plain_srgb(patch: LayerPatch) -> bool:
+    """Whether Photoshop has to be told that the numbers are sRGB."""
+    return not patch.icc_profile and patch.pixels.color_space == ColorSpace.SRGB
 
 
 def _channel_name() -> str:

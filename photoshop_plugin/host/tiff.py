@@ -20,8 +20,8 @@ _ASSOCIATED_ALPHA = 1
 _ICC_TAG = 34675
 
 
-def read_capture(path: Path, profile: str) -> Capture:
-    """Reads RGB, alpha if there is one, and the selection, which is the last channel.
+def read_capture(path: Path, profile: str, *, selected: bool) -> Capture:
+    """Reads RGB, alpha if there is one, and, if something was selected, the selection, which is then the last channel.
 
     profile: the document's profile name; sRGB needs no ICC conversion on the server.
     """
@@ -31,32 +31,35 @@ def read_capture(path: Path, profile: str) -> Capture:
         extra = [int(kind) for kind in page.extrasamples]
         tag = page.tags.get(_ICC_TAG)
         icc = bytes(tag.value) if tag else b""
-    channels = samples.shape[2]
-    if samples.dtype.name not in ("uint8", "uint16") or channels not in (4, 5):
+    channels = samples.shape[2] - selected
+    if samples.dtype.name not in ("uint8", "uint16") or channels not in (3, 4):
         raise ScriptFailed(
             "capture", f"it saved {channels} channels of {samples.dtype.name} instead of RGB."
         )
-    color = samples[..., : channels - 1]
-    if channels == 5 and extra[:1] == [_ASSOCIATED_ALPHA]:
+    color = samples[..., :channels]
+    selection = samples[..., channels] if selected else full_selection(samples)
+    if channels == 4 and extra[:1] == [_ASSOCIATED_ALPHA]:
         color = straight_alpha(color)
     color_space = ColorSpace.ICC if icc and not _is_srgb(profile) else ColorSpace.SRGB
     return Capture(
         Pixels.from_numpy(color, color_space, icc if color_space is ColorSpace.ICC else b""),
-        Pixels.from_numpy(samples[..., channels - 1], ColorSpace.NON_COLOR),
+        Pixels.from_numpy(selection, ColorSpace.NON_COLOR),
         icc,
     )
 
 
-def write_patch(path: Path, patch: LayerPatch, resolution: float) -> None:
-    """Writes RGB and the mask as an extra channel, tagged with the document's profile and resolution (ppi).
+def write_patch(path: Path, patch: LayerPatch, resolution: float, bits: int) -> None:
+    """Writes RGB and the mask as an extra channel, in the document's depth, with its profile and resolution (ppi).
 
     The patch's own alpha goes into the mask: the layer stays opaque underneath, as a painter expects.
     """
-    pixels = patch.pixels.numpy()
+    dtype = np.dtype(np.uint8 if bits == 8 else np.uint16)
+    pixels = convert_samples(patch.pixels.numpy(), dtype)
     if pixels.shape[2] == 1:
         pixels = np.repeat(pixels, 3, axis=2)
-    pixels = _as_integers(pixels)
-    mask = convert_samples(patch.mask.numpy()[..., 0], pixels.dtype)
+    mask = full_selection(pixels)
+    if patch.mask is not None:
+        mask = convert_samples(patch.mask.numpy()[..., 0], dtype)
     if pixels.shape[2] == 4:
         full = np.iinfo(pixels.dtype).max
         product = mask.astype(np.uint64) * pixels[..., 3]
@@ -100,8 +103,9 @@ def straight_alpha(premultiplied: Array) -> Array:
     return result
 
 
-def _as_integers(samples: Array) -> Array:
-    return samples if samples.dtype.kind == "u" else convert_samples(samples, np.uint16)
+def full_selection(samples: Array) -> Array:
+    """Full scale everywhere: (height, width) as large as `samples`, in their type."""
+    return np.full(samples.shape[:2], np.iinfo(samples.dtype).max, samples.dtype)
 
 
 def _is_srgb(profile: str) -> bool:

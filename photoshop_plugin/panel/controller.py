@@ -14,11 +14,17 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict
 from typing import Protocol
 
-from photoshop_plugin.document import Document, LayerPatch, PlacedLayer
+from photoshop_plugin.document import LayerPatch, PlacedLayer
 from photoshop_plugin.errors import DocumentRefused, PhotoshopError
-from photoshop_plugin.generation import Server, Settings, SubmittedJob, layers, prepare
+from photoshop_plugin.generation import (
+    Server,
+    Settings,
+    SubmittedJob,
+    layers,
+    place_of,
+    prepare,
+)
 from photoshop_plugin.host.interface import PhotoshopHost
-from photoshop_plugin.inpaint import HISTORY_TITLE
 from photoshop_plugin.panel.events import (
     Applied,
     DocumentSeen,
@@ -236,32 +242,34 @@ class PanelController:
             prompt=settings.prompt,
             settings=asked,
             document=prepared.document,
+            bounds=prepared.bounds,
+            title=prepared.title,
             time=time.time(),
             results=tuple(Result(index=k, seed=patch.seed) for k, patch in enumerate(patches)),
         )
         pictures = [self._thumbnail(patch.pixels) for patch in patches]
         with self._history_lock:
-            self._history.add(entry, pictures, prepared.capture.icc_profile)
+            self._history.add(entry, pictures, place_of(prepared))
         return entry
 
     def _apply(self, job_id: str, indices: Sequence[int]) -> None:
         with self._history_lock:
             entry = self._history.find(job_id)
-            profile = self._history.icc_profile(job_id)
-        if entry is None or not indices:
-            return
+            if entry is None or not indices:
+                return
+            place = self._history.place(entry)
         patches: list[Patch] = self._connected().job(job_id).result()
         chosen = [patches[index] for index in indices if index < len(patches)]
-        made = layers(entry.document, profile, entry.prompt, chosen)
+        made = layers(place, chosen)
 
-        placed = self._host_thread.submit(lambda: self._lay(entry.document, made)).result()
+        placed = self._host_thread.submit(lambda: self._lay(entry, made)).result()
         self._notify(Applied(tuple(placed)))
 
     # On the host's thread.
-    def _lay(self, document: Document, made: Sequence[LayerPatch]) -> list[PlacedLayer]:
-        host = self._photoshop()
+    def _lay(self, entry: Entry, made: Sequence[LayerPatch]) -> list[PlacedLayer]:
+        host, document = self._photoshop(), entry.document
         try:
-            return host.apply(document, made, HISTORY_TITLE)
+            return host.apply(document, made, entry.title)
         except DocumentRefused as error:
             if error.code != "document_closed":
                 raise
@@ -269,7 +277,7 @@ class PanelController:
             front = host.describe()
             if (front.name, front.extent) != (document.name, document.extent):
                 raise
-            return host.apply(front, made, HISTORY_TITLE)
+            return host.apply(front, made, entry.title)
 
 
 def _sentence(error: Exception) -> str:

@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
 )
 
 from photoshop_plugin.generation import Settings
+from photoshop_plugin.task import TITLES, Task
 from scumble.client import CanvasOptions, Model
 
 MAX_COUNT = 4
@@ -57,6 +58,10 @@ class Form(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.prompt = PromptEdit()
+        self.task = QComboBox()
+        self.task.addItem("Auto", Task.AUTO.value)
+        for task, title in TITLES.items():
+            self.task.addItem(title, task.value)
         self.strength = QSlider(Qt.Orientation.Horizontal)
         self.strength.setRange(1, 100)
         self.strength.setValue(100)
@@ -87,6 +92,15 @@ class Form(QWidget):
         self._show_strength()
         self._show_more(False)
 
+    @property
+    def chosen_task(self) -> Task:
+        """What is to be done."""
+        return Task(self.task.currentData())
+
+    def show_guess(self, title: str) -> None:
+        """What Auto means for the document in front; "" where it means nothing yet."""
+        self.task.setItemText(0, f"Auto: {title}" if title else "Auto")
+
     def settings(self) -> Settings:
         """What is asked for now. Raises ValueError with a sentence for a seed that is none."""
         return Settings(
@@ -97,6 +111,7 @@ class Form(QWidget):
             num_inference_steps=self.steps.value() or None,
             seed=_seed(self.seed.text()) if self.lock.isChecked() else None,
             count=self.count.value(),
+            task=self.chosen_task,
             options=CanvasOptions(exact_selection=self.exact.isChecked()),
         )
 
@@ -108,6 +123,7 @@ class Form(QWidget):
         self._choose_model(str(values.get("model", "")))
         self.steps.setValue(int(values.get("num_inference_steps") or 0))
         self.count.setValue(1)
+        self.task.setCurrentIndex(max(0, self.task.findData(values.get("task", "auto"))))
         self.show_seed(seed)
         self.lock.setChecked(True)
 
@@ -183,6 +199,7 @@ class Form(QWidget):
         seed.addWidget(self.lock)
         rows = QFormLayout()
         rows.setContentsMargins(0, 0, 0, 0)
+        rows.addRow("Tas&k", self.task)
         rows.addRow("&Strength", strength)
         rows.addRow("&Variations", self.count)
         rows.addRow("S&eed", seed)
@@ -203,6 +220,7 @@ class Form(QWidget):
 
     def _name(self) -> None:
         for field, name, tip in (
+            (self.task, "Task", "What to do; Auto follows from selection, prompt and strength"),
             (self.strength, "Strength", "100 % repaints wholly; less keeps some of what is there"),
             (self.count, "Variations", "How many pictures to choose from"),
             (self.seed, "Seed", "The start of the noise; lock it to repeat or vary a picture"),

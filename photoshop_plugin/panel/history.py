@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from photoshop_plugin.document import Document
-from scumble.client import Bounds, Extent
+from photoshop_plugin.generation import Place
+from scumble.client import Bounds, Extent, Pixels, SampleType
 
 MAX_ENTRIES = 100
 """Older generations leave the list; their pictures stay on the server as long as its own limits say."""
@@ -32,13 +33,16 @@ class Entry:
     """One generation.
 
     settings: what was asked for, by the names of `generation.Settings`. document: as it was described then; its id
-    holds until Photoshop is closed. results: those not discarded.
+    holds until Photoshop is closed. bounds: where results without a place of their own go. title: of the history step.
+    results: those not discarded.
     """
 
     job_id: str
     prompt: str
     settings: dict[str, Any]
     document: Document
+    bounds: Bounds
+    title: str
     time: float
     results: tuple[Result, ...]
 
@@ -62,14 +66,17 @@ class History:
         """The generation of a job."""
         return next((entry for entry in self._entries if entry.job_id == job_id), None)
 
-    def add(self, entry: Entry, thumbnails: Iterable[bytes], icc_profile: bytes) -> None:
-        """Keeps a generation. thumbnails: one PNG a result. icc_profile: the document's, b"" if it had none."""
+    def add(self, entry: Entry, thumbnails: Iterable[bytes], place: Place) -> None:
+        """Keeps a generation. thumbnails: one PNG a result."""
         pictures = self._folder / "pictures"
         pictures.mkdir(parents=True, exist_ok=True)
         for result, data in zip(entry.results, thumbnails, strict=True):
             self.thumbnail(entry.job_id, result.index).write_bytes(data)
-        if icc_profile:
-            self._profile(entry.job_id).write_bytes(icc_profile)
+        if place.icc_profile:
+            self._beside(entry.job_id, "icc").write_bytes(place.icc_profile)
+        if place.mask is not None:
+            mask = f"{place.mask.sample_type.value}\n".encode() + place.mask.tobytes()
+            self._beside(entry.job_id, "mask").write_bytes(mask)
         self._entries.insert(0, entry)
         for old in self._entries[MAX_ENTRIES:]:
             self._forget(old)
@@ -97,16 +104,29 @@ class History:
         """Where the PNG of a result is."""
         return self._folder / "pictures" / f"{job_id}-{index}.png"
 
-    def icc_profile(self, job_id: str) -> bytes:
-        """The profile of the document that a generation was made for."""
-        path = self._profile(job_id)
-        return path.read_bytes() if path.is_file() else b""
+    def place(self, entry: Entry) -> Place:
+        """Where the results of a generation become layers."""
+        profile = self._beside(entry.job_id, "icc")
+        path = self._beside(entry.job_id, "mask")
+        mask = None
+        if path.is_file():
+            kind, _, samples = path.read_bytes().partition(b"\n")
+            width, height = entry.bounds.extent
+            mask = Pixels.mask(samples, width, height, SampleType(kind.decode()))
+        return Place(
+            document=entry.document,
+            bounds=entry.bounds,
+            icc_profile=profile.read_bytes() if profile.is_file() else b"",
+            prompt=entry.prompt,
+            mask=mask,
+        )
 
-    def _profile(self, job_id: str) -> Path:
-        return self._folder / "pictures" / f"{job_id}.icc"
+    def _beside(self, job_id: str, suffix: str) -> Path:
+        return self._folder / "pictures" / f"{job_id}.{suffix}"
 
     def _forget(self, entry: Entry) -> None:
-        self._profile(entry.job_id).unlink(missing_ok=True)
+        for suffix in ("icc", "mask"):
+            self._beside(entry.job_id, suffix).unlink(missing_ok=True)
         for result in entry.results:
             self.thumbnail(entry.job_id, result.index).unlink(missing_ok=True)
 
@@ -140,6 +160,8 @@ def _entry(values: dict[str, Any]) -> Entry:
         prompt=str(values["prompt"]),
         settings=dict(values["settings"]),
         document=Document(**document),
+        bounds=Bounds(*values["bounds"]),
+        title=str(values["title"]),
         time=float(values["time"]),
         results=tuple(Result(**result) for result in values["results"]),
     )

@@ -69,13 +69,9 @@ def request_picture(prepared: Prepared, side: int = 512) -> QImage:
     pen = QPen(QColor("white"), max(1.0, max(width, height) / 256), Qt.PenStyle.DashLine)
     painter.setPen(pen)
     plan = prepared.plan
-    box = QRect(
-        plan.mask.x - plan.context.x,
-        plan.mask.y - plan.context.y,
-        plan.mask.width - 1,
-        plan.mask.height - 1,
-    )
-    painter.drawRect(box)
+    if plan is not None:
+        x, y = plan.mask.x - plan.context.x, plan.mask.y - plan.context.y
+        painter.drawRect(QRect(x, y, plan.mask.width - 1, plan.mask.height - 1))
     painter.end()
     return _within(image, side)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Protocol
 
 from PySide6.QtCore import QSettings, Qt, QTimer, Signal
 from PySide6.QtGui import QCloseEvent, QKeySequence, QPixmap, QShortcut
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
+from photoshop_plugin.document import Document
+from photoshop_plugin.errors import DocumentRefused
 from photoshop_plugin.generation import Settings
 from photoshop_plugin.panel.events import (
     Applied,
@@ -23,6 +26,7 @@ from photoshop_plugin.panel.form import Form
 from photoshop_plugin.panel.history import Entry, History
 from photoshop_plugin.panel.pictures import request_picture, to_image
 from photoshop_plugin.panel.strip import Strip
+from photoshop_plugin.task import TITLES, Task, resolve
 from scumble.client import Event, JobState, WorkerState
 
 LOOK_MILLISECONDS = 600
@@ -59,6 +63,8 @@ class PanelWindow(QWidget):
         super().__init__(None, Qt.WindowType.Tool | Qt.WindowType.WindowStaysOnTopHint)
         self._controller, self._store = controller, store
         self._server_ready = False
+        self._document: Document | None = None
+        self._refusal = ""
         self.setWindowTitle("Scumble")
         self.setAccessibleName("Scumble panel")
         self.document_label = _label("Document")
@@ -155,7 +161,23 @@ class PanelWindow(QWidget):
             if seen.trouble:
                 line += f"<br>{_plain(seen.trouble)}"
             self.document_label.setText(line)
-        self._document_ready = seen.ready
+        self._document = document if seen.ready else None
+        self._guess()
+
+    def _guess(self) -> None:
+        """Says what Generate would do, and whether it would work."""
+        title, self._refusal = "", ""
+        if self._document is not None:
+            form = self.form
+            prompt, strength = form.prompt.toPlainText(), form.strength.value() / 100
+            with suppress(DocumentRefused):
+                title = TITLES[resolve(Task.AUTO, self._document, prompt, strength)]
+            try:
+                resolve(form.chosen_task, self._document, prompt, strength)
+            except DocumentRefused as error:
+                self._refusal = str(error)
+        self.form.show_guess(title)
+        self.generate_button.setToolTip(self._refusal or "Ctrl+Enter")
         self._enable()
 
     def _show_server(self, seen: ServerSeen) -> None:
@@ -174,11 +196,11 @@ class PanelWindow(QWidget):
         self._enable()
 
     def _show_sent(self, sent: Sent) -> None:
-        plan = sent.prepared.plan
+        bounds = sent.prepared.bounds
         self._show_picture(QPixmap.fromImage(request_picture(sent.prepared)))
         self.picture.setToolTip(
-            f"What is sent: {plan.context.width} x {plan.context.height} px around the selection; "
-            "red is repainted, the dashed box is what comes back."
+            f"{TITLES[sent.prepared.task]}, {bounds.width} x {bounds.height} px: red is painted, the dashed box is "
+            "what comes back."
         )
         self.bar.setFormat("Waiting" if sent.job_id else "Sending")
 
@@ -221,7 +243,10 @@ class PanelWindow(QWidget):
 
     def _enable(self) -> None:
         self.generate_button.setEnabled(
-            self._server_ready and self._document_ready and not self._controller.working
+            self._server_ready
+            and self._document is not None
+            and not self._refusal
+            and not self._controller.working
         )
 
     def _say(self, text: str, *, trouble: bool = False) -> None:
@@ -270,7 +295,9 @@ class PanelWindow(QWidget):
             self.resize(360, 620)
 
     def _connect(self) -> None:
-        self._document_ready = False
+        self.form.prompt.textChanged.connect(self._guess)
+        self.form.strength.valueChanged.connect(self._guess)
+        self.form.task.currentIndexChanged.connect(self._guess)
         self.news.connect(self.handle, Qt.ConnectionType.QueuedConnection)
         self.generate_button.clicked.connect(self.generate)
         self.form.prompt.submitted.connect(self.generate)

@@ -22,6 +22,7 @@ LATER = (3, 100, 60, 30)
 ICC = b"an ICC profile, which nobody here looks into" * 9
 NAME = 'Scumble: "a red barn" \\ O\'Hara\n{"x": 1} \u2028 \N{CAT FACE} (7)'
 TITLE = "Scumble Inpaint"
+FILL_TITLE = "Scumble: Generative fill"
 
 
 def texture(

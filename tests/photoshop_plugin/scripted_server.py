@@ -10,6 +10,7 @@ from scumble.client import (
     CanvasIntent,
     CanvasOptions,
     CanvasPlan,
+    ColorSpace,
     Event,
     Extent,
     FillMode,
@@ -20,9 +21,12 @@ from scumble.client import (
     Patch,
     Pixels,
     Progress,
+    Request,
+    SampleType,
     ScumbleError,
     SeamlessAxes,
     ServerInfo,
+    TextToImage,
     WorkerState,
 )
 
@@ -69,7 +73,7 @@ class ScriptedServer:
     events: Iterable[Event] = EVENTS
     closed: bool = False
     asked: list[tuple[Extent, Bounds, float, CanvasOptions]] = field(default_factory=list)
-    requests: list[Inpaint] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
     jobs: list[ScriptedJob] = field(default_factory=list)
 
     def plan(
@@ -131,23 +135,31 @@ class ScriptedServer:
     def close(self) -> None:
         self.closed = True
 
-    def submit(self, request: Inpaint) -> ScriptedJob:
+    def submit(self, request: Request) -> ScriptedJob:
         self.requests.append(request)
-        assert request.plan is not None
-        assert isinstance(request.image, Pixels)
-        assert isinstance(request.selection, Pixels)
-        patches = [
-            Patch(
-                pixels=self.model(request.image),
-                seed=(request.seed or 0) + index,
-                recipe={},
-                index=index,
-                bounds=request.plan.context,
-                composite_mask=request.selection,
-                plan=request.plan,
-            )
-            for index in range(request.count)
-        ]
+        patches = [self._patch(request, index) for index in range(request.count)]
         job_id = f"job-{len(self.jobs) + 1}"
         self.jobs.append(ScriptedJob(patches, self.events, fails=self.fails, id=job_id))
         return self.jobs[-1]
+
+    def _patch(self, request: Request, index: int) -> Patch:
+        seed = (request.seed or 0) + index
+        if isinstance(request, TextToImage):
+            samples = bytes((k * 7) % 256 for k in range(3 * request.width * request.height))
+            pixels = Pixels(
+                samples, request.width, request.height, 3, SampleType.U8, ColorSpace.SRGB
+            )
+            return Patch(pixels=pixels, seed=seed, recipe={}, index=index)
+        assert isinstance(request, Inpaint)
+        assert request.plan is not None
+        assert isinstance(request.image, Pixels)
+        assert isinstance(request.selection, Pixels)
+        return Patch(
+            pixels=self.model(request.image),
+            seed=seed,
+            recipe={},
+            index=index,
+            bounds=request.plan.context,
+            composite_mask=request.selection,
+            plan=request.plan,
+        )

@@ -11,7 +11,7 @@ import pytest
 
 from photoshop_plugin.cli import main
 from photoshop_plugin.document import Document
-from photoshop_plugin.inpaint import Submitted
+from photoshop_plugin.flow import Submitted
 from photoshop_plugin.progress import Progress as ProgressLine
 from scumble.client import Bounds, Event, Extent, JobState, Progress
 from tests.fakes.photoshop import Application
@@ -36,14 +36,6 @@ def test_describe_says_what_it_sees(
     assert output.err == "Photoshop is busy; waiting\n"
 
 
-def test_describe_fails_where_inpaint_would(
-    com: Com, photoshop: Application, capsys: pytest.CaptureFixture[str]
-) -> None:
-    open_document(photoshop).select(None)
-    assert main(["describe"], open_host=open_host(com)) == 1
-    assert "Nothing is selected" in capsys.readouterr().err
-
-
 class Interrupted:
     """A host that Ctrl-C hits."""
 
@@ -56,9 +48,7 @@ def test_ctrl_c_has_its_own_status(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "Cancelled.\n"
 
 
-@pytest.mark.parametrize(
-    "arguments", [[], ["inpaint"], ["inpaint", "--prompt", "x", "--seed", "y"]]
-)
+@pytest.mark.parametrize("arguments", [[], ["paint"], ["inpaint", "--prompt", "x", "--seed", "y"]])
 def test_wrong_usage(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
@@ -89,7 +79,7 @@ def test_progress_overwrites_its_line_on_a_terminal_and_keeps_the_rest() -> None
     plan = ScriptedServer().plan(Extent(100, 80), Bounds(10, 20, 30, 40))
     stream = Terminal()
     line = ProgressLine(stream)
-    line(Submitted("j", plan))
+    line(Submitted("j", plan.context, plan))
     line(Event(1, state=JobState.QUEUED, queue_position=2))
     line(Event(2, progress=Progress(0, 0, "Loading model", None)))
     line(Event(3, progress=Progress(1, 2, "Painting", 4.2)))

@@ -16,7 +16,14 @@ from tests.fakes.photoshop.psd import save_psd
 from tests.fakes.photoshop.samples import bounding_box, on_canvas
 from tests.photoshop_plugin.conftest import open_host
 from tests.photoshop_plugin.profiles import adobe_rgb_like
-from tests.photoshop_plugin.scene import LATER, SIZE, TITLE, Seen, open_document, soft_selection
+from tests.photoshop_plugin.scene import (
+    FILL_TITLE,
+    LATER,
+    SIZE,
+    Seen,
+    open_document,
+    soft_selection,
+)
 from tests.real_server import RealServer, running_server
 
 LARGE = (701, 613)
@@ -70,7 +77,7 @@ def test_a_soft_off_centre_selection_at_300_ppi(
     assert run(com, server, "--prompt", 'moss, "wet"\n\N{HERB}', "--seed", "7") == 0
 
     # One history step, one masked layer on top, all else as the artist left it.
-    assert [state.name for state in document.history] == ["Open", "Lasso", TITLE]
+    assert [state.name for state in document.history] == ["Open", "Lasso", FILL_TITLE]
     assert before.differences(Seen(document), but=("layers", "history state", "saved")) == []
     assert len(document.stack) == 3
     state = document.stack[0]._state
@@ -136,12 +143,39 @@ def test_a_wrong_setting_is_one_sentence_and_changes_nothing(
     words: str,
 ) -> None:
     com.running = Application()
-    document = open_document(com.running)
+    document = open_document(com.running, icc=adobe_rgb_like())
     document.select(soft_selection(SIZE, LATER))
     before = Seen(document)
     assert run(com, server, "--prompt", "moss", *options) == 1
     assert words in capsys.readouterr().err
     assert before.differences(Seen(document)) == []
+
+
+@pytest.mark.parametrize("command", ["inpaint", "remove", "generate"])
+def test_a_task_that_needs_more_than_there_is(
+    com: Com, server: RealServer, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    com.running = Application()
+    document = open_document(com.running)
+    document.select(None)
+    before = Seen(document)
+    arguments = [command, "--data-dir", str(server.data_dir)]
+    assert main(arguments, open_host=open_host(com)) == 1
+    assert "selected" in capsys.readouterr().err
+    assert before.differences(Seen(document)) == []
+
+
+def test_a_new_layer_and_a_restyled_picture(com: Com, server: RealServer) -> None:
+    com.running = Application()
+    document = open_document(com.running, icc=b"")
+    common = ["--data-dir", str(server.data_dir), "--num-inference-steps", "4", "--prompt", "moss"]
+    assert main(["layer", *common, "--seed", "1"], open_host=open_host(com)) == 0
+    document.select(None)
+    restyle = ["restyle", *common, "--strength", "0.5"]
+    assert main(restyle, open_host=open_host(com)) == 0
+    steps = [state.name for state in document.history]
+    assert steps[-3::2] == ["Scumble: New layer from the prompt", "Scumble: Repaint what is there"]
+    assert document.stack[0]._state.pixels.shape[:2] == (SIZE[1], SIZE[0])
 
 
 def test_without_a_server_it_says_how_to_start_one(

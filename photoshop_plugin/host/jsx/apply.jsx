@@ -1,27 +1,43 @@
 // Lays patches back as layers with layer masks, in one history step.
-// Request: {document, width, height, x, y, title, channel, patches: [{file, name, width, height}]}.
-// A patch file is a TIFF whose last channel is the composite mask. It becomes a masked layer in a document of its own and
+// Request: {document, width, height, x, y, title, channel, patches: [{file, name, width, height, masked, srgb}]}.
+// A patch file is a TIFF whose last channel is the composite mask; without `masked` it is full and the layer gets no mask.
+// `srgb`: its numbers are sRGB, whatever the document's profile is. It becomes a masked layer in a document of its own and
 // is duplicated from there: unlike Place this never resamples, whatever the resolution, and gives pixels that can be
 // painted on. The first patch ends on top and is the only one shown.
 
-/** @type {{doc: Document, sources: Document[], request: any, placed: any[], error: any}} */
-var scumbleState = { doc: null, sources: [], request: null, placed: [], error: null };
+/** @type {{doc: Document, profile: string, sources: Document[], request: any, placed: any[], error: any}} */
+var scumbleState = { doc: null, profile: "", sources: [], request: null, placed: [], error: null };
 
 // Opens a patch and gives its layer the mask. Leaves it in front. The type keeps Camera Raw, which may be set to take all
 // TIFFs, out of it.
 function scumbleOpenPatch(patch) {
-  var source = app.open(scumbleFile(patch.file), OpenDocumentType.TIFF), layer, descriptor, reference;
+  var source = app.open(scumbleFile(patch.file), OpenDocumentType.TIFF), layer;
   scumbleState.sources.push(source);
+  if (patch.srgb) { scumbleConvert(source); }
   if (scumblePixels(source.width) !== patch.width || scumblePixels(source.height) !== patch.height) {
     scumbleRefuse("patch_size");
   }
   layer = source.artLayers[0];
   if (layer.isBackgroundLayer) { layer.isBackgroundLayer = false; }
   layer.name = patch.name;
+  if (patch.masked) { scumbleMask(source, layer); }
+}
+
+// From sRGB to the document's profile; nothing to do where it has none or has this one.
+/** @param {Document} source */
+function scumbleConvert(source) {
+  var srgb = "sRGB IEC61966-2.1", profile = scumbleState.profile;
+  if (profile === "" || profile === srgb) { return; }
+  source.colorProfileName = srgb;
+  source.convertProfile(profile, Intent.RELATIVECOLORIMETRIC, true, false);
+}
+
+// The last channel becomes the layer's mask.
+/** @param {Document} source @param {ArtLayer} layer */
+function scumbleMask(source, layer) {
+  var descriptor = new ActionDescriptor(), reference = new ActionReference();
   source.activeLayer = layer;
   source.selection.load(source.channels[source.channels.length - 1], SelectionType.REPLACE, false);
-  descriptor = new ActionDescriptor();
-  reference = new ActionReference();
   descriptor.putClass(stringIDToTypeID("new"), stringIDToTypeID("channel"));
   reference.putEnumerated(stringIDToTypeID("channel"), stringIDToTypeID("channel"), stringIDToTypeID("mask"));
   descriptor.putReference(stringIDToTypeID("at"), reference);
@@ -84,7 +100,9 @@ function scumbleSuspended() {
 
 scumbleRun(function (request) {
   var doc = scumbleDocument(request), i, back;
-  scumbleState = { doc: doc, sources: [], request: request, placed: [], error: null };
+  scumbleState = {
+    doc: doc, profile: scumbleProfileName(doc), sources: [], request: request, placed: [], error: null
+  };
   try {
     for (i = 0; i < request.patches.length; i++) { scumbleOpenPatch(request.patches[i]); }
     app.activeDocument = doc;

@@ -1,4 +1,5 @@
-// Reads one rectangle of what is visible, and the soft selection, into one TIFF: the last extra channel is the selection.
+// Reads one rectangle of what is visible, and the soft selection if there is one, into one TIFF: the last extra channel
+// is the selection. Answers with {selected}.
 // Request: {document, width, height, bounds: [left, top, right, bottom], channel, file}.
 // Everything happens in a merged copy, so the artist's document, its history and its undone states stay as they are.
 
@@ -27,6 +28,12 @@ function scumbleCopy(doc, channel) {
   return copy;
 }
 
+// A merged copy, in front; nothing is selected.
+/** @param {Document} doc @return {Document} */
+function scumbleUnselectedCopy(doc) {
+  return doc.duplicate("Scumble", true);
+}
+
 /** @param {Document} doc @param {string} keep */
 function scumbleRemoveOtherChannels(doc, keep) {
   var i, channel;
@@ -52,10 +59,10 @@ function scumbleSaveTiff(doc, path) {
 }
 
 scumbleRun(function (request) {
-  var doc = scumbleDocument(request), copy = null, b = request.bounds;
-  if (scumbleSelection(doc) === null) { scumbleRefuse("no_selection"); }
+  var doc = scumbleDocument(request), copy = null, b = request.bounds, selected = scumbleSelection(doc) !== null;
+  if (request.selected && !selected) { scumbleRefuse("no_selection"); }
   try {
-    copy = scumbleCopy(doc, request.channel);
+    copy = selected ? scumbleCopy(doc, request.channel) : scumbleUnselectedCopy(doc);
     scumbleRemoveOtherChannels(copy, request.channel);
     copy.crop([new UnitValue(b[0], "px"), new UnitValue(b[1], "px"), new UnitValue(b[2], "px"), new UnitValue(b[3], "px")]);
     if (scumblePixels(copy.width) !== b[2] - b[0] || scumblePixels(copy.height) !== b[3] - b[1]) {
@@ -65,5 +72,5 @@ scumbleRun(function (request) {
   } finally {
     if (copy !== null) { copy.close(SaveOptions.DONOTSAVECHANGES); }
   }
-  return null;
+  return { selected: selected };
 });

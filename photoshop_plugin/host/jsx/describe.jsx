@@ -1,15 +1,5 @@
 // Facts about the front document. Changes nothing. Request: {}.
 
-// Reading the name throws where there is no profile.
-/** @param {Document} doc */
-function scumbleProfileName(doc) {
-  try {
-    return doc.colorProfileName;
-  } catch (error) {
-    return "";
-  }
-}
-
 scumbleRun(function () {
   var doc;
   if (app.documents.length === 0) { scumbleRefuse("no_document"); }

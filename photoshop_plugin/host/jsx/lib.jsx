@@ -95,6 +95,16 @@ function scumbleRectangle(bounds) {
   return [scumblePixels(bounds[0]), scumblePixels(bounds[1]), scumblePixels(bounds[2]), scumblePixels(bounds[3])];
 }
 
+// Reading the name throws where there is no profile.
+/** @param {Document} doc */
+function scumbleProfileName(doc) {
+  try {
+    return doc.colorProfileName;
+  } catch (error) {
+    return "";
+  }
+}
+
 // The selection's bounding box, or null: Photoshop throws where nothing is selected.
 /** @param {Document} doc */
 function scumbleSelection(doc) {

@@ -130,6 +130,13 @@ class Document(Thing):
             raise Fault("The requested property does not exist.", NO_SUCH_PROPERTY)
         return self.profile_name
 
+    @colorProfileName.setter
+    def colorProfileName(self, name: str) -> None:  # noqa: N802
+        """Edit > Assign Profile: the numbers stay."""
+        self.profile_name = name
+        self.icc_profile = self.icc_profile or name.encode()
+        self.step("Assign Profile")
+
     @property
     def saved(self) -> bool:
         """True again when history is back at the state that was saved (our reading); cannot be set (JS)."""
@@ -176,6 +183,17 @@ class Document(Thing):
         if self.application.duplicates_keep_selection:
             copy.selected = self.selected
         return copy
+
+    @method
+    def convertProfile(self, profile: str, intent: Enum, compensate: bool, dither: bool) -> None:  # noqa: N802
+        """Edit > Convert to Profile. The model converts no numbers; it says what was converted."""
+        if (intent.name, compensate, dither) != ("Intent.RELATIVECOLORIMETRIC", True, False):
+            raise Fault("not as the artist's own conversion would be")
+        self.application.conversions.append((self.profile_name, profile))
+        self.profile_name = profile
+        known = [it for it in self.application.open_documents if it.profile_name == profile]
+        self.icc_profile = known[0].icc_profile
+        self.step("Convert to Profile")
 
     @method
     def crop(self, bounds: list[Unit]) -> None:

@@ -23,7 +23,7 @@ def test_another_reader_sees_profile_resolution_and_pixels(
     patch = LayerPatch(
         "n", Pixels.from_numpy(pixels), Pixels.from_numpy(mask), Bounds(0, 0, 31, 17), ICC
     )
-    write_patch(tmp_path / "p.tif", patch, resolution)
+    write_patch(tmp_path / "p.tif", patch, resolution, 16)
     with Image.open(tmp_path / "p.tif") as image:
         assert image.info["icc_profile"] == ICC
         assert image.info["dpi"] == pytest.approx((resolution, resolution))
@@ -55,11 +55,13 @@ def test_premultiplied_colour_is_divided_and_nothing_divides_by_zero() -> None:
     ]
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_a_file_that_is_no_rgb_with_selection_is_refused(tmp_path: Path, channels: int) -> None:
+@pytest.mark.parametrize(("channels", "selected"), [(1, False), (3, True)])
+def test_a_file_that_is_no_rgb_with_selection_is_refused(
+    tmp_path: Path, channels: int, *, selected: bool
+) -> None:
     Image.fromarray(texture(5, 4, channels=channels).squeeze()).save(tmp_path / "p.tif")
     with pytest.raises(ScriptFailed, match="instead of RGB"):
-        read_capture(tmp_path / "p.tif", "")
+        read_capture(tmp_path / "p.tif", "", selected=selected)
 
 
 def test_a_linear_float_result_is_written_in_16_bit(tmp_path: Path) -> None:
@@ -67,8 +69,8 @@ def test_a_linear_float_result_is_written_in_16_bit(tmp_path: Path) -> None:
         np.linspace(0, 1, 60, dtype="float32").reshape(4, 5, 3), ColorSpace.SRGB
     )
     mask = Pixels.from_numpy(np.ones((4, 5), "float32"), ColorSpace.NON_COLOR)
-    write_patch(tmp_path / "p.tif", LayerPatch("n", pixels, mask, Bounds(0, 0, 5, 4)), 72)
-    read = read_capture(tmp_path / "p.tif", "")
+    write_patch(tmp_path / "p.tif", LayerPatch("n", pixels, mask, Bounds(0, 0, 5, 4)), 72, 16)
+    read = read_capture(tmp_path / "p.tif", "", selected=True)
     assert read.image.sample_type == "u16"
     assert np.allclose(read.image.numpy() / 65535, pixels.numpy(), atol=1e-5)
     assert (read.selection.numpy() == 65535).all()

@@ -25,7 +25,7 @@ from scumble.client import Event, JobState, NotRunning, OutOfMemory
 from tests.fakes.photoshop import Application
 from tests.fakes.photoshop.objects import Enum
 from tests.photoshop_plugin.panel.conftest import Desk
-from tests.photoshop_plugin.scene import TITLE, Seen, open_document
+from tests.photoshop_plugin.scene import FILL_TITLE, Seen, open_document
 from tests.photoshop_plugin.scripted_server import EVENTS
 
 RETRY_LATER = -2147417846
@@ -51,7 +51,7 @@ def test_a_generation_from_the_selection_to_layers(photoshop: Application, desk:
         "Scumble: a red barn (42)",
         "Scumble: a red barn (40)",
     ]
-    assert [state.name for state in document.history[-1:]] == [TITLE]
+    assert [state.name for state in document.history[-1:]] == [FILL_TITLE]
     assert before.differences(Seen(document), but=("layers", "history state", "saved")) == []
 
 
@@ -65,7 +65,12 @@ def test_the_history_outlives_the_panel_and_the_document(
     reopened = History(folder)
     assert reopened.entries == (entry,)
     assert reopened.thumbnail("job-1", 1).read_bytes().startswith(b"PNG")
-    assert reopened.icc_profile("job-1") == document.icc_profile
+    assert reopened.place(entry).icc_profile == document.icc_profile
+    box = entry.bounds
+    rows, columns = slice(box.y, box.bottom), slice(box.x, box.right)
+    kept = reopened.place(entry).mask
+    assert kept is not None
+    assert np.array_equal(kept.numpy()[..., 0], document.selected[rows, columns])
 
     document.close(Enum("SaveOptions.DONOTSAVECHANGES"))
     desk.controller.apply("job-1", [0])
@@ -75,7 +80,7 @@ def test_the_history_outlives_the_panel_and_the_document(
     again = open_document(photoshop)
     desk.controller.apply("job-1", [0])
     assert len(desk.wait_for(Applied).layers) == 1
-    assert again.history[-1].name == TITLE
+    assert again.history[-1].name == FILL_TITLE
 
 
 def test_a_busy_photoshop_holds_up_nobody(photoshop: Application, desk: Desk) -> None:

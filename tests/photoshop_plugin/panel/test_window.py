@@ -25,7 +25,7 @@ from photoshop_plugin.panel.pictures import request_picture, to_image
 from photoshop_plugin.panel.preferences import Preferences
 from scumble.client import ColorSpace, NotRunning, Pixels
 from tests.fakes.photoshop import Application
-from tests.photoshop_plugin.scene import TITLE, open_document, texture
+from tests.photoshop_plugin.scene import FILL_TITLE, open_document, texture
 from tests.photoshop_plugin.scripted_server import ScriptedServer
 
 if TYPE_CHECKING:
@@ -86,11 +86,11 @@ def test_select_type_generate_apply(photoshop: Application, desk: Desk) -> None:
     assert (request.prompt, request.count, request.strength) == ("a red barn", 2, 1.0)
     assert window.form.seed.text() == window.strip.list.item(0).text()
     assert window.strip.list.item(0).isSelected()
-    assert document.history[-1].name != TITLE
+    assert document.history[-1].name != FILL_TITLE
 
     desk.click(window.strip.all_button)
     desk.until(lambda: "Laid back" in window.message.text())
-    assert document.history[-1].name == TITLE
+    assert document.history[-1].name == FILL_TITLE
     desk.click(window.strip.discard_button)
     assert window.strip.list.count() == 1
 
@@ -157,6 +157,21 @@ def test_troubles_are_said_and_nothing_can_be_pressed(desk: Desk) -> None:
     assert "&lt;b>" in window.server_label.text(), "never markup"
     assert window.start_button.isVisible()
     assert not window.generate_button.isEnabled()
+
+
+def test_what_will_be_done_is_said_before_it_runs(photoshop: Application, desk: Desk) -> None:
+    document = open_document(photoshop)
+    window, form = desk.window, desk.window.form
+    desk.until(window.generate_button.isEnabled)
+    assert form.task.currentText() == "Auto: Remove what is selected"
+    form.prompt.setPlainText("moss")
+    assert form.task.currentText() == "Auto: Generative fill"
+    form.strength.setValue(60)
+    assert form.task.currentText() == "Auto: Repaint what is there"
+    form.prompt.setPlainText("")
+    document.select(None)
+    desk.until(lambda: not window.generate_button.isEnabled())
+    assert "Select the part" in window.generate_button.toolTip()
 
 
 def test_a_seed_that_is_none_is_said(photoshop: Application, desk: Desk) -> None:

@@ -1,4 +1,4 @@
-"""One inpaint, from the selection to the layer: prepare, submit, watch, apply. Knows no COM."""
+"""One generation, from the selection to the layer: prepare, submit, watch, apply. Knows no COM."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from dataclasses import dataclass
 
 from photoshop_plugin.document import PlacedLayer
 from photoshop_plugin.errors import PhotoshopError
-from photoshop_plugin.generation import Server, Settings, layers, prepare
+from photoshop_plugin.generation import Server, Settings, layers, place_of, prepare
 from photoshop_plugin.host.interface import PhotoshopHost
-from scumble.client import CanvasPlan, Event, ScumbleError
-
-HISTORY_TITLE = "Scumble Inpaint"
+from scumble.client import Bounds, CanvasPlan, Event, ScumbleError
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,16 +18,17 @@ class Submitted:
     """The job is on the server's disk. From here on a cancel reaches it."""
 
     job_id: str
-    plan: CanvasPlan
+    bounds: Bounds
+    plan: CanvasPlan | None
 
 
-def inpaint(
+def generate(
     host: PhotoshopHost,
     server: Server,
     settings: Settings,
     on_event: Callable[[Submitted | Event], None] = lambda event: None,
 ) -> list[PlacedLayer]:
-    """Repaints the selection of the document in front; returns the layers, the shown one first.
+    """Does what `settings` ask for with the document in front; returns the layers, the shown one first.
 
     Whatever ends it early, Ctrl-C included, cancels the job. Raises the trees of `photoshop_plugin.errors` and
     `scumble.client.errors`; the document is then as it was.
@@ -37,7 +36,7 @@ def inpaint(
     prepared = prepare(host, server, settings)
     job = server.submit(prepared.request)
     try:
-        on_event(Submitted(job.id, prepared.plan))
+        on_event(Submitted(job.id, prepared.bounds, prepared.plan))
         for event in job.watch():
             on_event(event)
         patches = job.result()
@@ -45,9 +44,9 @@ def inpaint(
         with suppress(ScumbleError):
             job.cancel()
         raise
-    made = layers(prepared.document, prepared.capture.icc_profile, settings.prompt, patches)
+    made = layers(place_of(prepared), patches)
     try:
-        return host.apply(prepared.document, made, HISTORY_TITLE)
+        return host.apply(prepared.document, made, prepared.title)
     except PhotoshopError as error:
         error.add_note(f"The pictures are kept on the server as job {job.id}.")
         raise
