@@ -55,7 +55,7 @@ def _read(file: Path, *, needed: bool) -> dict[str, Any]:
         with file.open("rb") as opened:
             text = opened.read(_MAX_BYTES).decode()
         return tomllib.loads(text)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         if not needed:
             return {}
         raise StartupError(f"There is no configuration file {file}.") from None

@@ -53,6 +53,8 @@ class Store:
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = FULL")
             self._database.execute("PRAGMA foreign_keys = ON")
+            # KiB. Rows are found by key; a cache that fills over weeks would only look like a leak.
+            self._database.execute("PRAGMA cache_size = -512")
             schema.migrate(self._database, path)
         except BaseException:
             self._database.close()
