@@ -55,13 +55,16 @@ def scaled_extent(
 ) -> tuple[Extent, ModelSizing]:
     """The model size for a picture of `extent` that should be painted `wanted` >= 1 times as large, and why it is that.
 
-    Enlarging stops at the middle of the model's range, beyond which models repeat themselves. max_pixels: most px that
+    Enlarging stops at the size the model paints best (`best_extent`, else the middle of its range): beyond it models
+    repeat themselves. max_pixels: most px that
     the device can take, 0 = no limit; only the lower end of the range goes before it.
     """
     multiple = sizes.multiple
     low = Extent(*(round_up(side, multiple) for side in sizes.min_extent))
     high = Extent(*(max(multiple, side // multiple * multiple) for side in sizes.max_extent))
-    middle = tuple((a + b) / 2 for a, b in zip(low, high, strict=True))
+    # A profile may know the size; a protocol cannot have optional members.
+    best: Extent | None = getattr(sizes, "best_extent", None)
+    middle = best or tuple((a + b) / 2 for a, b in zip(low, high, strict=True))
     fits = min(top / side for side, top in zip(extent, high, strict=True))
     least = max(bottom / side for side, bottom in zip(extent, low, strict=True))
     wanted = max(1.0, min(wanted, *(m / side for side, m in zip(extent, middle, strict=True))))

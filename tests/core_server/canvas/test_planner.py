@@ -278,6 +278,17 @@ def test_sizes_of_typical_selections(document, selection, expected):
     assert (plan.context.extent, plan.model, plan.sizing, plan.refine_model) == expected
 
 
+def test_enlarging_stops_at_the_size_a_model_paints_best():
+    @dataclass(frozen=True)
+    class Known(Sizes):
+        best_extent: Extent = Extent(320, 320)  # noqa: RUF009
+
+    sizes = Known(Extent(128, 128), Extent(1024, 1024), 32)
+    small = Bounds(700, 700, 60, 60)
+    plan = plan_canvas(Extent(2000, 2000), small, CanvasOptions(), 1.0, sizes)
+    assert (plan.context.extent, plan.model) == ((256, 256), (320, 320))
+
+
 def test_a_small_selection_gets_detail_wherever_it_lies():
     """Enlarged at least threefold, with surroundings on all sides; and not when the picture is to be continued."""
     for x, y in ((0, 0), (2000, 1000), (3940, 2940)):
