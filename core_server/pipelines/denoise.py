@@ -140,7 +140,8 @@ def _late_start(
     scheduler.set_timesteps(settings.num_inference_steps, device=model.device)
     left_out = settings.num_inference_steps - steps_run(settings.num_inference_steps, strength)
     begin = left_out * int(scheduler.order)
-    scheduler.set_begin_index(begin)
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(begin)
     start = noised(scheduler, grid, noise, scheduler.timesteps[begin : begin + 1])
     return begin, model.latents.from_grid(start)
 

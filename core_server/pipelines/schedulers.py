@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -121,17 +122,17 @@ DIFFUSION_SCHEDULERS: tuple[str, ...] = tuple(n for n in SCHEDULERS if n not in 
 """For models that predict the noise, or the velocity of a diffusion process."""
 
 
-def scheduler_choice(name: str) -> SchedulerChoice:
-    """The entry of that name. Errors: InvalidRequest with all allowed names."""
-    choice = SCHEDULERS.get(name)
-    if choice is None:
-        allowed = ", ".join(SCHEDULERS)
-        raise InvalidRequest(
-            "parameters.scheduler",
-            f"There is no scheduler {name!r}; choose one of {allowed}, or leave it empty for the model's own.",
-            allowed=allowed,
-        )
-    return choice
+def scheduler_choice(name: str, names: Sequence[str] = SCHEDULER_NAMES) -> SchedulerChoice:
+    """The entry of that name. names: those that the model can use. Errors: InvalidRequest with all of them."""
+    if name in names:
+        return SCHEDULERS[name]
+    allowed = ", ".join(names)
+    why = "This model cannot use the scheduler" if name in SCHEDULERS else "There is no scheduler"
+    raise InvalidRequest(
+        "parameters.scheduler",
+        f"{why} {name!r}; choose one of {allowed}, or leave it empty for the model's own.",
+        allowed=allowed,
+    )
 
 
 def scheduler_name(config: Mapping[str, Any]) -> str:
@@ -158,9 +159,35 @@ def make_scheduler(name: str, config: Mapping[str, Any]) -> Any:
         shift = config.get("shift", config.get("flow_shift", 1.0))
         settings["shift" if choice.class_name.startswith("FlowMatch") else "flow_shift"] = shift
     scheduler = kind.from_config(config, **settings)
-    if name in FLOW_SCHEDULERS and not hasattr(scheduler, "scale_noise"):
-        # What the flow pipelines call to noise a picture; these classes do it under the older name.
+    if name in FLOW_SCHEDULERS:
+        _take_what_flow_pipelines_give(scheduler)
+    return scheduler
+
+
+def _take_what_flow_pipelines_give(scheduler: Any) -> None:
+    """The flow pipelines hand their own sigmas and their shift by size (mu) to whatever scheduler they have.
+
+    Schedulers that space sigmas themselves get the number of steps alone, and mu only where they can use it. Noising is
+    called scale_noise by some classes and add_noise by the others.
+    """
+    if not hasattr(scheduler, "scale_noise"):
         scheduler.scale_noise = lambda sample, timestep, noise: scheduler.add_noise(
             sample, noise, timestep
         )
-    return scheduler
+    stock = scheduler.set_timesteps
+    known = inspect.signature(stock).parameters
+    spaces_itself = "sigmas" not in known or bool(scheduler.config.get("use_flow_sigmas", False))
+    if not spaces_itself:
+        return
+
+    def set_timesteps(
+        num_inference_steps: int | None = None,
+        device: Any = None,
+        sigmas: Sequence[float] | None = None,
+        mu: float | None = None,
+    ) -> None:
+        steps = num_inference_steps if sigmas is None else len(sigmas)
+        shifts = "mu" in known and bool(scheduler.config.get("use_dynamic_shifting", False))
+        stock(steps, device=device, **({"mu": mu} if shifts and mu is not None else {}))
+
+    scheduler.set_timesteps = set_timesteps

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core_server.errors import InvalidRequest
+from core_server.pipelines.families.registry import FAMILIES
 from core_server.pipelines.request import ANY_MODEL_TASKS, Request, task_name
 from core_server.pipelines.schedulers import scheduler_choice
 from core_server.pipelines.task import ModelProfile
@@ -77,9 +78,12 @@ def settle(request: Request, profile: ModelProfile, styles: Styles | None = None
     parameters = request.parameters
     task = task_name(request)
     if task not in profile.tasks and task not in ANY_MODEL_TASKS:
+        refused = FAMILIES[profile.family].refused if profile.family in FAMILIES else {}
+        reason = refused.get("text_to_image" if task == "texture" else task)
+        because = f", since {reason}" if reason else ""
         raise InvalidRequest(
             "parameters.model",
-            f"The model {profile.model_id!r} cannot do {task}; it does {', '.join(profile.tasks)}.",
+            f"The model {profile.model_id!r} cannot do {task}{because}; it does {', '.join(profile.tasks)}.",
             allowed=", ".join(profile.tasks),
         )
     if task in ("text_to_image", "texture") and not parameters.prompt.strip():
@@ -103,7 +107,7 @@ def settle(request: Request, profile: ModelProfile, styles: Styles | None = None
             allowed=f"0..{MAX_GUIDANCE:g}",
         )
     scheduler = parameters.scheduler or profile.scheduler
-    scheduler_choice(scheduler)
+    scheduler_choice(scheduler, profile.schedulers)
     if not 1 <= parameters.count <= MAX_COUNT:
         raise InvalidRequest(
             "parameters.count",

@@ -46,7 +46,7 @@ class SteppedScheduler:
 
     def _set_timesteps(self, *args: Any, **kwargs: Any) -> None:
         self._scheduler.set_timesteps(*args, **kwargs)
-        if self._begin is not None:
+        if self._begin is not None and hasattr(self._scheduler, "set_begin_index"):
             self._scheduler.set_begin_index(self._begin)
         self._index = 0
 

@@ -15,14 +15,15 @@ from core_server.canvas.geometry import Extent
 from core_server.canvas.pixels import Pixels
 from core_server.canvas.plan import CanvasOptions, SeamlessAxes
 from core_server.errors import InvalidRequest
-from core_server.pipelines.denoise import as_tensor, denoise, resized
-from core_server.pipelines.families.family import Route
+from core_server.pipelines.denoise import as_tensor, denoise, resized, tiling
+from core_server.pipelines.families.family import LatentSpace, Route
 from core_server.pipelines.families.registry import FAMILIES, family_of
 from core_server.pipelines.local_runtime import LocalRuntime
 from core_server.pipelines.masked_denoising import inpaint_at_model_size
 from core_server.pipelines.progress import StepReporter
 from core_server.pipelines.request import ImageToImage, Inpaint, Parameters, TextToImage
 from core_server.pipelines.schedulers import SCHEDULERS, make_scheduler
+from core_server.pipelines.seamless import seam_ratios
 from core_server.pipelines.settings import settle
 from tests.core_server.pipelines.conftest import picture, quiet
 from tests.core_server.pipelines.tiny_families import BUILDERS, save_tiny_family
@@ -188,3 +189,142 @@ def test_every_family_paints_what_diffusers_paints(zoo: Any, name: str, task: st
         (output,) = runtime.run(request, images, quiet)
         assert output.recipe["model_family"] == name
         assert (output.pixels.array == (expected * 255).round().astype(np.uint8)).all()
+
+
+BUILT = [pair for pair in TASKS if pair not in STOCK_TASKS]
+
+
+@pytest.mark.parametrize(("name", "task"), BUILT, ids=lambda it: it)
+def test_tasks_that_diffusers_lacks(zoo: Any, name: str, task: str) -> None:
+    """Built from text-to-image: the less strength, the nearer to the picture; outside of the mask nothing changes."""
+    runtime, _ = zoo(name)
+    image = picture(WIDTH, HEIGHT)
+    request, images = ask(task, strength=0.5, num_inference_steps=6)
+    (half,) = runtime.run(request, images, quiet)
+    request, images = ask(task, strength=1.0, num_inference_steps=6)
+    (whole,) = runtime.run(request, images, quiet)
+    assert (half.recipe["steps_run"], whole.recipe["steps_run"]) == (3, 6)
+    assert (half.pixels.array != whole.pixels.array).any()
+    (again,) = runtime.run(request, images, quiet)
+    assert (again.pixels.array == whole.pixels.array).all()
+    if task == "inpaint":
+        kept = half.composite_mask.array[..., 0] == 0
+        assert 0 < kept.mean() < 1
+        old = image.array[half.bounds.slices]
+        assert (half.pixels.array[kept] == old[kept]).all()
+
+
+@pytest.mark.parametrize(("name", "family"), FAMILIES.items(), ids=lambda it: str(it)[:30])
+def test_the_registry_tells_families_apart(name: str, family: Any) -> None:
+    pipeline = BUILDERS[name]()
+    denoiser = getattr(pipeline, family.denoiser)
+    assert family_of(type(pipeline).__name__, dict(denoiser.config)) is family
+    for task in family.tasks.values():
+        assert hasattr(diffusers, task.class_name)
+    assert set(family.tasks) | set(family.refused) == {"text_to_image", "image_to_image", "inpaint"}
+    assert set(family.schedulers) <= set(SCHEDULERS)
+    assert family.adapters in FAMILIES
+
+
+def test_what_a_family_cannot_do_is_refused_with_the_reason(zoo: Any) -> None:
+    runtime, _ = zoo("flux_fill")
+    request, images = ask("text_to_image")
+    with pytest.raises(InvalidRequest, match="cannot do text_to_image.*needs a picture"):
+        runtime.run(request, images, quiet)
+
+
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [
+        ("flux", "text_to_image"),
+        ("z_image", "image_to_image"),
+        ("stable_diffusion_3", "inpaint"),
+        ("sana", "image_to_image"),
+    ],
+)
+def test_every_flow_scheduler_paints_with_every_way_of_asking(
+    zoo: Any, name: str, task: str
+) -> None:
+    runtime, _ = zoo(name)
+    pictures = set()
+    for scheduler in FAMILIES[name].schedulers:
+        painted = at_model_size(runtime, task, scheduler, num_inference_steps=4)
+        assert np.isfinite(painted).all()
+        pictures.add(painted.tobytes())
+    # Over so few steps two of them may agree.
+    assert len(pictures) >= len(FAMILIES[name].schedulers) - 1
+
+
+def test_schedulers_of_another_kind_are_refused(zoo: Any) -> None:
+    runtime, _ = zoo("flux")
+    request, images = ask("text_to_image", scheduler="euler_a")
+    with pytest.raises(InvalidRequest, match="cannot use the scheduler 'euler_a'.*flow_euler"):
+        runtime.run(request, images, quiet)
+
+
+SEAMLESS = ["stable_diffusion_xl", "stable_diffusion_3", "flux", "flux_2_klein", "z_image",
+            "qwen_image", "pixart_sigma", "sana"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SEAMLESS)
+def test_no_decoder_knows_where_a_tile_ends(zoo: Any, name: str) -> None:
+    """Rolling the latents rolls the picture, and so it is for the encoder: the seam is a place like any other."""
+    runtime, _ = zoo(name)
+    model = runtime._model("")
+    extent = Extent(128, 64)
+    size = model.latents.grid_extent(extent)
+    generator = torch.Generator().manual_seed(1)
+    grid = torch.randn(1, model.latents.channels, size.height, size.width, generator=generator)
+    cell = extent.width // size.width
+
+    def painted(grid: torch.Tensor) -> torch.Tensor:
+        return model.latents.decode(model.latents.to_vae(grid))
+
+    with torch.no_grad(), tiling(SeamlessAxes.XY, model, extent):
+        rolled = painted(torch.roll(grid, (1, 3), (2, 3)))
+        back = torch.roll(rolled, (-cell, -3 * cell), (2, 3))
+        assert torch.allclose(back, painted(grid), atol=1e-4)
+        image = painted(grid).clamp(-1, 1)
+        stride = model.seamless_multiple
+        codes = model.latents.encode(image, torch.Generator().manual_seed(0))
+        moved = torch.roll(image, (stride, stride), (2, 3))
+        recoded = model.latents.encode(moved, torch.Generator().manual_seed(0))
+        if model.latents.space is LatentSpace.VIDEO or name == "flux_2_klein":
+            by = stride // cell  # the others draw their codes from a distribution
+            assert torch.allclose(torch.roll(codes, (by, by), (2, 3)), recoded, atol=1e-3)
+    with torch.no_grad():
+        assert not torch.allclose(torch.roll(painted(grid), 0), image, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", [n for n in SEAMLESS if n != "stable_diffusion_xl"])
+def test_transformers_are_shown_another_border_at_each_step(zoo: Any, name: str) -> None:
+    runtime, _ = zoo(name)
+    model = runtime._model("")
+    before = vars(model.denoiser).get("forward")
+    seen: dict[SeamlessAxes, Any] = {}
+    for axes in (SeamlessAxes.NONE, SeamlessAxes.X, SeamlessAxes.XY, SeamlessAxes.NONE):
+        request, images = ask("text_to_image", seamless=axes)
+        (output,) = runtime.run(request, images, quiet)
+        if axes in seen:
+            assert (output.pixels.array == seen[axes]).all(), "nothing is left of a tile"
+        seen[axes] = output.pixels.array
+        assert ("seam_ratio" in output.recipe) == (axes is not SeamlessAxes.NONE)
+    assert len({array.tobytes() for array in seen.values()}) == 3
+    assert vars(model.denoiser).get("forward") is before
+
+
+@pytest.mark.parametrize("name", ["stable_diffusion_3", "flux_2_klein", "z_image"])
+def test_tiles_have_no_seam(zoo: Any, name: str) -> None:
+    """Over several pictures of noise the seam is a place like any other; without rolling it can be told.
+
+    Random weights paint no lines for a seam to cut, but the borders of their noise are smoother than its inside.
+    """
+    runtime, _ = zoo(name)
+    ratios = {}
+    for axes in (SeamlessAxes.NONE, SeamlessAxes.XY):
+        request, _ = ask("text_to_image", seamless=axes, num_inference_steps=6, count=6)
+        pictures = [output.pixels.array for output in runtime.run(request, {}, quiet)]
+        found = [seam_ratios(array) for array in pictures]
+        ratios[axes] = np.mean([list(ratio.values()) for ratio in found], axis=0)
+    assert (abs(ratios[SeamlessAxes.XY] - 1) < 0.08).all(), ratios
+    assert (abs(ratios[SeamlessAxes.NONE] - 1) > 0.2).any(), ratios

@@ -188,7 +188,7 @@ def unet(**changes: Any) -> Any:
 
 def diffusion_scheduler(**changes: Any) -> Any:
     return diffusers.EulerDiscreteScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", **changes
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1, **changes
     )
 
 
