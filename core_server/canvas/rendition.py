@@ -129,8 +129,9 @@ class Rendition:
     def _is_exact(self, before: FloatArray) -> bool:
         """Whether `before` holds all there is in the document, so that nothing has to be added to a result."""
         plain = self.document.color_space in (ColorSpace.SRGB, ColorSpace.NON_COLOR)
-        whole = before is self.rgb and self.document.array.dtype.kind == "u"
-        return plain and whole and self.document.channels != 1
+        if not plain or self.document.channels == 1 or self.document.array.dtype.kind != "u":
+            return False
+        return before is self.rgb or np.array_equal(before, self.rgb)
 
 
 def _tone_of(

@@ -5,6 +5,7 @@ The right-hand side of every comparison is a stock diffusers pipeline called as 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -111,14 +112,20 @@ def test_image_to_image(client: scumble.Client, picture: np.ndarray) -> None:
 
 
 def test_inpaint(client: scumble.Client, picture: np.ndarray) -> None:
-    """Everything selected and no prefill: the patch is the stock pipeline's picture, untouched by canvas work."""
+    """Everything selected, no prefill, not enlarged for detail: the patch is the stock pipeline's picture, untouched by
+    canvas work."""
     selection = np.full((64, 96, 1), 255, np.uint8)
+    options = scumble.CanvasOptions(fill=scumble.FillMode.NONE, exact_selection=True)
+    plan = client.plan(
+        scumble.Extent(96, 64), scumble.Bounds(0, 0, 96, 64), strength=0.8, options=options
+    )
+    plan = dataclasses.replace(plan, model=scumble.Extent(96, 64), sizing=scumble.ModelSizing.AS_IS)
     request = scumble.Inpaint(
         prompt=PROMPT,
         image=scumble.Pixels.from_numpy(picture, scumble.ColorSpace.SRGB),
         selection=scumble.Pixels.from_numpy(selection, scumble.ColorSpace.NON_COLOR),
         strength=0.8,
-        options=scumble.CanvasOptions(fill=scumble.FillMode.NONE, exact_selection=True),
+        plan=plan,
         seed=9,
         **SETTINGS,
     )
