@@ -74,7 +74,9 @@ def load_model(files: ModelFiles, device: torch.device) -> LoadedModel:
                 f"The model {files.model_id!r} could not be loaded: {_one_line(error)}",
                 model=files.model_id,
             ) from error
-    pipeline.to(device=device, dtype=dtype)
+    # What is quantised keeps its own numbers.
+    packed = any(getattr(part, "is_quantized", False) for part in pipeline.components.values())
+    pipeline.to(device=device, **({} if packed else {"dtype": dtype}))
     components = pipeline.components | dict.fromkeys(family.dropped)
     for component in components.values():
         if isinstance(component, torch.nn.Module):

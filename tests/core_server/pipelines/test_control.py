@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -25,6 +26,7 @@ from core_server.pipelines.request import (
 )
 from core_server.pipelines.tiny import make_tiny_pipeline
 from tests.core_server.pipelines.conftest import picture, quiet
+from tests.core_server.pipelines.tiny_families import save_tiny_family
 
 SIDE, STEPS = 64, 2
 DEPTH, LINE = ControlKind.DEPTH, ControlKind.LINE
@@ -171,3 +173,61 @@ def test_a_union_knows_its_kinds(tmp_path: Path) -> None:
     assert set(promax.kinds) == set(ControlKind)
     both = ControlShelf(tmp_path).choose([DEPTH, ControlKind.INPAINT], 2048, "x", "X")
     assert {it.name for it in both} == {"promax"}
+
+
+def test_a_union_for_sdxl_is_stock_bit_for_bit(tmp_path: Path) -> None:
+    base = tmp_path / "models" / "xl"
+    save_tiny_family("stable_diffusion_xl", base)
+    parts = diffusers.StableDiffusionXLPipeline.from_pretrained(base).components
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(4)
+        config = dict(diffusers.ControlNetUnionModel.from_unet(parts["unet"]).config)
+        width = config["block_out_channels"][0]
+        settings = {key: value for key, value in config.items() if not key.startswith("_")}
+        widths = dict.fromkeys(("num_trans_channel", "num_proj_channel"), width)
+        union = diffusers.ControlNetUnionModel(**(settings | widths))
+        for block in (*union.controlnet_down_blocks, union.controlnet_mid_block):
+            torch.nn.init.normal_(block.weight, std=0.3)
+    union.eval().save_pretrained(tmp_path / "controls" / "union")
+    runtime = LocalRuntime("xl", "cpu", tmp_path)
+    wanted = msgspec.structs.replace(
+        parameters((DEPTH, 0.7), (LINE, 0.7)), prompt="(moss:1.2) wall", negative_prompt="rust"
+    )
+    side = max(128, *runtime.load("").min_extent)
+    images = {f"c{k}": control(k, (side, side)) for k in range(2)}
+    request = TextToImage(parameters=wanted, extent=Extent(side, side))
+    [output] = runtime.run(request, images, quiet)
+    parts = {k: v for k, v in parts.items() if k not in ("image_encoder", "feature_extractor")}
+    pipeline = diffusers.StableDiffusionXLControlNetUnionPipeline(
+        **parts, controlnet=union, add_watermarker=False, force_zeros_for_empty_prompt=False
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    positive, negative = (_encoded(pipeline, text) for text in ("moss wall", "rust"))
+    empty = _encoded(pipeline, "")
+    count = len(pipeline.tokenizer("moss").input_ids) - 2
+    factor = torch.ones(1, positive[0].shape[1], 1)
+    factor[:, 1 : 1 + count] = 1.2
+    weighted = torch.where(factor == 1, positive[0], empty[0] + (positive[0] - empty[0]) * factor)
+    [image] = pipeline(
+        prompt_embeds=weighted,
+        pooled_prompt_embeds=positive[1],
+        negative_prompt_embeds=negative[0],
+        negative_pooled_prompt_embeds=negative[1],
+        control_image=[tensor(it) for it in images.values()],
+        control_mode=[1, 3],
+        controlnet_conditioning_scale=[0.7, 0.7],
+        width=side,
+        height=side,
+        num_inference_steps=STEPS,
+        guidance_scale=output.recipe["guidance_scale"],
+        generator=torch.Generator("cpu").manual_seed(3),
+        output_type="np",
+    ).images
+    assert np.array_equal(output.pixels.array, (image * 255).round().astype(np.uint8))
+
+
+def _encoded(pipeline: Any, text: str) -> tuple[torch.Tensor, torch.Tensor]:
+    embeds, _, pooled, _ = pipeline.encode_prompt(
+        text, device="cpu", do_classifier_free_guidance=False
+    )
+    return embeds, pooled
