@@ -107,7 +107,7 @@ def train_few_step(  # noqa: PLR0915  one loop, read top to bottom
     # Rebuilt: peft makes its layers of the class it finds, and only plain convolutions will do.
     student: UNet2DConditionModel = UNet2DConditionModel.from_config(teacher.config)
     student.load_state_dict(diffusion.unet_ema.state_dict())
-    student.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    student.to(device).to(memory_format=torch.channels_last)
     weights = add_adapter(student, rank)
     use_padding(student, padding)
     averaged = [p.detach().clone() for p in weights]

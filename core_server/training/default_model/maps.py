@@ -93,7 +93,9 @@ class MapsNetwork(nn.Module):
         raw = self.head(x)
         normal = F.normalize(raw[:, 1:4] + raw.new_tensor([0, 0, 1.0]).view(1, 3, 1, 1), dim=1)
         scalars = torch.sigmoid(raw)
-        return torch.cat([scalars[:, :1], normal * 0.5 + 0.5, scalars[:, 4:]], 1)
+        # Training leaves the level of the height free: a picture shows differences only.
+        height = scalars[:, :1] - scalars[:, :1].mean((2, 3), keepdim=True) + 0.5
+        return torch.cat([height.clamp(0, 1), normal * 0.5 + 0.5, scalars[:, 4:]], 1)
 
     def save(self, folder: Path) -> None:
         """Weights of one byte each and config.json."""

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F  # noqa: N812  the name everyone knows
 
+from core_server.training.default_model.small_weights import pack, unpack
 from core_server.training.materials import FAMILY_NAMES
 from core_server.training.materials.colors import COLOR_NAMES
 
@@ -111,11 +112,10 @@ class MaterialClassifier(nn.Module):
         self.color = _ColorNetwork()
 
     def save(self, folder: Path, **facts: object) -> None:
-        """fp16 weights and a JSON file with the classes and `facts` about the training."""
+        """Weights of one byte each and a JSON file with the classes and `facts` of the training."""
         folder.mkdir(parents=True, exist_ok=True)
-        weights = {k: v.detach().half().contiguous().cpu() for k, v in self.state_dict().items()
-                   if "num_batches" not in k}  # fmt: skip
-        save_file(weights, folder / _WEIGHTS)
+        weights = {k: v for k, v in self.state_dict().items() if "num_batches" not in k}
+        save_file(pack(weights), folder / _WEIGHTS)
         config = {"families": FAMILY_NAMES, "colors": COLOR_NAMES, **facts}
         (folder / _CONFIG).write_text(json.dumps(config, indent=1) + "\n", "utf-8")
 
@@ -132,8 +132,7 @@ class MaterialClassifier(nn.Module):
                 "now. Train it again: python -m core_server.training.evaluation.train --out OUT"
             )
         network = cls()
-        weights = {name: value.float() for name, value in load_file(folder / _WEIGHTS).items()}
-        network.load_state_dict(weights, strict=False)
+        network.load_state_dict(unpack(load_file(folder / _WEIGHTS)), strict=False)
         return network.eval()
 
 
