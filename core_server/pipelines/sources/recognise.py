@@ -91,12 +91,12 @@ def recognise(header: WeightsHeader) -> Recognised:  # noqa: PLR0911 - one line 
     keys = header.tensors
     if any(f".{key}".endswith(_LORA_MARKS) for key in keys):
         return Recognised(FileKind.LORA, lora_architecture(header))
-    inversion = _textual_inversion(header)
-    if inversion is not None:
-        return inversion
     if "ip_adapter" in {key.partition(".")[0] for key in keys}:
         width = (0, *_any_shape(header, "to_k_ip.weight"))[-1]
         return Recognised(FileKind.IP_ADAPTER, _BY_WIDTH.get(width, ""))
+    inversion = _textual_inversion(header)
+    if inversion is not None:
+        return inversion
     if any(key.startswith(("control_model.", "controlnet_cond_embedding.")) for key in keys):
         return Recognised(FileKind.CONTROLNET, _unet_architecture(header))
     if header.shape(UNET_IN):

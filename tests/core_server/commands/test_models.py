@@ -50,6 +50,8 @@ def data_dir(hub: FakeHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     command = [sys.executable, "-m", "core_server", "serve", "--port", "0", "--model", "tiny"]
     command += ["--device", "cpu", "--data-dir", str(folder), "--until-stdin-closes"]
     environment = os.environ | {"HF_ENDPOINT": hub.address, "OMP_NUM_THREADS": "1"}
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        environment.pop(name, None)  # other tests of this process run pipelines, which set it
     process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)
     try:
         while not (folder / "server.json").exists():
