@@ -36,6 +36,8 @@ def make_recipe(
         "model": model.profile.model_id,
         "model_family": model.profile.family,
         "model_sha256": model.weights_hash.result(),
+        "model_license": model.profile.license,
+        "model_commercial_use": model.profile.commercial_use,
         "prompt": settings.prompt,
         "negative_prompt": settings.negative_prompt,
         "num_inference_steps": settings.num_inference_steps,
