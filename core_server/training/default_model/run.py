@@ -26,8 +26,7 @@ measured. On one GPU:
 
 On several, one process each:
 
-    python -m torch.distributed.run --nproc-per-node 2 \\
-        -m core_server.training.train_default_model --out OUT ...
+    python -m core_server.training.launch 2 --out OUT ...
 
 Several shorter commands do the same: each ends with the whole pipeline folder under OUT, and
 `--resume FOLDER` starts from one. `--work DIR` keeps the exact state for the next command on the

@@ -37,13 +37,9 @@ class Team:
 
 
 def join_team() -> Team:
-    """The team that `python -m torch.distributed.run` started, or a team of one.
-
-    Each process sees one GPU only, so that all share one compile cache. Call before CUDA is used.
-    """
+    """The team that `core_server.training.launch` started, or a team of one."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return Team()
-    os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("LOCAL_RANK", "0")
     distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     return Team(distributed.get_rank(), size)
