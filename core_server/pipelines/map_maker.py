@@ -99,7 +99,8 @@ class MapMaker:
         if self._network is None:
             read_header(self.folder / WEIGHTS)
             try:
-                self._network = MapsNetwork.load(self.folder).to(self.device)
+                network = MapsNetwork.load(self.folder).to(self.device)
+                self._network = network.requires_grad_(False)
             except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
                 raise ModelLoadFailed(
                     f"The network for material maps in {self.folder} cannot be loaded: "

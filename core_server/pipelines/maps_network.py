@@ -11,6 +11,8 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
 
+from core_server.pipelines.small_weights import unpack
+
 Tensor = torch.Tensor
 
 CHANNELS = ("height", "normal_x", "normal_y", "normal_z", "roughness", "occlusion")
@@ -56,7 +58,8 @@ class MapsNetwork(nn.Module):
     """A small U-net; widths: channels at 1, 1/2, 1/4 and 1/8 of the size.
 
     In: (B, 3, H, W) sRGB in [0, 1]. Out: (B, 6, H, W) in [0, 1] in the order of `CHANNELS`; the normal is OpenGL (+Y
-    up), a unit vector encoded n * 0.5 + 0.5. `pipelines.seamless.seamless` makes its borders wrap.
+    up), a unit vector encoded n * 0.5 + 0.5; only differences of the height mean something, training leaves its level
+    free. `pipelines.seamless.seamless` makes its borders wrap.
     """
 
     def __init__(self, widths: tuple[int, ...]) -> None:
@@ -96,6 +99,5 @@ class MapsNetwork(nn.Module):
         """The network of a folder with `CONFIG` and `WEIGHTS`, in float32, ready to use."""
         config = json.loads((folder / CONFIG).read_text("utf-8"))
         network = cls(tuple(config["widths"]))
-        weights = load_file(folder / WEIGHTS)
-        network.load_state_dict({key: value.float() for key, value in weights.items()})
-        return network.eval().requires_grad_(False)
+        network.load_state_dict(unpack(load_file(folder / WEIGHTS)))
+        return network.eval()

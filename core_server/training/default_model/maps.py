@@ -7,110 +7,38 @@ import math
 import random
 import time
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
+from core_server.pipelines import maps_network
+from core_server.pipelines.maps_network import CHANNELS, CONFIG, WEIGHTS
+from core_server.pipelines.small_weights import pack
 from core_server.training.default_model.networks import Padding, use_padding
-from core_server.training.default_model.small_weights import pack, unpack
 from core_server.training.materials import FAMILY_NAMES, Rendered, render_materials, sample_batch
 
 Tensor = torch.Tensor
-CHANNELS = ("height", "normal_x", "normal_y", "normal_z", "roughness", "occlusion")
 _WIDTHS = (24, 40, 80, 112)
-_WEIGHTS, _CONFIG = "diffusion_pytorch_model.safetensors", "config.json"
 
 
-class ChannelNorm(nn.Module):
-    """Layer norm over channels at every pixel: no statistics of the picture, so any size works."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to the same."""
-        out: Tensor = self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return out
-
-
-class Block(nn.Module):
-    """Norm, 3x3, GELU, 3x3, added."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            ChannelNorm(width),
-            nn.Conv2d(width, width, 3, padding=1),
-            nn.GELU(),
-            nn.Conv2d(width, width, 3, padding=1),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to the same."""
-        out: Tensor = x + self.body(x)
-        return out
-
-
-class MapsNetwork(nn.Module):
-    """A small U-net of about 1 M parameters; sides must be multiples of 8.
-
-    In: (B, 3, H, W) sRGB in [0, 1]. Out: (B, 6, H, W) in [0, 1] in the order of `CHANNELS`; the
-    normal is OpenGL (+Y up), encoded n * 0.5 + 0.5. Set `padding.mode` to "wrapped" for tiles.
+class MapsNetwork(maps_network.MapsNetwork):
+    """The network of `pipelines.maps_network` as it is trained: every convolution pads as
+    `padding.mode` says, "wrapped" for tiles or "zeros". About 1 M parameters.
     """
 
     def __init__(self, widths: tuple[int, ...] = _WIDTHS) -> None:
-        super().__init__()
-        self.widths = tuple(widths)
-        self.stem = nn.Conv2d(3, widths[0], 3, padding=1)
-        self.down = nn.ModuleList(Block(w) for w in widths)
-        self.shrink = nn.ModuleList(
-            nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(widths)
-        )
-        self.middle = nn.Sequential(Block(widths[-1]), Block(widths[-1]))
-        self.grow = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(widths))
-        self.up = nn.ModuleList(Block(w) for w in widths[:-1])
-        self.head = nn.Conv2d(widths[0], len(CHANNELS), 3, padding=1)
+        super().__init__(widths)
         self.padding = use_padding(self, Padding("wrapped"))
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Predict all maps."""
-        x = self.stem(image * 2 - 1)
-        skips = []
-        for level, block in enumerate(self.down):
-            x = block(x)
-            if level < len(self.shrink):
-                skips.append(x)
-                x = self.shrink[level](x)
-        x = self.middle(x)
-        for level in reversed(range(len(self.up))):
-            x = F.interpolate(self.grow[level](x), scale_factor=2.0, mode="nearest")
-            x = self.up[level](x + skips[level])
-        raw = self.head(x)
-        normal = F.normalize(raw[:, 1:4] + raw.new_tensor([0, 0, 1.0]).view(1, 3, 1, 1), dim=1)
-        scalars = torch.sigmoid(raw)
-        # Training leaves the level of the height free: a picture shows differences only.
-        height = scalars[:, :1] - scalars[:, :1].mean((2, 3), keepdim=True) + 0.5
-        return torch.cat([height.clamp(0, 1), normal * 0.5 + 0.5, scalars[:, 4:]], 1)
 
     def save(self, folder: Path) -> None:
         """Weights of one byte each and config.json."""
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(pack(self.state_dict()), folder / _WEIGHTS)
+        save_file(pack(self.state_dict()), folder / WEIGHTS)
         config = {"widths": self.widths, "channels": CHANNELS}
-        (folder / _CONFIG).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
-
-    @classmethod
-    def load(cls, folder: Path) -> MapsNetwork:
-        """The saved network in float32."""
-        config = json.loads((folder / _CONFIG).read_text("utf-8"))
-        network = cls(tuple(config["widths"]))
-        network.load_state_dict(unpack(load_file(folder / _WEIGHTS)))
-        return network.eval()
+        (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
 
 
 def target_of(rendered: Rendered) -> Tensor:

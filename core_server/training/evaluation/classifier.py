@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F  # noqa: N812  the name everyone knows
 
-from core_server.training.default_model.small_weights import pack, unpack
+from core_server.pipelines.small_weights import pack, unpack
 from core_server.training.materials import FAMILY_NAMES
 from core_server.training.materials.colors import COLOR_NAMES
 
