@@ -54,6 +54,8 @@ class Limits:
     """A job that gives no sign of progress for so long is ended, loading its model included."""
     max_worker_bytes: int = field(default_factory=most_of_memory)
     """Memory of the machine, not of the device, that the worker may use; 0 for no limit."""
+    max_idle_seconds: float = 900
+    """Without work, after which models leave the device's memory; 0 for never. They are read again when needed."""
     max_log_bytes: int = 32 * MIB
     """Log kept on disk by each of the two processes."""
 

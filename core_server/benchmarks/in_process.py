@@ -65,8 +65,8 @@ def _stock_pipeline(model: str, device: str, folder: Path) -> Call:
     from PIL import Image  # noqa: PLC0415
 
     from core_server.pipelines.catalogue import Catalogue, profile_of  # noqa: PLC0415
+    from core_server.pipelines.devices import choose_device, dtype_for  # noqa: PLC0415
     from core_server.pipelines.families.registry import FAMILIES  # noqa: PLC0415
-    from core_server.pipelines.loader import choose_device, dtype_for  # noqa: PLC0415
     from core_server.pipelines.schedulers import make_scheduler  # noqa: PLC0415
     from core_server.pipelines.tiny import make_tiny_pipeline  # noqa: PLC0415
 

@@ -44,15 +44,19 @@ def main(  # noqa: PLR0917
     device: str,
     data_dir: str,
     max_log_bytes: int,
+    max_idle_seconds: float,
 ) -> None:
-    """Entry of the process. factory: "module:function" called with (model, device, data_dir)."""
+    """Entry of the process. factory: "module:function" called with (model, device, data_dir).
+
+    max_idle_seconds: without work, after which the runtime gives its memory back; 0 for never.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if sys.stderr is not None:
         faulthandler.enable()
     first_to_go()
     with logging_to(Path(data_dir), "worker", max_log_bytes):
-        worker = _Worker(commands, events)
+        worker = _Worker(commands, events, max_idle_seconds or None)
         threading.Thread(target=worker.listen, name="listen", daemon=True).start()
         try:
             runtime = _load_factory(factory)(model, device, Path(data_dir))
@@ -85,7 +89,10 @@ def _leave() -> NoReturn:
 
 
 class _Worker:
-    def __init__(self, commands: Connection, events: Connection) -> None:
+    def __init__(
+        self, commands: Connection, events: Connection, idle_seconds: float | None = None
+    ) -> None:
+        self._idle_seconds = idle_seconds
         self._commands = commands
         self._events = events
         self._tasks: queue.SimpleQueue[messages.Run | messages.Load | messages.Unload] = (
@@ -127,8 +134,17 @@ class _Worker:
             log.exception("The default model could not be loaded")
             problem = messages.failure_of(error).message
         self.send(messages.Ready(info=runtime.info(), message=problem))
+        rested = False
         while True:
-            match self._tasks.get():
+            try:
+                task_or_order = self._tasks.get(timeout=None if rested else self._idle_seconds)
+            except queue.Empty:
+                # The host applications on this machine need the device's memory too.
+                runtime.rest()
+                rested = True
+                continue
+            rested = False
+            match task_or_order:
                 case messages.Load(model=model):
                     self._answer(runtime, runtime.load, model)
                 case messages.Unload(model=model):

@@ -81,6 +81,7 @@ class WorkerProcess:
                 config.device,
                 str(config.data_dir),
                 config.limits.max_log_bytes,
+                config.limits.max_idle_seconds,
             ),
             daemon=True,
         )

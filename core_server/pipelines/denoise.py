@@ -21,6 +21,7 @@ from core_server.pipelines.model import FloatArray, LoadedModel
 from core_server.pipelines.progress import LatentsHook, StepReporter
 from core_server.pipelines.seamless import seamless
 from core_server.pipelines.seamless_roll import rolled_denoiser
+from core_server.pipelines.seamless_vae import seamless_vae
 from core_server.pipelines.settings import Settings
 from core_server.pipelines.sizes import TiledSizes
 from core_server.pipelines.stepped_scheduler import SteppedScheduler, noised
@@ -76,7 +77,7 @@ def denoise(
         begin = None
         if route is Route.LATE_START:
             begin, arguments["latents"] = _late_start(
-                model, pipeline, settings, generator, arguments["image"], arguments["strength"]
+                model, pipeline, settings, generator, **inputs
             )
         if begin is not None or "callback_on_step_end" not in known:
             on_step = None if "callback_on_step_end" in known else hook.on_latents
@@ -101,7 +102,8 @@ def tiling(axes: SeamlessAxes, model: LoadedModel, extent: Extent) -> Iterator[N
     cell = multiple if is_packed else model.scale_factor  # px of what the denoiser takes as one
     rolled = axes if model.family.seamless is Seamless.ROLL else SeamlessAxes.NONE
     with (
-        seamless(axes, model.denoiser, model.vae),
+        seamless(axes, model.denoiser),
+        seamless_vae(axes, model.vae, model.scale_factor),
         rolled_denoiser(rolled, model.denoiser, Extent(width // cell, height // cell)),
     ):
         yield
@@ -129,6 +131,7 @@ def _late_start(
     pipeline: Any,
     settings: Settings,
     generator: torch.Generator,
+    *,
     image: torch.Tensor,
     strength: float,
 ) -> tuple[int, torch.Tensor]:
@@ -147,7 +150,7 @@ def _late_start(
 
 
 def _as_pil(arguments: dict[str, Any]) -> dict[str, Any]:
-    found = {}
+    found: dict[str, Any] = {}
     for name in ("image", "mask_image"):
         if name in arguments:
             array = arguments[name][0].permute(1, 2, 0).numpy()

@@ -1,6 +1,6 @@
 """Latents as each family's pipelines hold them, to and from one plain grid.
 
-A grid is (1, channels, height, width), normalised as the denoiser sees it, on the denoiser's device. Tasks work on grids
+A grid is (1, channels, height, width), normalised as the denoiser sees it, on the denoiser's device. Tasks know grids
 alone, so that masks, previews and noise are the same code for every family. The arithmetic is that of the stock
 pipelines, operation by operation: their pictures are met bit for bit.
 """
@@ -60,7 +60,8 @@ class Latents:
                 self.vae.encode(image.unsqueeze(2)), generator, sample_mode="argmax"
             )[:, :, 0]
             mean, std = self._channel_statistics(latents)
-            return (latents - mean) / std
+            codes: torch.Tensor = (latents - mean) / std
+            return codes
         # The mode where the stock pipelines take the mode, so that the noise drawn next is theirs.
         mode = "argmax" if self.space is LatentSpace.FLUX_2 else "sample"
         encoded = self.vae.encode(image)
@@ -76,7 +77,8 @@ class Latents:
                 scaled: torch.Tensor = latents * config.scaling_factor
                 return scaled
             mean, std = self._channel_statistics(latents)
-            return (latents - mean) * config.scaling_factor / std
+            scaled = (latents - mean) * config.scaling_factor / std
+            return scaled
         shifted: torch.Tensor = (latents - config.shift_factor) * config.scaling_factor
         return shifted
 
@@ -95,7 +97,8 @@ class Latents:
                 scaled: torch.Tensor = grid.to(self.vae.dtype) / config.scaling_factor
                 return scaled
             mean, std = self._channel_statistics(grid)
-            return grid * std / config.scaling_factor + mean
+            scaled = grid * std / config.scaling_factor + mean
+            return scaled
         shifted: torch.Tensor = (
             grid.to(self.vae.dtype) / config.scaling_factor
         ) + config.shift_factor

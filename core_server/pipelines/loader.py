@@ -17,42 +17,23 @@ from core_server.pipelines.catalogue import (
     profile_of,
     weight_files,
 )
+from core_server.pipelines.devices import dtype_for
 from core_server.pipelines.families.registry import FAMILIES
 from core_server.pipelines.folder import read_folder
+from core_server.pipelines.memory import Rung
 from core_server.pipelines.model import LoadedModel
+from core_server.pipelines.placement import place
 from core_server.pipelines.single_file import read_single_file
 from core_server.pipelines.sources.weights import read_header
 from core_server.pipelines.task import ModelProfile
 from core_server.pipelines.tiny import make_tiny_pipeline
 
 
-def choose_device(wanted: str) -> torch.device:
-    """ "auto" takes CUDA, then Apple's GPU, then the CPU. Errors: ModelLoadFailed for a device that is not there."""
-    if wanted == "auto":
-        wanted = (
-            "cuda"
-            if torch.cuda.is_available()
-            else "mps"
-            if torch.backends.mps.is_available()
-            else "cpu"
-        )
-    try:
-        device = torch.device("cuda:0" if wanted == "cuda" else wanted)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ModelLoadFailed(
-            f"There is no device {wanted!r} here; choose auto, cpu, cuda, cuda:N or mps."
-        ) from error
-    return device
+def load_model(files: ModelFiles, device: torch.device, *, place_it: bool = True) -> LoadedModel:
+    """Reads a model, and puts it on the device unless the caller places it (`pipelines.placement`).
 
-
-def dtype_for(device: torch.device, half: str = "float16") -> torch.dtype:
-    """float32 on the CPU, which has no fast half precision; elsewhere the half precision the weights were made for."""
-    return torch.float32 if device.type == "cpu" else getattr(torch, half)
-
-
-def load_model(files: ModelFiles, device: torch.device) -> LoadedModel:
-    """Loads a model. Errors: ModelLoadFailed in one sentence; torch.OutOfMemoryError."""
+    Errors: ModelLoadFailed in one sentence; torch.OutOfMemoryError.
+    """
     profile = profile_of(files)
     family = FAMILIES[profile.family]
     dtype = dtype_for(device, family.half)
@@ -76,7 +57,8 @@ def load_model(files: ModelFiles, device: torch.device) -> LoadedModel:
             ) from error
     # What is quantised keeps its own numbers.
     packed = any(getattr(part, "is_quantized", False) for part in pipeline.components.values())
-    pipeline.to(device=device, **({} if packed else {"dtype": dtype}))
+    if not packed:
+        pipeline.to(dtype=dtype)
     components = pipeline.components | dict.fromkeys(family.dropped)
     for component in components.values():
         if isinstance(component, torch.nn.Module):
@@ -89,7 +71,10 @@ def load_model(files: ModelFiles, device: torch.device) -> LoadedModel:
         for name, value in pipeline.config.items()
         if name in known and name not in components
     }
-    return LoadedModel(profile, components, device, dtype, weights_hash, notes, options)
+    model = LoadedModel(profile, components, device, dtype, weights_hash, notes, options)
+    if place_it:
+        place(model, Rung.RESIDENT)
+    return model
 
 
 def _read(path: Path, family: str, dtype: torch.dtype) -> Any:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import gc
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import diffusers
-import psutil
-import torch
 import transformers
 
+from core_server.canvas.geometry import Extent
 from core_server.canvas.pixels import Pixels
 from core_server.errors import ImageNotFound, OutOfMemory
+from core_server.pipelines import devices
 from core_server.pipelines.catalogue import Catalogue
 from core_server.pipelines.few_step import with_few_steps
-from core_server.pipelines.loader import choose_device, load_model
+from core_server.pipelines.keeper import Budget, ModelKeeper
+from core_server.pipelines.live import LivePainter
+from core_server.pipelines.live_frame import LiveFrame, LivePicture
 from core_server.pipelines.map_maker import MapMaker
+from core_server.pipelines.memory import Rung
 from core_server.pipelines.model import LoadedModel
 from core_server.pipelines.outfit import dressed
+from core_server.pipelines.processor import suit_processor
 from core_server.pipelines.request import Request, image_ids
 from core_server.pipelines.settings import settle
 from core_server.pipelines.task import (
@@ -33,14 +35,19 @@ from core_server.pipelines.task import (
 from core_server.pipelines.tasks import do_task
 from core_server.pipelines.words.styles import Styles
 
-MAX_LOADED_MODELS = 2
+Result = TypeVar("Result")
 
 
 class LocalRuntime:
     """Implements `task.Runtime` with diffusers. All calls come from one thread."""
 
     def __init__(
-        self, model: str, device: str, data_dir: Path, catalogue: Catalogue | None = None
+        self,
+        model: str,
+        device: str,
+        data_dir: Path,
+        catalogue: Catalogue | None = None,
+        budget: Budget = devices.memory_of,
     ) -> None:
         for library in (diffusers, transformers):
             library.utils.logging.set_verbosity_error()
@@ -49,29 +56,39 @@ class LocalRuntime:
         self._catalogue.find("")
         self._data_dir = data_dir
         self._styles = Styles(data_dir)
-        self._device = choose_device(device)
+        self._device = devices.choose_device(device)
         self._map_maker = MapMaker(self._catalogue.maps_folder, self._device)
-        self._loaded: OrderedDict[str, LoadedModel] = OrderedDict()
+        self._keeper = ModelKeeper(self._device, budget)
+        self._live = LivePainter(self._styles, data_dir)
 
     def load(self, model: str) -> ModelProfile:
         """Loads a model ("" = default) if it is not loaded yet. Errors: ModelNotFound, ModelLoadFailed, OutOfMemory."""
-        with self._memory_errors():
+        try:
             return self._model(model).profile
+        except Exception as error:
+            if not devices.is_out_of_memory(error):
+                raise
+            raise self._out_of_memory() from error
 
     def unload(self, model: str) -> None:
         """Gives a model's memory back. One that is not loaded is no error."""
-        if self._loaded.pop(model or self._catalogue.configured, None) is not None:
-            self._free()
+        self._live.forget()
+        self._keeper.unload(model or self._catalogue.configured)
+
+    def rest(self) -> None:
+        """Gives all memory back after a while without work; models are read again when they are needed."""
+        self._live.forget()
+        self._keeper.unload_all()
 
     def info(self) -> RuntimeInfo:
         """What there is now."""
         listed = {profile.model_id: profile for profile in self._catalogue.profiles()}
-        listed |= {name: model.profile for name, model in self._loaded.items()}
-        free, total = self._memory()
+        listed |= {name: model.profile for name, model in self._keeper.loaded.items()}
+        memory = devices.memory_of(self._device)
         return RuntimeInfo(
-            device=self._device_title(),
-            memory_bytes=total,
-            free_bytes=free,
+            device=devices.title_of(self._device),
+            memory_bytes=memory.total,
+            free_bytes=memory.free,
             default_model=self._catalogue.configured,
             models=tuple(listed.values()),
         )
@@ -83,62 +100,80 @@ class LocalRuntime:
         for image_id in image_ids(request):
             if image_id not in images:
                 raise ImageNotFound(image_id)
-        with self._memory_errors():
-            name = self._catalogue.find(request.parameters.model).model_id
-            if name not in self._loaded:
-                on_step(StepProgress(0, 0, "Loading model"))
-            model = self._model(name)
-            model = with_few_steps(model, request.parameters)
-            settings = settle(request, model.profile, self._styles)
-            with dressed(model, request, settings, images, self._data_dir) as settings:
-                return do_task(model, request, settings, images, on_step)
+        return self._within_memory(
+            request.parameters.model,
+            on_step,
+            lambda name: self._attempt(name, request, images, on_step),
+        )
+
+    def paint(self, frame: LiveFrame, canvas: Pixels, on_step: StepCallback) -> LivePicture:
+        """Paints one frame of a live session. Errors: as `run`."""
+        return self._within_memory(
+            frame.parameters.model,
+            on_step,
+            lambda name: self._live.paint(self._model(name), frame, canvas, on_step),
+        )
+
+    def _within_memory(
+        self, model: str, on_step: StepCallback, attempt: Callable[[str], Result]
+    ) -> Result:
+        """`attempt` with the model's id, again with less memory as often as it runs out and something can be done."""
+        name = self._catalogue.find(model).model_id
+        if name not in self._keeper.loaded:
+            self._live.forget()  # it may have to make room
+            on_step(StepProgress(0, 0, "Loading model"))
+        while True:
+            try:
+                return attempt(name)
+            except Exception as error:
+                if not devices.is_out_of_memory(error):
+                    raise
+            # Out of the handler: the exception, and with it every tensor of the task, is forgotten.
+            rung = self._step_down(name)
+            on_step(StepProgress(0, 0, f"Out of memory; trying again: {rung.told}"))
+
+    def _attempt(
+        self,
+        name: str,
+        request: Request,
+        images: Mapping[str, Pixels],
+        on_step: StepCallback,
+    ) -> Sequence[TaskOutput]:
+        loaded = self._model(name)
+        devices.forget_peak(self._device)
+        model = with_few_steps(loaded, request.parameters)
+        settings = settle(request, model.profile, self._styles)
+        with dressed(model, request, settings, images, self._data_dir) as settings:
+            outputs = do_task(model, request, settings, images, on_step)
+        painted = outputs[0].recipe.get("model_extent") if outputs else None
+        if painted:
+            self._keeper.learn(loaded, Extent(*painted))
+        return outputs
+
+    def _step_down(self, name: str) -> Rung:
+        """Errors: OutOfMemory when nothing is left to try."""
+        self._live.forget()
+        try:
+            model = self._keeper.step_down(name) if name in self._keeper.loaded else None
+        except Exception as error:
+            if not devices.is_out_of_memory(error):
+                raise
+            raise self._out_of_memory() from error
+        if model is None or model.rung is None:
+            raise self._out_of_memory()
+        return model.rung
 
     def _model(self, name: str) -> LoadedModel:
         files = self._catalogue.find(name)
-        model = self._loaded.get(files.model_id)
-        if model is None:
-            while len(self._loaded) >= MAX_LOADED_MODELS:
-                self._loaded.popitem(last=False)
-                self._free()
-            model = self._loaded[files.model_id] = load_model(files, self._device)
-            model.folder, model.map_maker = files.path, self._map_maker
-        self._loaded.move_to_end(files.model_id)
+        model = self._keeper.get(files)
+        model.folder, model.map_maker = files.path, self._map_maker
+        suit_processor(model)
         return model
 
-    @contextmanager
-    def _memory_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            raise self._out_of_memory() from error
-        except RuntimeError as error:
-            # The CPU's allocator has no exception type of its own.
-            if "can't allocate memory" not in str(error) and "out of memory" not in str(error):
-                raise
-            raise self._out_of_memory() from error
-
     def _out_of_memory(self) -> OutOfMemory:
-        self._free()
+        devices.give_back(self._device)
         return OutOfMemory(
-            f"{self._device_title()} ran out of memory; make the picture or the selection smaller, close other "
-            "programs that use it, or choose a smaller model.",
+            f"{devices.title_of(self._device)} ran out of memory; make the picture or the selection smaller, close "
+            "other programs that use it, or choose a smaller model.",
             device=str(self._device),
         )
-
-    def _free(self) -> None:
-        gc.collect()
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-
-    def _memory(self) -> tuple[int, int]:
-        """Free and total bytes."""
-        if self._device.type == "cuda":
-            free, total = torch.cuda.mem_get_info(self._device)
-            return int(free), int(total)
-        memory = psutil.virtual_memory()
-        return int(memory.available), int(memory.total)
-
-    def _device_title(self) -> str:
-        if self._device.type == "cuda":
-            return f"{self._device} ({torch.cuda.get_device_name(self._device)})"
-        return str(self._device)

@@ -13,7 +13,7 @@ from core_server.pipelines.families.family import Route
 from core_server.pipelines.families.stable_diffusion import INPAINT_CHANNELS
 from core_server.pipelines.model import FloatArray, LoadedModel
 from core_server.pipelines.progress import StepReporter
-from core_server.pipelines.seamless import seamless
+from core_server.pipelines.seamless_vae import seamless_vae
 from core_server.pipelines.settings import Settings
 from core_server.pipelines.stepped_scheduler import noised
 
@@ -89,7 +89,7 @@ class MaskedDenoising:
         generator = torch.Generator("cpu").manual_seed(seed)
         painted = model.family.paints_at("image_to_image", image.shape[1], image.shape[0])
         image = resized(image, Extent(*painted))
-        with torch.no_grad(), seamless(axes, model.vae):
+        with torch.no_grad(), seamless_vae(axes, model.vae, model.scale_factor):
             pixels = self._pipeline.image_processor.preprocess(as_tensor(image))
             pixels = pixels.to(model.device, model.dtype)
             self._original = model.latents.encode(pixels, generator)

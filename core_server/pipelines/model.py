@@ -22,6 +22,7 @@ from core_server.pipelines.families.sizes import vae_scale_factor
 from core_server.pipelines.families.stable_diffusion import INPAINT_CHANNELS
 from core_server.pipelines.latents import Latents
 from core_server.pipelines.map_maker import MapMaker
+from core_server.pipelines.memory import Activations, Rung
 from core_server.pipelines.preview import PreviewProjection
 from core_server.pipelines.schedulers import make_scheduler
 from core_server.pipelines.task import ModelProfile
@@ -48,6 +49,12 @@ class LoadedModel:
     folder: Path | None = None
     few_step: bool = False
     few_step_model: LoadedModel | None = None
+    autoencoder_dtype: torch.dtype | None = None
+    """What the autoencoder computes in; None: as everything else."""
+    rung: Rung | None = None
+    """Where its parts are (`pipelines.placement`); None while they are being read."""
+    activations: Activations = field(default_factory=Activations)
+    """What a picture takes beside the weights, as far as it was measured."""
     rack: AdapterRack | None = None
     """The LoRAs that were used on it."""
     _pipelines: dict[str, Any] = field(default_factory=dict)
@@ -79,6 +86,13 @@ class LoadedModel:
         """The tokenizers that this checkpoint has, by component name."""
         found = {name: self.components.get(name) for name in self.family.tokenizers}
         return {name: tokenizer for name, tokenizer in found.items() if tokenizer is not None}
+
+    @property
+    def memory_notes(self) -> tuple[str, ...]:
+        """What saving memory costs a picture of this model, if it does."""
+        if self.rung is None or self.rung is Rung.RESIDENT:
+            return ()
+        return (f"to save memory: {self.rung.told}",)
 
     @property
     def scale_factor(self) -> int:
@@ -140,8 +154,15 @@ class LoadedModel:
     def prepare_preview(self) -> PreviewProjection:
         """Fits the previews if that has not been done yet: one small decode."""
         if self._preview is None:
-            self._preview = PreviewProjection.fit(self.latents)
+            self._preview = PreviewProjection.fit(self.latents, self.device)
         return self._preview
+
+    @property
+    def decodes_upcast(self) -> bool:
+        """Whether its autoencoder overflows in half precision, so that single precision is needed for it."""
+        vae = self.vae
+        forced = vae.dtype == torch.float16 and bool(getattr(vae.config, "force_upcast", False))
+        return forced and self.family.upcasts_vae
 
     @torch.no_grad()
     def decode(self, latents: torch.Tensor, extent: Extent) -> FloatArray:
@@ -152,8 +173,7 @@ class LoadedModel:
         """
         _require_finite(bool(torch.isfinite(latents).all()))
         vae = self.vae
-        upcast = vae.dtype == torch.float16 and bool(getattr(vae.config, "force_upcast", False))
-        upcast = upcast and self.family.upcasts_vae
+        upcast = self.decodes_upcast
         if upcast:
             vae.to(torch.float32)
             latents = latents.to(torch.float32)

@@ -25,7 +25,7 @@ class PreviewProjection:
 
     @staticmethod
     @torch.no_grad()
-    def fit(latents_of: Latents) -> PreviewProjection:
+    def fit(latents_of: Latents, device: torch.device) -> PreviewProjection:
         """Least squares between a smooth random grid and the mean colours that the decoder makes of it."""
         channels = latents_of.channels
         side = _FIT_SIDE if channels <= 64 else 2 * _FIT_SIDE
@@ -33,7 +33,7 @@ class PreviewProjection:
         coarse = torch.randn(1, channels, side // 2, side // 2, generator=generator)
         latents = torch.nn.functional.interpolate(coarse, scale_factor=2, mode="bilinear")
         vae = latents_of.vae
-        decoded = latents_of.decode(latents_of.to_vae(latents.to(vae.device, vae.dtype)))
+        decoded = latents_of.decode(latents_of.to_vae(latents.to(device, vae.dtype)))
         colours = torch.nn.functional.adaptive_avg_pool2d(
             (decoded.float().cpu() * 0.5 + 0.5).clamp(0, 1), side
         )

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from core_server.canvas.plan import CanvasPlan
+from core_server.pipelines.memory import Rung
 from core_server.pipelines.model import LoadedModel
 from core_server.pipelines.request import Request, task_name
 from core_server.pipelines.settings import Settings
@@ -49,8 +50,10 @@ def make_recipe(
         "seamless": request.parameters.seamless.value,
         "device": str(model.device),
         "dtype": str(model.dtype).removeprefix("torch."),
+        "autoencoder_dtype": str(model.autoencoder_dtype or model.dtype).removeprefix("torch."),
+        "memory": (model.rung or Rung.RESIDENT).name.lower(),
         "versions": versions(),
-        "notes": [*model.notes, *settings.notes, *notes],
+        "notes": [*model.notes, *model.memory_notes, *settings.notes, *notes],
         **settings.recipe,
         **details,
     }

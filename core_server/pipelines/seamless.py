@@ -23,8 +23,8 @@ from core_server.canvas.resample import wraps
 def seamless(axes: SeamlessAxes, *modules: nn.Module) -> Iterator[None]:
     """Within the context every convolution of `modules` that pads does so circularly along `axes`.
 
-    Conv2d, the causal Conv3d of video autoencoders (rows and columns, not time) and the padding that downsampling blocks
-    add themselves. Afterwards nothing is left of it.
+    Conv2d, the causal Conv3d of video autoencoders (rows and columns, not time) and the padding that blocks which halve
+    the size add themselves. Afterwards nothing is left of it.
     """
     if axes is SeamlessAxes.NONE:
         yield
@@ -107,7 +107,7 @@ def _circular_causal_conv(module: Any, rows: bool, columns: bool) -> Callable[..
         frames = x.shape[2]
         flat = x.transpose(1, 2).flatten(0, 1)
         flat = _pad(_pad(flat, (left, right, 0, 0), columns), (0, 0, top, bottom), rows)
-        x = flat.unflatten(0, (-1, frames)).transpose(1, 2)
+        x = flat.reshape(-1, frames, *flat.shape[1:]).transpose(1, 2)
         return nn.Conv3d.forward(module, functional.pad(x, (0, 0, 0, 0, needed, 0)))
 
     return forward

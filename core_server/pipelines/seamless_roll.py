@@ -1,7 +1,7 @@
 """Seamless tiles for transformers: the denoiser sees the picture shifted around by another amount at each step.
 
 A transformer knows absolute positions, so it paints a border wherever it is shown one. Shown another place as the
-border at each step, no place stays one: D'(x) = unroll(D(roll(x))). Everything that lies over the latents (masks, masked
+border at each step, no place stays one: D'(x) = unroll(D(roll(x))). What lies over the latents (masks, masked
 pictures, references of the same size) is rolled along, so this holds for every task. The autoencoder's convolutions
 wrap (`pipelines.seamless`), and so do those that a denoiser has.
 """

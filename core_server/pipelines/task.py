@@ -12,6 +12,7 @@ import numpy.typing as npt
 from core_server.canvas.geometry import Bounds, Extent
 from core_server.canvas.pixels import Pixels
 from core_server.canvas.plan import CanvasPlan
+from core_server.pipelines.live_frame import LiveFrame, LivePicture
 from core_server.pipelines.request import Request
 
 
@@ -88,6 +89,8 @@ class ModelProfile(msgspec.Struct, frozen=True, kw_only=True):
     layout_strength: float | None = None
     """Denoising strength at which it finishes layouts that `training.materials` draws; None: it starts from noise."""
     few_step: FewStep | None = None
+    bfloat16_autoencoder: bool = False
+    """Its autoencoder may compute in bfloat16 on processors that have it: nobody sees the difference."""
     only_materials: bool = False
     """It knows no objects, people or scenes, which the recipe then says."""
 
@@ -111,6 +114,9 @@ class Runtime(Protocol):
     def unload(self, model: str) -> None:
         """Gives a model's memory back. One that is not loaded, or not there, is no error."""
 
+    def rest(self) -> None:
+        """Gives all memory back after a while without work; models are read again when they are needed."""
+
     def info(self) -> RuntimeInfo:
         """What there is now."""
 
@@ -118,3 +124,6 @@ class Runtime(Protocol):
         self, request: Request, images: Mapping[str, Pixels], on_step: StepCallback
     ) -> Sequence[TaskOutput]:
         """Does one request. `images`: pixels by id. Errors: InvalidRequest, TaskFailed and what `on_step` raises."""
+
+    def paint(self, frame: LiveFrame, canvas: Pixels, on_step: StepCallback) -> LivePicture:
+        """Paints one frame of a live session. Errors: as `run`."""

@@ -76,6 +76,9 @@ class FakeRuntime:
     def unload(self, model: str) -> None:
         self.calls.append(f"unload {model}")
 
+    def rest(self) -> None:
+        self.calls.append("rest")
+
     def info(self) -> RuntimeInfo:
         return RuntimeInfo(
             device=self._device,

@@ -141,9 +141,7 @@ class Family:
     def classes(self) -> tuple[str, ...]:
         """The pipeline classes of this family; any of them may stand in a model_index.json."""
         return tuple(
-            dict.fromkeys(
-                (*(task.class_name for task in self.tasks.values()), *self.other_classes)
-            )
+            dict.fromkeys((*(task.class_name for task in self.tasks.values()), *self.other_classes))
         )
 
     def all_tasks(self) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """FLUX.1 (dev, schnell, Krea) and its inpainting checkpoint FLUX.1 Fill.
 
-Source: https://github.com/black-forest-labs/flux and the model cards. Guidance is distilled into the denoiser: one call a
-step, guidance_scale is one of its inputs, and a negative prompt has nothing to act on.
+Source: https://github.com/black-forest-labs/flux and the model cards. Guidance is distilled into the denoiser: it is
+called once a step, guidance_scale is one of its inputs, and a negative prompt has nothing to act on.
 """
 
 from __future__ import annotations

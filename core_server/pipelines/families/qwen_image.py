@@ -43,6 +43,7 @@ _COMMON: dict[str, Any] = {
     "arguments": _arguments,
 }
 
+
 def _edit_paints_at(_task: str, width: int, height: int) -> tuple[int, int]:
     # About a megapixel of the same shape in multiples of 32, whatever it is given.
     ratio = width / height
@@ -70,7 +71,9 @@ QWEN_IMAGE_EDIT = Family(
         "image_to_image": TaskPipeline("QwenImageEditInpaintPipeline", Route.WHOLE_MASK),
         "inpaint": TaskPipeline("QwenImageEditInpaintPipeline"),
     },
-    refused={"text_to_image": "it changes pictures and always needs one; Qwen-Image paints from words"},
+    refused={
+        "text_to_image": "it changes pictures and always needs one; Qwen-Image paints from words"
+    },
     other_classes=("QwenImageEditPipeline",),
     original="Qwen/Qwen-Image-Edit",
     fill="none",

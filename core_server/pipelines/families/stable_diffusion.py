@@ -64,9 +64,7 @@ def _family(
         half="float16",
         pipeline_options=_OPTIONS,
         defaults=lambda _index, _denoiser: Defaults(25, 7.0),
-        matches=lambda denoiser: (
-            _is_second(denoiser) == second and is_inpaint(denoiser) == inpaint
-        ),
+        matches=lambda denoiser: _is_second(denoiser) == second and is_inpaint(denoiser) == inpaint,
     )
 
 

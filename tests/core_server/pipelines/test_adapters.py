@@ -192,7 +192,7 @@ def test_nothing_leaks_between_jobs(runtime: LocalRuntime, monkeypatch: pytest.M
         assert np.array_equal(again, first[k]), kinds[k]
     for kind, picture in zip(kinds, first, strict=True):
         assert np.array_equal(paint(runtime, **dict(kind)).pixels.array, picture), kind
-    rack = runtime._loaded["tiny"].rack
+    rack = runtime._keeper.loaded["tiny"].rack
     assert rack is not None
     assert len(rack._kept) <= 2
 

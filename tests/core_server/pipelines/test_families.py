@@ -229,7 +229,7 @@ def test_the_registry_tells_families_apart(name: str, family: Any) -> None:
 def test_what_a_family_cannot_do_is_refused_with_the_reason(zoo: Any) -> None:
     runtime, _ = zoo("flux_fill")
     request, images = ask("text_to_image")
-    with pytest.raises(InvalidRequest, match="cannot do text_to_image.*needs a picture"):
+    with pytest.raises(InvalidRequest, match=r"cannot do text_to_image.*needs a picture"):
         runtime.run(request, images, quiet)
 
 
@@ -258,7 +258,7 @@ def test_every_flow_scheduler_paints_with_every_way_of_asking(
 def test_schedulers_of_another_kind_are_refused(zoo: Any) -> None:
     runtime, _ = zoo("flux")
     request, images = ask("text_to_image", scheduler="euler_a")
-    with pytest.raises(InvalidRequest, match="cannot use the scheduler 'euler_a'.*flow_euler"):
+    with pytest.raises(InvalidRequest, match=r"cannot use the scheduler 'euler_a'.*flow_euler"):
         runtime.run(request, images, quiet)
 
 

@@ -17,7 +17,8 @@ from safetensors.torch import load_file, save_file
 from core_server.canvas.geometry import Extent
 from core_server.errors import InvalidRequest, ModelLoadFailed, ModelNotFound
 from core_server.pipelines.catalogue import Catalogue, profile_of
-from core_server.pipelines.loader import choose_device, load_model
+from core_server.pipelines.devices import choose_device
+from core_server.pipelines.loader import load_model
 from core_server.pipelines.local_runtime import LocalRuntime
 from core_server.pipelines.request import Parameters, TextToImage
 from core_server.pipelines.schedulers import SCHEDULERS, make_scheduler, scheduler_name

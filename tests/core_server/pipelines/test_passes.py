@@ -78,7 +78,7 @@ def test_detail_below_full_strength_survives_in_proportion():
 
 def test_both_passes_run_are_counted_and_told(runtime, monkeypatch):
     profile = msgspec.structs.replace(runtime.load(""), max_extent=Small.max_extent)
-    model = next(iter(runtime._loaded.values()))
+    model = next(iter(runtime._keeper.loaded.values()))
     monkeypatch.setattr(model, "profile", profile)
     document = picture(700, 600, dtype="uint16")
     soft = np.zeros((600, 700), np.uint8)

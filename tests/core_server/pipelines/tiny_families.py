@@ -400,7 +400,7 @@ def qwen_image() -> Any:
 
 
 def qwen_image_edit() -> Any:
-    # The pipeline always works at a megapixel: an autoencoder of next to nothing, few latents, and the encoder sees less.
+    # The pipeline always works at a megapixel: so next to no autoencoder, few latents, and small eyes.
     parts = _qwen_parts(width=2, halvings=4, blocks=0)
     eyes = transformers.Qwen2VLImageProcessorPil(min_pixels=56 * 56, max_pixels=112 * 112)
     processor = StillProcessor(eyes, parts["tokenizer"])

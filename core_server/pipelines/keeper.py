@@ -1,0 +1,152 @@
+"""The models in memory: which are loaded, where on the memory ladder each stands, what goes when memory runs out."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from core_server.canvas.geometry import Extent
+from core_server.pipelines import devices
+from core_server.pipelines.catalogue import ModelFiles
+from core_server.pipelines.loader import load_model
+from core_server.pipelines.memory import (
+    Activations,
+    Rung,
+    Sizes,
+    choose_rung,
+    next_rung,
+    peak,
+    rungs_of,
+)
+from core_server.pipelines.model import LoadedModel
+from core_server.pipelines.placement import measure, must_reload, place
+from core_server.pipelines.task import ModelProfile
+
+MAX_LOADED_MODELS = 3
+"""However much memory there is."""
+SINGLE_PRECISION = 2.0
+"""What a picture takes in float32, relative to half precision."""
+
+Budget = Callable[[torch.device], devices.Memory]
+
+
+class ModelKeeper:
+    """Keeps the models used last loaded, as many as the device has memory for. One thread calls it.
+
+    budget: what the device has; another function stands for a smaller device.
+    """
+
+    def __init__(self, device: torch.device, budget: Budget = devices.memory_of) -> None:
+        self._device = device
+        self._budget = budget
+        self._rungs = rungs_of(device.type)
+        self._loaded: OrderedDict[str, LoadedModel] = OrderedDict()
+        self._sizes: dict[str, Sizes] = {}
+        self._lowest: dict[str, Rung] = {}
+        self._activations: dict[str, Activations] = {}
+
+    @property
+    def loaded(self) -> dict[str, LoadedModel]:
+        """By model id, the one used last at the end."""
+        return dict(self._loaded)
+
+    def get(self, files: ModelFiles) -> LoadedModel:
+        """The model, read and placed if it was not loaded. Errors: ModelLoadFailed, torch.OutOfMemoryError."""
+        model = self._loaded.get(files.model_id)
+        if model is None:
+            model = self._load(files)
+        self._loaded.move_to_end(files.model_id)
+        return model
+
+    def unload(self, model_id: str) -> None:
+        """Gives a model's memory back. One that is not loaded is no error."""
+        if self._loaded.pop(model_id, None) is not None:
+            devices.give_back(self._device)
+
+    def unload_all(self) -> None:
+        """Gives all memory back; what was learnt of the models stays."""
+        self._loaded.clear()
+        devices.give_back(self._device)
+
+    def step_down(self, model_id: str) -> LoadedModel | None:
+        """After memory ran out: the model on the next rung, others given up first; None if there is no other way."""
+        model = self._loaded[model_id]
+        model.few_step_model = None
+        others = [name for name in self._loaded if name != model_id]
+        for name in others:
+            del self._loaded[name]
+        devices.give_back(self._device)
+        if others:
+            return model
+        below = None if model.rung is None else next_rung(self._rungs, model.rung)
+        return None if below is None else self._move(model, below)
+
+    def learn(self, model: LoadedModel, extent: Extent) -> None:
+        """Corrects the estimate by what the picture just painted really took at most."""
+        most = devices.peak_bytes(self._device)
+        sizes = self._sizes.get(model.profile.model_id)
+        if not most or sizes is None or model.rung is not Rung.RESIDENT:
+            return
+        held = sum(self._sizes[name].all for name in self._loaded if name in self._sizes)
+        estimate = peak(Rung.RESIDENT, sizes, model.activations, extent) - sizes.all
+        if estimate > 0 and most > held:
+            model.activations = model.activations.scaled((most - held) / estimate)
+            self._activations[model.profile.model_id] = model.activations
+
+    def _load(self, files: ModelFiles) -> LoadedModel:
+        while len(self._loaded) >= MAX_LOADED_MODELS:
+            self._evict()
+        model = load_model(files, self._device, place_it=False)
+        self._sizes[files.model_id] = measure(model)
+        factor = _width(model) * (SINGLE_PRECISION if model.dtype is torch.float32 else 1.0)
+        model.activations = self._activations.get(files.model_id, Activations().scaled(factor))
+        usual = model.profile.best_extent or _usual(model.profile)
+        while self._loaded and self._rung_for(model, usual) > Rung.RESIDENT:
+            self._evict()
+        place(model, self._rung_for(model, usual))
+        self._loaded[files.model_id] = model
+        return model
+
+    def _rung_for(self, model: LoadedModel, extent: Extent) -> Rung:
+        if self._device.type == "cpu":  # which has a swap file, and says what is free only by guess
+            return self._lowest.get(model.profile.model_id, Rung.RESIDENT)
+        model_id = model.profile.model_id
+        free = self._budget(self._device).free
+        if model_id in self._loaded and model.rung in (Rung.RESIDENT, None):
+            free += self._sizes[model_id].all
+        chosen = choose_rung(self._rungs, self._sizes[model_id], model.activations, extent, free)
+        return max(chosen, self._lowest.get(model_id, Rung.RESIDENT))
+
+    def _move(self, model: LoadedModel, rung: Rung) -> LoadedModel:
+        model_id = model.profile.model_id
+        self._lowest[model_id] = rung
+        if must_reload(model.rung, rung):
+            path: Path | None = model.folder
+            self.unload(model_id)
+            fresh = load_model(ModelFiles(model_id, path), self._device, place_it=False)
+            fresh.activations, fresh.folder = model.activations, path
+            fresh.map_maker = model.map_maker
+            model = self._loaded[model_id] = fresh
+        place(model, rung)
+        return model
+
+    def _evict(self) -> None:
+        self._loaded.popitem(last=False)
+        devices.give_back(self._device)
+
+
+def _width(model: LoadedModel) -> float:
+    """Channels of the autoencoder at full resolution, relative to those that `Activations` were estimated for."""
+    config = model.vae.config
+    blocks = getattr(config, "decoder_block_out_channels", None) or getattr(
+        config, "block_out_channels", None
+    )
+    return float(blocks[0] if blocks else getattr(config, "base_dim", 128)) / 128
+
+
+def _usual(profile: ModelProfile) -> Extent:
+    """A megapixel, or what the model can do of it."""
+    return Extent(min(1024, profile.max_extent.width), min(1024, profile.max_extent.height))

@@ -1,0 +1,124 @@
+"""The memory ladder: which rung a model is placed on, from its measured sizes and what the device has free.
+
+Each rung needs less memory than the one above and costs more time or exactness. Sizes of weights are measured when the
+model is loaded; what a picture needs beside them starts as an estimate and is corrected by what pictures really took.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+from core_server.canvas.geometry import Extent
+
+
+class Rung(IntEnum):
+    """Ways to place a model, from the fastest to the smallest."""
+
+    RESIDENT = 0
+    ENCODERS_OFF = 1
+    VAE_TILED = 2
+    MODEL_OFFLOAD = 3
+    GROUP_OFFLOAD = 4
+    QUANTISED = 5
+
+    @property
+    def told(self) -> str:
+        """What it does and what that costs, for the recipe and for people."""
+        return {
+            Rung.RESIDENT: "the whole model stays on the device",
+            Rung.ENCODERS_OFF: "text encoders leave the device while it paints; costs a moment for each prompt",
+            Rung.VAE_TILED: "decoded in tiles; costs some time and can change colours by a shade between tiles",
+            Rung.MODEL_OFFLOAD: "only the part at work is on the device; costs seconds for each picture, not quality",
+            Rung.GROUP_OFFLOAD: "the denoiser's layers come and go; takes up to several times as long, same quality",
+            Rung.QUANTISED: "weights kept in 8 bits and its layers come and go; slow, and the picture differs slightly",
+        }[self]
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Bytes of a model's parts at the precision they are used in."""
+
+    text_encoders: tuple[int, ...]
+    denoiser: int
+    vae: int
+    other: int = 0
+
+    @property
+    def all(self) -> int:
+        """Everything at once."""
+        return sum(self.text_encoders) + self.denoiser + self.vae + self.other
+
+
+@dataclass(frozen=True, slots=True)
+class Activations:
+    """Bytes that painting takes beside the weights, for each px. Defaults: SDXL in half precision, rounded up."""
+
+    denoise: float = 1500.0
+    decode: float = 3000.0
+
+    def scaled(self, factor: float) -> Activations:
+        """For another precision, or as measured."""
+        return Activations(self.denoise * factor, self.decode * factor)
+
+
+TILE_AREA = 512 * 512
+"""Px that a tiled autoencoder works on at a time."""
+HEADROOM = 0.92
+"""Share of the free memory that is planned for; the rest is fragmentation and other programs' whims."""
+_LAYER_SHARE = 0.08
+"""Of a denoiser's weights: what group offloading keeps on the device, with the layer that is on its way."""
+
+
+def rungs_of(device_type: str) -> tuple[Rung, ...]:
+    """The rungs that help on a kind of device: where CPU and device share one memory, nothing is gained by moving."""
+    if device_type in ("cuda", "xpu"):
+        return tuple(Rung)
+    return (Rung.RESIDENT, Rung.VAE_TILED)
+
+
+def peak(rung: Rung, sizes: Sizes, activations: Activations, extent: Extent) -> int:
+    """Most bytes on the device while a picture of that size is painted."""
+    area = extent.area
+    paint = activations.denoise * area
+    tile = min(area, TILE_AREA) if rung >= Rung.VAE_TILED else area
+    decode = activations.decode * tile
+    encoders = sum(sizes.text_encoders)
+    if rung is Rung.RESIDENT:
+        return int(sizes.all + max(paint, decode))
+    if rung <= Rung.VAE_TILED:
+        painting = sizes.denoiser + sizes.vae + sizes.other + max(paint, decode)
+        return int(max(sizes.all, painting)) if encoders else int(painting)
+    largest = max(sizes.text_encoders, default=0)
+    denoiser = float(sizes.denoiser)
+    if rung >= Rung.GROUP_OFFLOAD:
+        share = _LAYER_SHARE / (2 if rung is Rung.QUANTISED else 1)
+        denoiser, largest = denoiser * share, int(largest * share)
+    return int(sizes.other + sizes.vae + max(largest, denoiser + paint, decode))
+
+
+def choose_rung(
+    rungs: tuple[Rung, ...], sizes: Sizes, activations: Activations, extent: Extent, free: int
+) -> Rung:
+    """The first rung that fits, or the last. free: bytes that the device has without this model."""
+    for rung in rungs:
+        if peak(rung, sizes, activations, extent) <= HEADROOM * free:
+            return rung
+    return rungs[-1]
+
+
+def next_rung(rungs: tuple[Rung, ...], rung: Rung) -> Rung | None:
+    """The next smaller one; None at the end of the ladder."""
+    return next((other for other in rungs if other > rung), None)
+
+
+def sizes_of(bytes_of: Mapping[str, int], denoiser: str, text_encoders: tuple[str, ...]) -> Sizes:
+    """From the bytes of each component by name."""
+    known = {*text_encoders, denoiser, "vae"}
+    return Sizes(
+        text_encoders=tuple(bytes_of[name] for name in text_encoders if name in bytes_of),
+        denoiser=bytes_of.get(denoiser, 0),
+        vae=bytes_of.get("vae", 0),
+        other=sum(size for name, size in bytes_of.items() if name not in known),
+    )

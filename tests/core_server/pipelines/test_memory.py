@@ -1,0 +1,225 @@
+"""The memory ladder: which rung is chosen, what happens when memory runs out, and that no rung changes the picture.
+
+What needs a device of its own memory is skipped without one.
+"""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from core_server.canvas.geometry import Extent
+from core_server.canvas.plan import SeamlessAxes
+from core_server.errors import OutOfMemory
+from core_server.pipelines import devices
+from core_server.pipelines.catalogue import Catalogue
+from core_server.pipelines.keeper import MAX_LOADED_MODELS, ModelKeeper
+from core_server.pipelines.loader import load_model
+from core_server.pipelines.local_runtime import LocalRuntime
+from core_server.pipelines.memory import (
+    Activations,
+    Rung,
+    Sizes,
+    choose_rung,
+    next_rung,
+    peak,
+    rungs_of,
+)
+from core_server.pipelines.placement import place
+from core_server.pipelines.request import Parameters, TextToImage
+from core_server.pipelines.seamless import seam_ratios
+from core_server.pipelines.seamless_vae import seamless_vae
+from tests.core_server.pipelines.conftest import quiet
+from tests.core_server.pipelines.tiny_families import save_tiny_family
+
+GIB = 1 << 30
+CPU = torch.device("cpu")
+MEGAPIXEL = Extent(1024, 1024)
+# Weights in half precision, from the model cards' numbers of parameters.
+SD15 = Sizes((int(0.25 * GIB),), int(1.7 * GIB), int(0.17 * GIB))
+SDXL = Sizes((int(0.25 * GIB), int(1.4 * GIB)), int(5.1 * GIB), int(0.17 * GIB))
+KLEIN = Sizes((int(7.5 * GIB),), int(7.8 * GIB), int(0.17 * GIB))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "extent", "gib", "rung"),
+    [
+        (SD15, Extent(512, 512), 4, Rung.RESIDENT),
+        (SD15, MEGAPIXEL, 4, Rung.VAE_TILED),
+        (SDXL, MEGAPIXEL, 24, Rung.RESIDENT),
+        (SDXL, MEGAPIXEL, 12, Rung.RESIDENT),
+        (SDXL, MEGAPIXEL, 8.5, Rung.VAE_TILED),
+        (SDXL, MEGAPIXEL, 7.5, Rung.MODEL_OFFLOAD),
+        (SDXL, MEGAPIXEL, 6, Rung.GROUP_OFFLOAD),
+        (KLEIN, MEGAPIXEL, 24, Rung.RESIDENT),
+        (KLEIN, MEGAPIXEL, 12, Rung.MODEL_OFFLOAD),
+        (KLEIN, MEGAPIXEL, 8, Rung.GROUP_OFFLOAD),
+        (KLEIN, MEGAPIXEL, 1, Rung.QUANTISED),
+    ],
+)
+def test_the_first_rung_that_fits(sizes: Sizes, extent: Extent, gib: float, rung: Rung) -> None:
+    found = choose_rung(rungs_of("cuda"), sizes, Activations(), extent, int(gib * GIB))
+    assert found is rung
+
+
+@pytest.mark.parametrize("sizes", [SD15, SDXL, KLEIN], ids=["sd15", "sdxl", "klein"])
+def test_every_rung_needs_no_more_than_the_one_above(sizes: Sizes) -> None:
+    for extent in (Extent(64, 64), Extent(512, 512), MEGAPIXEL, Extent(2048, 2048)):
+        needed = [peak(rung, sizes, Activations(), extent) for rung in Rung]
+        assert all(more >= less for more, less in itertools.pairwise(needed))
+
+
+def test_the_ladder_ends() -> None:
+    for kind, last in (("cuda", Rung.QUANTISED), ("mps", Rung.VAE_TILED), ("cpu", Rung.VAE_TILED)):
+        rungs = rungs_of(kind)
+        assert next_rung(rungs, last) is None
+        assert all(next_rung(rungs, rung) is not None for rung in rungs[:-1])
+
+
+def request(**changes: Any) -> TextToImage:
+    parameters = Parameters(prompt="moss", num_inference_steps=2, seed=3, **changes)
+    return TextToImage(parameters=parameters, extent=Extent(64, 64))
+
+
+def test_out_of_memory_goes_on_one_rung_below(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job is not lost, the artist is told, and the model stays where it fits."""
+    runtime = LocalRuntime("tiny", "cpu", tmp_path)
+    (before,) = runtime.run(request(), {}, quiet)
+    model = runtime._model("tiny")
+    decode = model.vae.decode
+
+    def too_much(*args: Any, **kwargs: Any) -> Any:
+        if not model.vae.use_tiling:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return decode(*args, **kwargs)
+
+    monkeypatch.setattr(model.vae, "decode", too_much)
+    seen: list[Any] = []
+    (after,) = runtime.run(request(), {}, seen.append)
+    (stage,) = [it.stage for it in seen if "Out of memory" in it.stage]
+    assert "decoded in tiles" in stage
+    assert any("to save memory: decoded in tiles" in note for note in after.recipe["notes"])
+    assert (before.recipe["memory"], after.recipe["memory"]) == ("resident", "vae_tiled")
+    seen.clear()
+    (again,) = runtime.run(request(), {}, seen.append)
+    assert not [it for it in seen if "Out of memory" in it.stage]
+    assert (again.pixels.array == after.pixels.array).all()
+
+    monkeypatch.setattr(model.vae, "decode", lambda *_, **__: _raise())
+    with pytest.raises(OutOfMemory, match="make the picture or the selection smaller"):
+        runtime.run(request(), {}, quiet)
+
+
+def _raise() -> None:
+    raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+
+def test_models_used_last_stay(tmp_path: Path) -> None:
+    names = ["tiny", "stable_diffusion", "z_image", "sana"]
+    for name in names[1:]:
+        save_tiny_family(name, tmp_path / "models" / name)
+    catalogue = Catalogue("tiny", tmp_path)
+    keeper = ModelKeeper(CPU)
+    for name in names[:MAX_LOADED_MODELS]:
+        keeper.get(catalogue.find(name))
+    first = keeper.get(catalogue.find("tiny"))
+    keeper.get(catalogue.find(names[-1]))
+    assert list(keeper.loaded) == ["z_image", "tiny", "sana"]
+    assert keeper.get(catalogue.find("tiny")) is first
+    keeper.unload("z_image")
+    assert "z_image" not in keeper.loaded
+    keeper.unload_all()
+    assert not keeper.loaded
+
+
+def test_resting_gives_memory_back_and_changes_no_picture(tmp_path: Path) -> None:
+    runtime = LocalRuntime("tiny", "cpu", tmp_path)
+    (before,) = runtime.run(request(), {}, quiet)
+    runtime.rest()
+    assert not runtime._keeper.loaded
+    (after,) = runtime.run(request(), {}, quiet)
+    assert (before.pixels.array == after.pixels.array).all()
+    assert before.recipe == after.recipe
+
+
+@pytest.mark.parametrize("name", ["stable_diffusion_xl", "stable_diffusion_3", "flux_2_klein"])
+@pytest.mark.parametrize("axes", [SeamlessAxes.X, SeamlessAxes.XY], ids=str)
+def test_a_tiled_autoencoder_keeps_tiles_seamless(
+    tmp_path: Path, name: str, axes: SeamlessAxes
+) -> None:
+    save_tiny_family(name, tmp_path / "models" / name)
+    model = load_model(Catalogue(name, tmp_path).find(""), CPU)
+    size = model.latents.grid_extent(Extent(256, 256))
+    generator = torch.Generator().manual_seed(5)
+    grid = torch.randn(1, model.latents.channels, *size, generator=generator)
+    latents = model.latents.to_vae(grid)
+    with torch.no_grad():
+        with seamless_vae(axes, model.vae, model.scale_factor):
+            whole = model.vae.decode(latents).sample
+        place(model, Rung.VAE_TILED)
+        assert model.vae.use_tiling
+        plain = model.vae.decode(latents).sample
+        with seamless_vae(axes, model.vae, model.scale_factor):
+            tiled = model.vae.decode(latents).sample
+            codes = model.vae.encode(tiled.clamp(-1, 1)).latent_dist.mode()
+    assert tiled.shape == whole.shape == plain.shape
+    assert codes.shape == latents.shape
+    assert "decode" not in vars(model.vae), "nothing is left of it"
+    wrapped = ("x", "y") if axes is SeamlessAxes.XY else ("x",)
+    for axis in wrapped:
+        # Each tile has its own group norms, so tiled is never whole; its seam is much nearer to it than a plain one.
+        true = _seam(whole)[axis]
+        assert abs(_seam(tiled)[axis] - true) < abs(_seam(plain)[axis] - true)
+
+
+def _seam(image: torch.Tensor) -> dict[str, float]:
+    return seam_ratios(image[0].permute(1, 2, 0).numpy())
+
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+@needs_cuda
+@pytest.mark.parametrize("name", ["stable_diffusion_xl", "stable_diffusion_3", "flux", "z_image"])
+def test_moving_parts_changes_no_picture(tmp_path: Path, name: str) -> None:
+    save_tiny_family(name, tmp_path / "models" / name)
+    pictures = {}
+    for rung in (Rung.RESIDENT, Rung.ENCODERS_OFF, Rung.MODEL_OFFLOAD, Rung.GROUP_OFFLOAD):
+        runtime = LocalRuntime(name, "cuda", tmp_path)
+        model = runtime._model(name)
+        place(model, rung)
+        if rung >= Rung.VAE_TILED:
+            model.vae.disable_tiling()
+        (output,) = runtime.run(request(), {}, quiet)
+        pictures[rung] = output.pixels.array
+        runtime.rest()
+    for rung, array in pictures.items():
+        difference = np.abs(array.astype(int) - pictures[Rung.RESIDENT].astype(int)).max()
+        assert difference == 0, rung.name
+
+
+@needs_cuda
+def test_a_capped_device_recovers(tmp_path: Path) -> None:
+    """The allocator really runs out; the job ends well on a lower rung."""
+    name = "stable_diffusion_xl"
+    save_tiny_family(name, tmp_path / "models" / name)
+    runtime = LocalRuntime(name, "cuda", tmp_path)
+    runtime.load("")
+    total = torch.cuda.mem_get_info()[1]
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + (64 << 20)) / total)
+    try:
+        big = TextToImage(
+            parameters=Parameters(prompt="moss", num_inference_steps=1), extent=Extent(1024, 1024)
+        )
+        (output,) = runtime.run(big, {}, quiet)
+        assert output.recipe["memory"] != "resident"
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+        devices.give_back(torch.device("cuda:0"))
