@@ -14,16 +14,17 @@ from PIL import Image
 from core_server.canvas.geometry import Extent
 from core_server.canvas.pixels import Pixels
 from core_server.canvas.plan import CanvasOptions, SeamlessAxes
+from core_server.canvas.seams import seam_ratios
 from core_server.errors import InvalidRequest
 from core_server.pipelines.denoise import as_tensor, denoise, resized, tiling
 from core_server.pipelines.families.family import LatentSpace, Route
 from core_server.pipelines.families.registry import FAMILIES, family_of
+from core_server.pipelines.families.table import DOCUMENT, rewritten
 from core_server.pipelines.local_runtime import LocalRuntime
 from core_server.pipelines.masked_denoising import inpaint_at_model_size
 from core_server.pipelines.progress import StepReporter
 from core_server.pipelines.request import ImageToImage, Inpaint, Parameters, TextToImage
 from core_server.pipelines.schedulers import SCHEDULERS, make_scheduler
-from core_server.pipelines.seamless import seam_ratios
 from core_server.pipelines.settings import settle
 from tests.core_server.pipelines.conftest import picture, quiet
 from tests.core_server.pipelines.tiny_families import BUILDERS, save_tiny_family
@@ -328,3 +329,10 @@ def test_tiles_have_no_seam(zoo: Any, name: str) -> None:
         ratios[axes] = np.mean([list(ratio.values()) for ratio in found], axis=0)
     assert (abs(ratios[SeamlessAxes.XY] - 1) < 0.08).all(), ratios
     assert (abs(ratios[SeamlessAxes.NONE] - 1) > 0.2).any(), ratios
+
+
+def test_the_tables_in_the_documents_are_current() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert rewritten(text) == text, "run python -m core_server.pipelines.families.table"
+    for family in FAMILIES.values():
+        assert f"| {family.title} |" in text

@@ -1,0 +1,90 @@
+"""The tables of docs/models.md, made from the registry; running this module rewrites them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from core_server.pipelines.families.family import Family, Route, Seamless
+from core_server.pipelines.families.registry import FAMILIES
+from core_server.pipelines.memory import Rung
+from core_server.pipelines.schedulers import DIFFUSION_SCHEDULERS, FLOW_SCHEDULERS, SCHEDULERS
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "models.md"
+_TASKS = {"text_to_image": "text", "image_to_image": "image", "inpaint": "inpaint"}
+_ROUTES = {
+    Route.STOCK: "yes",
+    Route.WHOLE_MASK: "yes, by its inpainting",
+    Route.LATE_START: "yes, built here",
+    Route.MASKED_LATENTS: "yes, built here",
+}
+_SEAMLESS = {Seamless.CIRCULAR: "wrapping convolutions", Seamless.ROLL: "rolled latents"}
+
+
+def families_table() -> str:
+    """Family by task: what is done and how, sizes, defaults, licence."""
+    head = (
+        "family",
+        *_TASKS.values(),
+        "tiles",
+        "px a side",
+        "schedulers",
+        "licence of the original",
+    )
+    return _table(head, (_row(family) for family in FAMILIES.values()))
+
+
+def schedulers_table() -> str:
+    """Every scheduler name, its title and diffusers class."""
+    kinds = ((DIFFUSION_SCHEDULERS, "diffusion"), (FLOW_SCHEDULERS, "flow"))
+    rows = (
+        (f"`{name}`", SCHEDULERS[name].title, kind, SCHEDULERS[name].class_name)
+        for names, kind in kinds
+        for name in names
+    )
+    return _table(("name", "what", "for", "diffusers class"), rows)
+
+
+def memory_table() -> str:
+    """The rungs of the memory ladder."""
+    rows = ((f"`{rung.name.lower()}`", rung.told) for rung in Rung)
+    return _table(("rung", "what it does, and what that costs"), rows)
+
+
+TABLES = {
+    "families": families_table,
+    "schedulers": schedulers_table,
+    "memory": memory_table,
+}
+
+
+def rewritten(text: str) -> str:
+    """A document with the tables between its markers made anew."""
+    for name, make in TABLES.items():
+        pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
+        text = re.sub(
+            pattern,
+            lambda found, make=make: f"{found[1]}{make()}\n{found[2]}",
+            text,
+            flags=re.DOTALL,
+        )
+    return text
+
+
+def _row(family: Family) -> tuple[str, ...]:
+    tasks = (_ROUTES[family.tasks[task].route] if task in family.tasks else "no" for task in _TASKS)
+    kind = "flow" if family.schedulers == FLOW_SCHEDULERS else "diffusion"
+    sides = f"{family.min_side} to {family.max_side}"
+    commercial = "" if family.commercial_use else " (not commercial, or with conditions)"
+    licence = f"{family.license}{commercial}"
+    return (family.title, *tasks, _SEAMLESS[family.seamless], sides, kind, licence)
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(rewritten(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
