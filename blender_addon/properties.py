@@ -1,10 +1,13 @@
 """The settings of the panel. They live in the scene, so a file remembers how its textures were made."""
 
+import json
 import random
+from collections.abc import Iterable
 
 import bpy
 
-from .bridge.request import TextureRequest
+from .bridge.request import Options, TextureRequest
+from .host import controller
 
 _MAX_SEED = 2**31 - 1  # the most a Blender integer property holds
 
@@ -33,6 +36,99 @@ PLACE_ITEMS = (
     ),
     ("IMAGE", "Image Only", "Make an image and touch nothing else", "IMAGE_DATA", 3),
 )
+
+
+MAP_ITEMS = (
+    ("normal", "Normal", "Bumps as directions, for light", 1),
+    ("roughness", "Roughness", "How dull the surface is", 2),
+    ("height", "Height", "Bumps as heights", 4),
+    ("ambient_occlusion", "Occlusion", "Shade in the grooves; made as an image, not connected", 8),
+)
+
+HEIGHT_ITEMS = (
+    ("BUMP", "Bump", "Height bends the light through a Bump node"),
+    ("DISPLACEMENT", "Displacement", "Height moves the surface: needs a dense mesh"),
+    ("IMAGE", "Image Only", "Make the height image and connect nothing"),
+)
+
+MASK_ITEMS = (
+    ("FACES", "Selected Faces", "The faces selected in Edit Mode", "FACESEL", 1),
+    ("UV", "Selected UVs", "The faces whose UVs are selected in the UV Editor", "UV_FACESEL", 2),
+    (
+        "LAYER",
+        "Painted Mask",
+        "Where you painted with Paint Mask; the texture stays as it is",
+        "BRUSH_DATA",
+        3,
+    ),
+    (
+        "STENCIL",
+        "Paint Stencil",
+        "Where the stencil of Texture Paint lets the brush paint",
+        "MOD_MASK",
+        4,
+    ),
+    (
+        "ALPHA",
+        "Erased",
+        "Where the image is transparent; it becomes opaque there",
+        "IMAGE_ALPHA",
+        5,
+    ),
+    ("WHOLE", "Whole Image", "Repaint all of it, as far as Strength allows", "IMAGE_DATA", 6),
+)
+
+TARGET_ITEMS = (
+    ("NEW", "New Image", "A new image takes the old one's place everywhere; the old one stays in the file. "
+     "Undo brings it back"),
+    ("SAME", "Same Image", "Write into the image itself. Blender cannot undo pixels: Revert in the panel can"),
+)  # fmt: skip
+
+REPAINT_SEAMLESS_ITEMS = (
+    ("auto", "Auto", "As the image was made: textures by Scumble stay seamless", 0),
+    *SEAMLESS_ITEMS,
+)
+
+STRUCTURE_ITEMS = (
+    ("auto", "Auto", "What the model does by itself"),
+    ("layout", "Layout", "Start from a drawn layout; models that have a generator only"),
+    ("noise", "Noise", "Start from noise alone"),
+)
+
+FEW_STEP_ITEMS = (
+    ("auto", "Auto", "What the model does by itself"),
+    ("on", "On", "Paint with the model's few-step weights; refused where it has none"),
+    ("off", "Off", "Paint with the full weights"),
+)
+
+
+def _models(settings: bpy.types.PropertyGroup, context: bpy.types.Context, text: str) -> list[str]:
+    return _matching((name for name, _ in controller.get().catalogue.models), text)
+
+
+def _loras(lora: bpy.types.PropertyGroup, context: bpy.types.Context, text: str) -> list[str]:
+    return _matching(controller.get().catalogue.loras, text)
+
+
+def _matching(names: Iterable[str], text: str) -> list[str]:
+    return [name for name in names if text.lower() in name.lower()]
+
+
+class ScumbleLora(bpy.types.PropertyGroup):
+    """One row of `scene.scumble.loras`"""
+
+    name: bpy.props.StringProperty(
+        name="LoRA", description="Its name on the server", search=_loras, search_options={"SUGGESTION"},
+        options=set(),
+    )  # fmt: skip
+    weight: bpy.props.FloatProperty(
+        name="Weight",
+        description="How strongly it acts",
+        default=1.0,
+        min=-2.0,
+        max=2.0,
+        options=set(),
+    )
 
 
 class ScumbleSettings(bpy.types.PropertyGroup):
@@ -78,35 +174,121 @@ class ScumbleSettings(bpy.types.PropertyGroup):
     )  # fmt: skip
     model: bpy.props.StringProperty(
         name="Model", description="A model of the server; empty takes its default model",
+        search=_models, search_options={"SUGGESTION"}, options=set(),
+    )  # fmt: skip
+    count: bpy.props.IntProperty(
+        name="Variations", description="How many to paint; with more than one you pick from a strip",
+        default=1, min=1, max=16, soft_max=8, options=set(),
+    )  # fmt: skip
+    maps: bpy.props.EnumProperty(
+        name="Maps", description="Material maps beside the base colour", items=MAP_ITEMS, options={"ENUM_FLAG"},
+    )  # fmt: skip
+    height_as: bpy.props.EnumProperty(
+        name="Height As", description="What the height map does", items=HEIGHT_ITEMS, default="BUMP", options=set(),
+    )  # fmt: skip
+    loras: bpy.props.CollectionProperty(type=ScumbleLora)
+    style: bpy.props.StringProperty(
+        name="Style", description="A prompt template of the server, such as watercolour; `scumble styles` lists them",
         options=set(),
+    )  # fmt: skip
+    structure: bpy.props.EnumProperty(
+        name="Start", description="What a texture starts from", items=STRUCTURE_ITEMS, default="auto", options=set(),
+    )  # fmt: skip
+    few_step: bpy.props.EnumProperty(
+        name="Few Steps", description="Weights that paint in a few steps", items=FEW_STEP_ITEMS, default="auto",
+        options=set(),
+    )  # fmt: skip
+    image: bpy.props.PointerProperty(
+        name="Image", description="The image to repaint; empty takes the active one", type=bpy.types.Image,
+    )  # fmt: skip
+    mask: bpy.props.EnumProperty(
+        name="Where", description="Where to repaint", items=MASK_ITEMS, default="FACES", options=set(),
+    )  # fmt: skip
+    margin: bpy.props.IntProperty(
+        name="Margin", description="Around the selected faces, so that no old colour shows along seams",
+        default=2, min=0, max=64, subtype="PIXEL", options=set(),
+    )  # fmt: skip
+    strength: bpy.props.FloatProperty(
+        name="Strength", description="Denoising strength: how far the result may go from what is there",
+        default=0.8, min=0.05, max=1.0, subtype="FACTOR", options=set(),
+    )  # fmt: skip
+    exact: bpy.props.BoolProperty(
+        name="Exact Edges", description="Change the marked pixels only. Off: the edge is blended, a little beyond them",
+        default=True, options=set(),
+    )  # fmt: skip
+    repaint_seamless: bpy.props.EnumProperty(
+        name="Seamless", description="Directions in which the image tiles", items=REPAINT_SEAMLESS_ITEMS,
+        default="auto", options=set(),
+    )  # fmt: skip
+    target: bpy.props.EnumProperty(
+        name="Result", description="Where the repainted image goes", items=TARGET_ITEMS, default="NEW", options=set(),
+    )  # fmt: skip
+    upscale_factor: bpy.props.EnumProperty(
+        name="Factor", description="How much larger", items=(("2", "2x", ""), ("4", "4x", "")), options=set(),
     )  # fmt: skip
     place: bpy.props.EnumProperty(
         name="Result", description="Where the texture goes", items=PLACE_ITEMS, default="MATERIAL",
         options=set(),
     )  # fmt: skip
 
-    def to_request(self) -> TextureRequest:
-        """The settings as the bridge wants them. Draws a new seed first, unless it is locked."""
+    def new_seed(self) -> int:
+        """The locked seed, else a new one, which the panel shows."""
         if not self.lock_seed:
             self.seed = random.SystemRandom().randint(0, _MAX_SEED)
+        return int(self.seed)
+
+    def to_options(self) -> Options:
+        """What all wishes share."""
+        return Options(
+            negative_prompt=self.negative_prompt.strip(),
+            model=self.model.strip(),
+            num_inference_steps=self.num_inference_steps or None,
+            guidance_scale=None if self.guidance_auto else self.guidance_scale,
+            count=self.count,
+            loras=tuple((lora.name, lora.weight) for lora in self.loras if lora.name.strip()),
+            style=self.style.strip(),
+            structure=self.structure,
+            few_step={"auto": None, "on": True, "off": False}[self.few_step],
+        )
+
+    def to_request(self) -> TextureRequest:
+        """A texture from the settings. Draws a new seed first, unless it is locked."""
         return TextureRequest(
             prompt=self.prompt.strip(),
-            negative_prompt=self.negative_prompt.strip(),
             width=self.width,
             height=self.height,
             seamless=self.seamless,
-            num_inference_steps=self.num_inference_steps or None,
-            guidance_scale=None if self.guidance_auto else self.guidance_scale,
-            seed=self.seed,
-            model=self.model.strip(),
+            seed=self.new_seed(),
+            maps=tuple(name for name, *_ in MAP_ITEMS if name in self.maps),
+            options=self.to_options(),
         )
+
+    def seamless_of(self, image: bpy.types.Image) -> str:
+        """The axes along which an image tiles: as chosen, else as its recipe says."""
+        if self.repaint_seamless != "auto":
+            return str(self.repaint_seamless)
+        try:
+            return str(json.loads(image.get("scumble_recipe", "{}")).get("seamless") or "none")
+        except ValueError:
+            return "none"
+
+
+_CLASSES = (ScumbleLora, ScumbleSettings)
 
 
 def register() -> None:
-    bpy.utils.register_class(ScumbleSettings)
+    for cls in _CLASSES:
+        bpy.utils.register_class(cls)
     bpy.types.Scene.scumble = bpy.props.PointerProperty(type=ScumbleSettings)
+    bpy.types.Image.scumble_mask = bpy.props.PointerProperty(
+        name="Scumble Mask",
+        description="Where to repaint this image; painted by hand",
+        type=bpy.types.Image,
+    )
 
 
 def unregister() -> None:
+    del bpy.types.Image.scumble_mask
     del bpy.types.Scene.scumble
-    bpy.utils.unregister_class(ScumbleSettings)
+    for cls in reversed(_CLASSES):
+        bpy.utils.unregister_class(cls)

@@ -3,7 +3,9 @@
 BridgeError
 ├── Busy              a generation is running already
 ├── ClientMissing     the client library, or what it needs, cannot be imported
-└── CannotStart       the server could not be started from here
+├── CannotStart       the server could not be started from here
+├── Refused           what was asked for cannot be done with this image, object or selection
+└── Retired           the artist cancelled it; never shown
 """
 
 
@@ -21,3 +23,11 @@ class ClientMissing(BridgeError):
 
 class CannotStart(BridgeError):
     """The server could not be started from here."""
+
+
+class Refused(BridgeError):
+    """What was asked for cannot be done with this image, object or selection."""
+
+
+class Retired(BridgeError):
+    """The artist cancelled it; never shown."""

@@ -8,12 +8,22 @@ from .pictures import Picture, Thumbnail
 
 
 @dataclass(frozen=True, slots=True)
+class Catalogue:
+    """What can be chosen on the server. models: id and title."""
+
+    models: tuple[tuple[str, str], ...] = ()
+    loras: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ServerChecked:
     """The server answered (reachable) or did not, and its worker is loaded (ready); text is for the panel."""
 
     reachable: bool
     text: str
     ready: bool = False
+    catalogue: Catalogue | None = None
+    """What it has; None where it was not asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +54,8 @@ class Previewed:
 
 @dataclass(frozen=True, slots=True)
 class Painted:
-    """Done. The pictures are ready to become images; the thumbnail shows the first."""
+    """Done. The pictures (maps and tiles of one variation share its index) are ready to become images; the thumbnail
+    shows the first."""
 
     ticket: int
     pictures: tuple[Picture, ...]

@@ -23,6 +23,18 @@ PREVIEW_SIDE = 256
 
 
 @dataclass(frozen=True, slots=True)
+class Thumbnail:
+    """rgba: flat float32 of width x height x 4, bottom row first, display values 0..1."""
+
+    width: int
+    height: int
+    rgba: FloatArray
+
+
+NO_THUMBNAIL = Thumbnail(1, 1, np.zeros(4, np.float32))
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """A result, ready to become a Blender image: either `png` or `floats` is set.
 
@@ -41,15 +53,81 @@ class Picture:
     """What the server wants the artist to know about it, one sentence each."""
     png: bytes | None = None
     floats: FloatArray | None = None
+    index: int = 0
+    """Which variation."""
+    tile: int = 0
+    """Number of the UDIM tile, 1001 and up; 0 for a single image."""
+    thumbnail: Thumbnail = NO_THUMBNAIL
 
 
 @dataclass(frozen=True, slots=True)
-class Thumbnail:
-    """rgba: flat float32 of width x height x 4, bottom row first, display values 0..1."""
+class Source:
+    """An image as Blender holds it, taken on the main thread and read on the bridge's.
 
+    flat: `Image.pixels`, width x height x 4 float32. is_premultiplied: whether its colours are multiplied by alpha, as
+    in float images. color_space: as on the wire.
+    """
+
+    flat: FloatArray
     width: int
     height: int
-    rgba: FloatArray
+    is_float: bool = False
+    is_premultiplied: bool = False
+    color_space: str = "srgb"
+    tile: int = 0
+
+    def to_wire(self) -> NDArray[Any]:
+        """height x width x 4, row 0 on top, straight alpha: the very uint8 of a byte image, else float32."""
+        wire = to_wire(self.flat, self.width, self.height, is_float=self.is_float)
+        if self.is_premultiplied:
+            alpha = wire[..., 3:]
+            partly = (alpha > 0) & (alpha < 1)
+            wire[..., :3] = np.where(
+                partly, wire[..., :3] / np.where(partly, alpha, 1), wire[..., :3]
+            )
+        return wire
+
+    def to_picture(
+        self,
+        changed: NDArray[Any],
+        before: NDArray[Any],
+        *,
+        seed: int,
+        recipe: dict[str, Any],
+        index: int = 0,
+    ) -> Picture:
+        """The image with what was changed in it; all samples that are equal in `changed` and `before` (both as of
+        `to_wire`) keep their bits."""
+        text = json.dumps(recipe, ensure_ascii=False, sort_keys=True)
+        png = floats = None
+        is_data = self.color_space == "non_color"
+        if self.is_float:
+            same = (changed == before).all(axis=2, keepdims=True)
+            after = changed.astype(np.float32)
+            if self.is_premultiplied:
+                after = np.concatenate([after[..., :3] * after[..., 3:], after[..., 3:]], axis=2)
+            kept = self.flat.reshape(self.height, self.width, 4)
+            floats = np.ascontiguousarray(np.where(same[::-1], kept, after[::-1]), np.float32)
+        else:
+            opaque = bool((changed[..., 3] == 255).all())
+            png = encode_png(
+                changed[..., :3] if opaque else changed, srgb=not is_data, text={"scumble": text}
+            )
+        return Picture(
+            width=self.width,
+            height=self.height,
+            channels=4,
+            is_data=is_data,
+            seed=seed,
+            recipe=text,
+            map_name="",
+            notes=tuple(str(note) for note in recipe.get("notes", ())),
+            png=png,
+            floats=floats,
+            index=index,
+            tile=self.tile,
+            thumbnail=thumbnail_from_wire(displayed(changed, self.color_space)),
+        )
 
 
 def picture_from_patch(patch: Patch) -> Picture:
@@ -70,6 +148,8 @@ def picture_from_patch(patch: Patch) -> Picture:
         notes=tuple(str(note) for note in patch.recipe.get("notes", ())),
         png=encode_png(array, srgb=not is_data, text={"scumble": recipe}) if encoded else None,
         floats=None if encoded else to_blender(array, pixels.color_space),
+        index=patch.index,
+        thumbnail=thumbnail_from_wire(displayed(array, pixels.color_space)),
     )
 
 
@@ -90,22 +170,25 @@ def to_blender(array: NDArray[Any], color_space: str) -> FloatArray:
     return np.ascontiguousarray(floats)
 
 
-def to_wire(
-    flat: FloatArray, width: int, height: int, *, is_float: bool, is_data: bool
-) -> NDArray[Any]:
+def displayed(array: NDArray[Any], color_space: str) -> NDArray[Any]:
+    """Wire pixels in display values: light is encoded, everything else is as it is."""
+    if color_space != "linear_rec709":
+        return array
+    floats = to_unit_floats(array)
+    floats[..., :3] = linear_to_srgb(np.clip(floats[..., :3], 0, 1))
+    return floats
+
+
+def to_wire(flat: FloatArray, width: int, height: int, *, is_float: bool) -> NDArray[Any]:
     """Blender's `Image.pixels` (flat, 4 channels, bottom row first) as height x width x 4 with row 0 at the top.
 
-    Byte images come back as the very uint8 they hold. Float images become float32: sRGB-encoded light, or data as it
-    is; values outside 0..1 survive.
+    Byte images come back as the very uint8 they hold, float images as the very float32.
     """
     rows = flat.reshape(height, width, 4)[::-1]
     if not is_float:
         stored: NDArray[np.uint8] = np.rint(np.clip(rows, 0, 1) * 255).astype(np.uint8)
         return stored
-    floats = np.array(rows, dtype=np.float32, order="C")
-    if not is_data:
-        floats[..., :3] = linear_to_srgb(floats[..., :3])
-    return floats
+    return np.array(rows, dtype=np.float32, order="C")
 
 
 def to_unit_floats(array: NDArray[Any]) -> FloatArray:

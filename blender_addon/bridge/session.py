@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from . import events
-from .errors import BridgeError, Busy
-from .pictures import picture_from_patch, thumbnail_from_wire
-from .request import Server, TextureRequest
+from .errors import BridgeError, Busy, Retired
+from .pictures import thumbnail_from_wire
+from .request import Server, Work
 
 if TYPE_CHECKING:
-    from scumble.client import Client, Job
+    from scumble.client import Client, Job, Patch, Request
     from scumble.client import Event as JobEvent
 
 log = logging.getLogger(__name__)
@@ -49,12 +49,12 @@ class Session:
         """Whether the server was asked who it is and its answer has not been pumped yet."""
         return self._checking
 
-    def generate(self, server: Server, request: TextureRequest) -> int:
+    def generate(self, server: Server, work: Work) -> int:
         """Starts a generation and returns its ticket. Raises Busy."""
         if self._current is not None:
             raise Busy("Scumble is already painting: wait for it or cancel it first.")
         self._tickets += 1
-        generation = self._current = _Generation(self._tickets, server, request)
+        generation = self._current = _Generation(self._tickets, server, work)
         self._spawn("scumble-generate", lambda: generation.run(self._connect, self._events.put))
         return generation.ticket
 
@@ -119,10 +119,11 @@ class Session:
         try:
             with self._connect(server) as client:
                 info = client.server_info()
+                catalogue = _catalogue(client) if info.worker_state == "ready" else None
             ready = info.worker_state == "ready"
             told = info.worker_message or f"the worker is {info.worker_state}"
             text = f"on {info.device}, model {info.default_model}" if ready else told
-            event = events.ServerChecked(True, f"Scumble {info.version}: {text}", ready)
+            event = events.ServerChecked(True, f"Scumble {info.version}: {text}", ready, catalogue)
         except Exception as error:  # noqa: BLE001 - the panel shows every reason
             event = events.ServerChecked(False, explain(error))
         self._events.put(event)
@@ -131,38 +132,27 @@ class Session:
 class _Generation:
     """One ticket's life on its thread."""
 
-    def __init__(self, ticket: int, server: Server, request: TextureRequest) -> None:
+    def __init__(self, ticket: int, server: Server, work: Work) -> None:
         self.ticket = ticket
         self.retired = False
         """The artist cancelled it; set by the main thread."""
         self._server = server
-        self._request = request
+        self._work = work
         self._lock = threading.Lock()
         self._client: Client | None = None
         self._job: Job | None = None
 
     def run(self, connect: Connector, put: Callable[[events.Event], None]) -> None:
-        """From connecting to the encoded picture. Always puts one final event, unless it was cancelled."""
+        """From connecting to the encoded pictures. Always puts one final event, unless it was cancelled."""
         try:
             put(events.Progressed(self.ticket, 0.0, "Connecting", None))
             with connect(self._server) as client:
-                job = client.submit(self._request.to_client(client))
-                with self._lock:
-                    self._client, self._job = client, job
-                if self.retired:
-                    return job.cancel()
-                for event in job.watch():
-                    if self.retired:
-                        # Also told by `cancel`, but leaving closes the connection, perhaps under its feet.
-                        return job.cancel()
-                    self._tell(event, put)
-                patches = job.result()
-                with self._lock:
-                    self._client = self._job = None
-            put(events.Progressed(self.ticket, 1.0, "Encoding", None))
-            pictures = tuple(picture_from_patch(patch) for patch in patches)
-            thumbnail = thumbnail_from_wire(patches[0].pixels.numpy())
-            put(events.Painted(self.ticket, pictures, thumbnail))
+
+                def ask(request: Request, part: int = 0, parts: int = 1) -> list[Patch]:
+                    return self._ask(client, request, put, share=(part, parts))
+
+                pictures = self._work.paint(client, ask)
+            put(events.Painted(self.ticket, pictures, pictures[0].thumbnail))
         except Exception as error:  # noqa: BLE001 - every reason reaches the artist
             if not self.retired:
                 cancelled = getattr(error, "reason", "") == "CANCELLED"
@@ -171,6 +161,35 @@ class _Generation:
                     if cancelled
                     else events.Failed(self.ticket, explain(error))
                 )
+
+    def _ask(
+        self,
+        client: Client,
+        request: Request,
+        put: Callable[[events.Event], None],
+        share: tuple[int, int],
+    ) -> list[Patch]:
+        """One job, from handing it in to its pictures. Raises Retired where the artist cancelled it."""
+        if self.retired:
+            raise Retired
+        job = client.submit(request)
+        with self._lock:
+            self._client, self._job = client, job
+        try:
+            for event in () if self.retired else job.watch():
+                if self.retired:
+                    break
+                self._tell(event, put, share)
+            if self.retired:
+                # Also told by `cancel`, but leaving closes the connection, perhaps under its feet.
+                job.cancel()
+                raise Retired
+            patches = job.result()
+        finally:
+            with self._lock:
+                self._client = self._job = None
+        put(events.Progressed(self.ticket, (share[0] + 1) / share[1], "Encoding", None))
+        return patches
 
     def cancel(self) -> None:
         """Tells the server, then lets go of the connection, which ends a waiting `watch`. Its own thread."""
@@ -184,15 +203,28 @@ class _Generation:
             log.info("The server was not told of the cancellation: %s", explain(error))
         client.close()
 
-    def _tell(self, event: JobEvent, put: Callable[[events.Event], None]) -> None:
+    def _tell(
+        self, event: JobEvent, put: Callable[[events.Event], None], share: tuple[int, int]
+    ) -> None:
+        part, parts = share
         if event.preview is not None:
             thumbnail = thumbnail_from_wire(event.preview.numpy())
             put(events.Previewed(self.ticket, thumbnail))
         elif event.progress is not None:
             now = event.progress
-            put(events.Progressed(self.ticket, now.fraction, now.stage, now.remaining_seconds))
+            fraction = (part + now.fraction) / parts
+            # What the server foretells is the end of this part.
+            left = now.remaining_seconds if part + 1 == parts else None
+            put(events.Progressed(self.ticket, fraction, now.stage, left))
         elif event.state == "queued":
             put(events.Queued(self.ticket, event.queue_position or 0))
+
+
+def _catalogue(client: Client) -> events.Catalogue:
+    return events.Catalogue(
+        tuple((model.model_id, model.title) for model in client.models()),
+        tuple(adapter.name for adapter in client.adapters() if adapter.kind == "lora"),
+    )
 
 
 def explain(error: BaseException) -> str:

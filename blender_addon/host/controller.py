@@ -6,11 +6,15 @@ import time
 from dataclasses import dataclass
 
 from ..bridge import connector, events
-from ..bridge.request import Server, TextureRequest
+from ..bridge.errors import BridgeError
+from ..bridge.pictures import Picture
+from ..bridge.request import Server, Work
 from ..bridge.server_process import ServerProcess
 from ..bridge.session import Session
 from ..bridge.status import Status
-from . import images, materials, windows
+from . import images, windows
+from .kept import Kept
+from .landing import Landing
 from .preview import Preview
 
 _CHECK_SECONDS = 3.0
@@ -23,7 +27,7 @@ class _Order:
 
     ticket: int
     prompt: str
-    where: materials.Destination
+    where: Landing
     editor: int
     """Pointer of the Image Editor the artist pressed Generate in; 0 elsewhere."""
 
@@ -36,8 +40,15 @@ class Controller:
         self.server_process = ServerProcess()
         self.status = Status()
         self.preview = Preview()
+        self.catalogue = events.Catalogue()
+        """What the server has; empty until it was asked."""
         self.last_images: list[str] = []
         """Names of the images the last generation made."""
+        self.variations: list[tuple[Picture, ...]] = []
+        """What there is to pick from, while nothing has been picked."""
+        self.chosen = 0
+        """Which variation is shown large."""
+        self.kept = Kept()
         self._order: _Order | None = None
         self._panel_drawn = False
         self._server_starts = False
@@ -52,20 +63,47 @@ class Controller:
     def generate(
         self,
         server: Server,
-        request: TextureRequest,
-        where: materials.Destination,
+        work: Work,
+        where: Landing,
         editor: int = 0,
     ) -> None:
-        """Starts a generation. Raises bridge.errors.Busy."""
-        ticket = self.session.generate(server, request)
-        self._order = _Order(ticket, request.prompt, where, editor)
+        """Starts a generation. Variations nobody has picked from are forgotten. Raises bridge.errors.Busy."""
+        ticket = self.session.generate(server, work)
+        self._order = _Order(ticket, work.prompt, where, editor)
         self.last_images = []
+        self.discard()
         self.status.start()
         self.preview.clear()
 
     def cancel(self) -> None:
         """Ends the running generation; the panel is free with the next pump."""
         self.session.cancel()
+
+    def choose(self, number: int) -> None:
+        """Shows a variation large."""
+        self.chosen = number
+        self.preview.show(self.variations[number][0].thumbnail)
+
+    def accept(self, number: int) -> None:
+        """Lays a variation into the file; the others are forgotten."""
+        pictures, self.variations = self.variations[number], []
+        self.preview.clear_strip()
+        self._lay(pictures)
+
+    def keep_all(self, number: int) -> None:
+        """Keeps all variations as images of their own and lays one of them."""
+        others = [v for k, v in enumerate(self.variations) if k != number]
+        prompt = self._order.prompt if self._order else ""
+        kept = [images.create_image(v[0], prompt) for v in others if not v[0].tile]
+        for image in kept:
+            image.use_fake_user = True  # nothing shows them, and saving would drop them
+        self.accept(number)
+        self.last_images += [image.name for image in kept]
+
+    def discard(self) -> None:
+        """Forgets the variations; the file stays as it is."""
+        self.variations, self.chosen = [], 0
+        self.preview.clear_strip()
 
     def check(self, server: Server) -> None:
         """Asks the server who it is."""
@@ -98,6 +136,7 @@ class Controller:
             match event:
                 case events.ServerChecked():
                     self._panel_drawn = False
+                    self.catalogue = event.catalogue or self.catalogue
                     self._server_starts = not event.ready and (
                         event.reachable or self.server_process.running
                     )
@@ -109,7 +148,7 @@ class Controller:
                     self.preview.show(event.thumbnail)
                 case events.Painted():
                     self.preview.show(event.thumbnail)
-                    self._lay(event)
+                    self._take(event)
                 case events.Failed() | events.Cancelled():
                     self.preview.clear()
             changed = True
@@ -123,6 +162,8 @@ class Controller:
             self.pump()
             self.status.note = "Cancelled: the file was closed."
         self.preview.clear()
+        self.discard()
+        self.kept.forget()
 
     def close(self) -> None:
         """The add-on is disabled or Blender quits: no job, thread, process or icon stays behind."""
@@ -130,29 +171,49 @@ class Controller:
         self.server_process.stop()
         self.preview.close()
 
-    def _lay(self, painted: events.Painted) -> None:
-        """Result -> images -> material, as one undo step."""
-        order, self._order = self._order, None
+    def _take(self, painted: events.Painted) -> None:
+        """One variation is laid at once; several wait to be picked from."""
+        order = self._order
         if order is None or order.ticket != painted.ticket:
             return
+        numbers = sorted({picture.index for picture in painted.pictures})
+        found = [tuple(p for p in painted.pictures if p.index == number) for number in numbers]
+        if len(found) == 1:
+            self._lay(found[0])
+            return
+        self.variations, self.chosen = found, 0
+        self.preview.show_strip([pictures[0].thumbnail for pictures in found])
+        self.status.note = " ".join(
+            [f"Painted {len(found)} variations: pick one.", *_sentences(painted.pictures)]
+        )
+
+    def _lay(self, pictures: tuple[Picture, ...]) -> None:
+        """Pictures -> images -> where they belong, as one undo step."""
+        order, self._order = self._order, None
+        if order is None:
+            return
         try:
-            made = [images.create_image(picture, order.prompt) for picture in painted.pictures]
-            done = materials.put(made[0], order.where)
-            self.status.note = " ".join([done, *_sentences(painted)])
+            if (target := order.where.overwritten()) is not None:
+                self.kept.keep(target)
+            made, done = order.where.lay(pictures, order.prompt)
+            self.status.note = " ".join([done, *_sentences(pictures)])
+        except BridgeError as error:
+            self.status.fail(str(error))
+            return
         except (RuntimeError, ValueError) as error:
-            self.status.fail(f"The texture was painted, but Blender refused it: {error}")
+            self.status.fail(f"The picture was painted, but Blender refused it: {error}")
             raise
         self.last_images = [image.name for image in made]
         windows.show_image(made[0], order.editor)
         for image in made:
             image.update_tag()  # else the viewport keeps what it drew before
         windows.redraw_editors()
-        windows.push_undo("Scumble: Generate Texture")
+        windows.push_undo(order.where.title)
 
 
-def _sentences(painted: events.Painted) -> list[str]:
+def _sentences(pictures: tuple[Picture, ...]) -> list[str]:
     """The server's notes, each once, as sentences."""
-    notes = dict.fromkeys(note for picture in painted.pictures for note in picture.notes)
+    notes = dict.fromkeys(note for picture in pictures for note in picture.notes)
     return [f"{note[:1].upper()}{note[1:].rstrip('.')}." for note in notes]
 
 

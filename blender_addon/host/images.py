@@ -1,12 +1,10 @@
 """Blender images from pictures, and back."""
 
-from typing import Any
-
 import bpy
 import numpy as np
-from numpy.typing import NDArray
 
-from ..bridge.pictures import Picture, to_wire
+from ..bridge.errors import Refused
+from ..bridge.pictures import Picture, Source
 
 RECIPE_KEY = "scumble_recipe"
 SEED_KEY = "scumble_seed"
@@ -14,19 +12,20 @@ PROMPT_KEY = "scumble_prompt"
 _NAME_CHARACTERS = 40  # Blender cuts names at 63 bytes and may add ".001"
 
 
-def create_image(picture: Picture, prompt: str) -> bpy.types.Image:
+def create_image(picture: Picture, prompt: str, name: str = "") -> bpy.types.Image:
     """A new, packed image, so that saving the file keeps it. How it was made stands in its custom properties.
 
     Costs a copy of the encoded bytes; Blender decodes them when it first draws the image.
     """
-    image = bpy.data.images.new(image_name(prompt, picture.map_name), 1, 1, is_data=picture.is_data)
+    name = name or image_name(prompt, picture.map_name)
+    image = bpy.data.images.new(name, 1, 1, is_data=picture.is_data)
     if picture.png is not None:
         image.pack(data=picture.png, data_len=len(picture.png))
         image.source = "FILE"
     elif picture.floats is not None:
         bpy.data.images.remove(image)
         image = bpy.data.images.new(
-            image_name(prompt, picture.map_name), picture.width, picture.height,
+            name, picture.width, picture.height,
             alpha=picture.channels == 4, float_buffer=True, is_data=picture.is_data,
         )  # fmt: skip
         image.pixels.foreach_set(picture.floats.ravel())
@@ -34,9 +33,7 @@ def create_image(picture: Picture, prompt: str) -> bpy.types.Image:
         image.pack()
     if not picture.is_data and picture.png is not None:
         image.colorspace_settings.name = "sRGB"
-    image[RECIPE_KEY] = picture.recipe
-    image[SEED_KEY] = str(picture.seed)  # custom properties hold 32 bit, seeds have 64
-    image[PROMPT_KEY] = prompt
+    sign(image, picture, prompt)
     return image
 
 
@@ -49,23 +46,84 @@ def image_name(prompt: str, map_name: str = "") -> str:
     return (words or "Scumble") + suffix
 
 
-def read_pixels(image: bpy.types.Image) -> NDArray[Any]:
-    """An image's pixels for the wire: height x width x 4, row 0 on top, straight alpha.
+def read_source(image: bpy.types.Image) -> Source:
+    """A single image's pixels, unsaved paint included. Raises Refused with a sentence where there are none.
 
-    uint8 as stored for byte images; float32 for float images, sRGB-encoded unless the image is Non-Color data.
-    Raises ValueError with a sentence for images without readable pixels.
+    Costs one copy of the floats; everything else happens on the bridge's thread.
     """
     if image.source == "TILED":
-        raise ValueError(
-            f"The image '{image.name}' has UDIM tiles, which Scumble cannot read yet: choose a single image."
+        raise Refused(
+            f"The image '{image.name}' has UDIM tiles: read them with `tiles.read_sources`."
+        )
+    if image.type in ("RENDER_RESULT", "COMPOSITING") or image.source in (
+        "VIEWER",
+        "MOVIE",
+        "SEQUENCE",
+    ):
+        raise Refused(
+            f"The pixels of '{image.name}' cannot be read: save it as an image file and open that."
         )
     width, height = image.size
     if width == 0 or height == 0:
-        raise ValueError(
-            f"The image '{image.name}' has no pixels that can be read: its file is missing, or it is a render result "
-            "(save that to a file and open it)."
+        raise Refused(
+            f"The image '{image.name}' has no pixels that can be read: its file is missing. Find it with File > "
+            "External Data > Find Missing Files."
         )
     flat = np.empty(width * height * 4, np.float32)
     image.pixels.foreach_get(flat)
-    is_data = bool(image.colorspace_settings.is_data)
-    return to_wire(flat, width, height, is_float=image.is_float, is_data=is_data)
+    return Source(
+        flat=flat,
+        width=width,
+        height=height,
+        is_float=image.is_float,
+        is_premultiplied=image.is_float and image.alpha_mode not in ("CHANNEL_PACKED", "NONE"),
+        color_space=_color_space(image),
+    )
+
+
+def create_like(image: bpy.types.Image, picture: Picture, prompt: str) -> bpy.types.Image:
+    """A new, packed image that stands beside `image` and is used as it is."""
+    made = create_image(picture, prompt, name=image.name)
+    made.colorspace_settings.name = image.colorspace_settings.name
+    if image.alpha_mode in ("CHANNEL_PACKED", "NONE"):
+        made.alpha_mode = image.alpha_mode
+    return made
+
+
+def overwrite(image: bpy.types.Image, picture: Picture, prompt: str) -> None:
+    """Writes the picture into the image itself and packs it."""
+    if picture.png is not None:
+        alpha_mode = image.alpha_mode
+        image.pack(data=picture.png, data_len=len(picture.png))
+        image.source = "FILE"
+        image.reload()
+        # The PNG is straight, whatever the file was before.
+        image.alpha_mode = "STRAIGHT" if alpha_mode == "PREMUL" else alpha_mode
+    elif picture.floats is not None:
+        image.pixels.foreach_set(picture.floats.ravel())
+        image.update()
+        image.pack()
+    sign(image, picture, prompt)
+
+
+def swap(old: bpy.types.Image, new: bpy.types.Image) -> None:
+    """Everything that shows the old image shows the new one. The old one stays in the file."""
+    old.user_remap(new)
+    if not old.library:
+        old.use_fake_user = True
+    new.scumble_mask = old.scumble_mask
+
+
+def sign(image: bpy.types.Image, picture: Picture, prompt: str) -> None:
+    """Leaves on the image how it was made."""
+    image[RECIPE_KEY] = picture.recipe
+    image[SEED_KEY] = str(picture.seed)  # custom properties hold 32 bit, seeds have 64
+    image[PROMPT_KEY] = prompt
+
+
+def _color_space(image: bpy.types.Image) -> str:
+    """As on the wire. What is neither data nor linear is shown as sRGB is."""
+    if image.colorspace_settings.is_data:
+        return "non_color"
+    linear = image.is_float or image.colorspace_settings.name.startswith("Linear")
+    return "linear_rec709" if linear else "srgb"

@@ -8,9 +8,13 @@ In this order, for the active object and its active material:
 "New Material" always makes a new material in a new slot.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import bpy
+
+from ..bridge.pictures import Picture
+from . import images, map_nodes
 
 MARK = "scumble"
 """Custom property of the nodes Scumble made; its value names the map."""
@@ -28,12 +32,29 @@ class Destination:
     """MATERIAL, NEW_SLOT or IMAGE"""
     object_uid: int = 0
     """0: no object"""
+    height_as: str = "BUMP"
+    """BUMP, DISPLACEMENT or IMAGE"""
+    title: str = "Scumble: Generate Texture"
+
+    def overwritten(self) -> None:
+        """Nothing is: a texture is always a new image."""
+
+    def lay(self, pictures: Sequence[Picture], prompt: str) -> tuple[list[bpy.types.Image], str]:
+        """Makes the images and puts them where they belong."""
+        made = [images.create_image(picture, prompt) for picture in pictures]
+        maps = {picture.map_name: image for picture, image in zip(pictures, made, strict=True)}
+        base = maps.pop("base_color", None) or maps.pop("", None)
+        if base is None:
+            return made, put_maps(maps, self)
+        sentence = put(base, self)
+        return made, f"{sentence} {put_maps(maps, self)}" if maps else sentence
 
 
 def destination(context: bpy.types.Context, place: str) -> Destination:
     """Where a texture asked for now belongs."""
     target = context.active_object if place != "IMAGE" else None
-    return Destination(place, target.session_uid if target else 0)
+    uid = target.session_uid if target else 0
+    return Destination(place, uid, context.scene.scumble.height_as)
 
 
 def put(image: bpy.types.Image, where: Destination) -> str:
@@ -51,6 +72,29 @@ def put(image: bpy.types.Image, where: Destination) -> str:
     if where.place == "NEW_SLOT" or material is None:
         return f"{made} {_give_new_material(target, image, new_slot=where.place == 'NEW_SLOT')}"
     return f"{made} {_put_into(material, target, image)}"
+
+
+def put_maps(maps: Mapping[str, bpy.types.Image], where: Destination) -> str:
+    """Connects normal, roughness and height beside Scumble's own texture node; a sentence says what was done."""
+    names = ", ".join(name.replace("_", " ") for name in maps)
+    made = f"Maps: {names}"
+    if where.place == "IMAGE":
+        return f"{made}."
+    target = next((o for o in bpy.data.objects if o.session_uid == where.object_uid), None)
+    material = target.active_material if target is not None else None
+    if target is None or material is None or not material.is_editable:
+        return f"{made}, as images only: there is no material of this file to connect them to."
+    _ensure_nodes(material)
+    principled = _principled(material)
+    if principled is None:
+        return f"{made}, as images only: the material '{material.name}' has no Principled BSDF."
+    left_alone = map_nodes.connect(
+        material, principled, maps, height_as=where.height_as, has_uv=_has_uv(target)
+    )
+    if left_alone:
+        inputs = " and ".join(left_alone)
+        return f"{made}, connected in '{material.name}' where nothing was; {inputs} in use, left alone."
+    return f"{made}, connected in the material '{material.name}'."
 
 
 def new_material(image: bpy.types.Image, name: str, *, has_uv: bool) -> bpy.types.Material:

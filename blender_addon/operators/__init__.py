@@ -1,15 +1,37 @@
-"""One operator a file, each named verb_object."""
+"""One operator a file, each named verb_object; what belongs together shares one."""
 
 import bpy
 
 from .cancel_generation import SCUMBLE_OT_cancel_generation
 from .check_server import SCUMBLE_OT_check_server
 from .generate_texture import SCUMBLE_OT_generate_texture
+from .loras import SCUMBLE_OT_add_lora, SCUMBLE_OT_remove_lora
+from .make_maps import SCUMBLE_OT_make_maps
+from .paint_mask import SCUMBLE_OT_clear_mask, SCUMBLE_OT_paint_mask
+from .repaint_image import SCUMBLE_OT_repaint_image
+from .revert_image import SCUMBLE_OT_revert_image
 from .start_server import SCUMBLE_OT_start_server
 from .stop_server import SCUMBLE_OT_stop_server
+from .upscale_image import SCUMBLE_OT_upscale_image
+from .variations import (
+    SCUMBLE_OT_accept_variation,
+    SCUMBLE_OT_choose_variation,
+    SCUMBLE_OT_discard_variations,
+)
 
 _CLASSES = (
     SCUMBLE_OT_generate_texture,
+    SCUMBLE_OT_repaint_image,
+    SCUMBLE_OT_make_maps,
+    SCUMBLE_OT_upscale_image,
+    SCUMBLE_OT_paint_mask,
+    SCUMBLE_OT_clear_mask,
+    SCUMBLE_OT_revert_image,
+    SCUMBLE_OT_choose_variation,
+    SCUMBLE_OT_accept_variation,
+    SCUMBLE_OT_discard_variations,
+    SCUMBLE_OT_add_lora,
+    SCUMBLE_OT_remove_lora,
     SCUMBLE_OT_cancel_generation,
     SCUMBLE_OT_check_server,
     SCUMBLE_OT_start_server,

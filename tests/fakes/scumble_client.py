@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from scumble.client import (
+    AdapterInfo,
     ColorSpace,
     Event,
     Extent,
     JobState,
     Limits,
+    Model,
     Patch,
     Pixels,
     Progress,
@@ -94,6 +96,12 @@ class FakeClient:
 
     def best_extent(self, model: str = "") -> Extent:
         return Extent(64, 48)
+
+    def models(self) -> list[Model]:
+        return []
+
+    def adapters(self) -> list[AdapterInfo]:
+        return []
 
     def close(self) -> None:
         self.job.closed.set()
