@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from photoshop_plugin.document import Document, Sides, Source
 from photoshop_plugin.errors import PhotoshopError
 from photoshop_plugin.flow import generate
 from photoshop_plugin.generation import Settings
 from photoshop_plugin.host.interface import PhotoshopHost
 from photoshop_plugin.progress import Progress
 from photoshop_plugin.task import Task
-from scumble.client import CanvasOptions, ScumbleError, connect
+from scumble.client import Adapter, AdapterKind, CanvasOptions, ScumbleError, connect
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -29,7 +30,16 @@ _GENERATING = (
         Task.LAYER,
         "paint a new layer from the prompt, as large as the selection or the document",
     ),
+    (
+        "extend",
+        Task.EXTEND,
+        "grow the canvas and paint on; without px to add, fill what is transparent",
+    ),
+    ("upscale", Task.UPSCALE, "enlarge the selection's box or all into a new document"),
+    ("pattern", Task.PATTERN, "paint a texture that tiles and add it to the patterns"),
 )
+_UPSCALE_STRENGTH = 0.3
+"""The client's own default: detail is added, nothing is repainted."""
 
 HostFactory = Callable[[float, Callable[[], None]], AbstractContextManager[PhotoshopHost]]
 """(patience in seconds, called when Photoshop is busy) -> host."""
@@ -76,16 +86,38 @@ def _generate(options: argparse.Namespace, host: PhotoshopHost, progress: Progre
         scheduler=options.scheduler,
         seed=options.seed,
         count=options.count,
+        style=options.style,
+        adapters=tuple(options.lora),
         task=options.task,
+        source=Source(options.source),
+        sides=Sides(options.left, options.top, options.right, options.bottom),
+        factor=options.factor,
+        pattern_side=options.size,
         options=CanvasOptions(exact_selection=options.exact_selection),
     )
+    documents: list[Document | None] = [None]
+    if options.all_open:
+        documents = list(host.documents())
+    outcome = DONE
     with connect(options.server, data_dir=options.data_dir) as client:
-        layers = generate(host, client, settings, progress)
-    progress.end()
-    for layer in layers:
-        box = layer.bounds
-        _print(f"{layer.name}: {box.width} x {box.height} px at {box.x}, {box.y}")
-    return DONE
+        for document in documents:
+            try:
+                layers = generate(host, client, settings, progress, document)
+            except PhotoshopError as error:
+                if document is None:
+                    raise
+                # One document that cannot be painted on does not hold up the others.
+                progress.end()
+                progress.say(f"{document.name}: {error}")
+                outcome = FAILED
+                continue
+            progress.end()
+            for layer in layers:
+                box = layer.bounds
+                where = f" at {box.x}, {box.y}" if layer.id else ""
+                name = f"{document.name}: " if document is not None else ""
+                _print(f"{name}{layer.name}: {box.width} x {box.height} px{where}")
+    return outcome
 
 
 def _describe(options: argparse.Namespace, host: PhotoshopHost, progress: Progress) -> int:
@@ -166,9 +198,9 @@ def _add_settings(command: argparse.ArgumentParser, task: Task) -> None:
     command.add_argument(
         "--strength",
         type=float,
-        default=1.0,
+        default=_UPSCALE_STRENGTH if task is Task.UPSCALE else 1.0,
         metavar="X",
-        help="above 0 and at most 1; 1 repaints wholly",
+        help="above 0 and at most 1; 1 repaints wholly (default %(default)s)",
     )
     command.add_argument(
         "--seed", type=int, metavar="N", help="start of the noise; drawn if not given"
@@ -184,8 +216,69 @@ def _add_settings(command: argparse.ArgumentParser, task: Task) -> None:
     command.add_argument(
         "--scheduler", default="", metavar="NAME", help="a scheduler the model can use"
     )
+    command.add_argument("--style", default="", metavar="NAME", help="see `scumble styles`")
+    command.add_argument(
+        "--lora",
+        type=_lora,
+        action="append",
+        default=[],
+        metavar="NAME[:WEIGHT]",
+        help="a LoRA that the server has, weight -2..2 (1); may be given again",
+    )
+    command.add_argument(
+        "--source",
+        choices=[source.value for source in Source],
+        default=Source.MERGED.value,
+        help="what is read: all that is visible, the active layer, or it and those below (default merged)",
+    )
+    command.add_argument(
+        "--all-open", action="store_true", help="every open document, not just the one in front"
+    )
+    extend = task is Task.EXTEND
+    for side in Sides._fields:
+        command.add_argument(
+            f"--{side}",
+            type=_pixels,
+            default=0,
+            metavar="PX",
+            help=f"canvas to add: {side}" if extend else argparse.SUPPRESS,
+        )
+    command.add_argument(
+        "--factor",
+        type=int,
+        default=2,
+        choices=(2, 4),
+        help="how many times as large" if task is Task.UPSCALE else argparse.SUPPRESS,
+    )
+    command.add_argument(
+        "--size",
+        type=_pixels,
+        default=512,
+        metavar="PX",
+        help="side of the pattern (512)" if task is Task.PATTERN else argparse.SUPPRESS,
+    )
     command.add_argument(
         "--exact-selection",
         action="store_true",
         help="the selection itself becomes the layer mask, soft edges and all",
     )
+
+
+def _lora(text: str) -> Adapter:
+    """NAME or NAME:WEIGHT. Raises ArgumentTypeError for a weight that is none."""
+    name, colon, weight = text.rpartition(":")
+    if not colon:
+        return Adapter(AdapterKind.LORA, text)
+    try:
+        return Adapter(AdapterKind.LORA, name, float(weight))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no NAME or NAME:WEIGHT; the weight is a number from -2 to 2"
+        ) from error
+
+
+def _pixels(text: str) -> int:
+    """A number of px, 0 or more. Raises ArgumentTypeError for others."""
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of px, 0 or more")
+    return int(text)

@@ -87,6 +87,15 @@ _REFUSALS = {
     "quick_mask": "The document is in Quick Mask mode. Press Q to leave it, then try again.",
     "document_closed": "The document was closed in the meantime, so the result has nowhere to go.",
     "document_resized": "The document was resized in the meantime, so the result would not fit its place.",
+    "no_growth": "Nothing is added. Give the px to add on the left, at the top, on the right or at the bottom.",
+    "not_transparent": "Nothing is transparent there. Make room with Image > Canvas Size, or say how much to add.",
+    "layer_gone": "The layer that was active is gone, so it cannot be read. Choose a layer and try again.",
+    "empty_layer": "The active layer is empty there. Choose a layer with something on it, or read what is visible.",
+    "artboards": (
+        "The merged copy of the document has another size, as it happens where artboards reach beyond the canvas; "
+        "export the artboard to a document of its own first."
+    ),
+    "not_converted": "Photoshop could not convert a copy of the document to sRGB; the document is unchanged.",
     "crop_failed": "Photoshop could not read the rectangle around the selection; the document is unchanged.",
     "patch_size": "Photoshop opened the result at another size than it was written; the document is unchanged.",
     "misplaced": "Photoshop did not put the layer at its exact place, so it was taken back; the document is unchanged.",

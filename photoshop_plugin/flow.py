@@ -6,10 +6,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from photoshop_plugin.document import PlacedLayer
+from photoshop_plugin.document import Document, PlacedLayer
 from photoshop_plugin.errors import PhotoshopError
-from photoshop_plugin.generation import Server, Settings, layers, place_of, prepare
+from photoshop_plugin.generation import Server, Settings, prepare
 from photoshop_plugin.host.interface import PhotoshopHost
+from photoshop_plugin.placing import lay, place_of
 from scumble.client import Bounds, CanvasPlan, Event, ScumbleError
 
 
@@ -27,13 +28,15 @@ def generate(
     server: Server,
     settings: Settings,
     on_event: Callable[[Submitted | Event], None] = lambda event: None,
+    document: Document | None = None,
 ) -> list[PlacedLayer]:
-    """Does what `settings` ask for with the document in front; returns the layers, the shown one first.
+    """Does what `settings` ask for with a document, by default the one in front; returns the layers, the shown one
+    first.
 
     Whatever ends it early, Ctrl-C included, cancels the job. Raises the trees of `photoshop_plugin.errors` and
     `scumble.client.errors`; the document is then as it was.
     """
-    prepared = prepare(host, server, settings)
+    prepared = prepare(host, server, settings, document)
     job = server.submit(prepared.request)
     try:
         on_event(Submitted(job.id, prepared.bounds, prepared.plan))
@@ -44,9 +47,8 @@ def generate(
         with suppress(ScumbleError):
             job.cancel()
         raise
-    made = layers(place_of(prepared), patches)
     try:
-        return host.apply(prepared.document, made, prepared.title)
+        return lay(host, place_of(prepared), patches)
     except PhotoshopError as error:
         error.add_note(f"The pictures are kept on the server as job {job.id}.")
         raise

@@ -1,15 +1,20 @@
-"""The parts of one generation: from the document in front to a request, and from results to layers. Knows no COM."""
+"""From the document in front to a request. Knows no COM."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from photoshop_plugin.document import Capture, Document, LayerPatch
+import numpy as np
+
+from photoshop_plugin.document import NO_SIDES, Capture, Document, Sides, Source
+from photoshop_plugin.errors import DocumentRefused
 from photoshop_plugin.host.interface import PhotoshopHost
 from photoshop_plugin.task import TITLES, Task, resolve
+from photoshop_plugin.transparency import is_empty, opaque, transparent_part
 from scumble.client import (
+    Adapter,
     Bounds,
     CanvasIntent,
     CanvasOptions,
@@ -17,20 +22,23 @@ from scumble.client import (
     Event,
     Extent,
     Inpaint,
-    InternalError,
+    Outpaint,
     Patch,
     Pixels,
     Request,
     TextToImage,
+    Texture,
+    Upscale,
 )
-
-_NAME_CHARS = 60
-"""Longer prompts are cut in layer names; Photoshop itself allows 255 characters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the artist asks for; None and "" take the model's defaults. Ranges as in `scumble.client.Inpaint`."""
+    """What the artist asks for; None and "" take the model's defaults. Ranges as in `scumble.client.requests`.
+
+    source: what of the document is read; results stand above the active layer unless it is MERGED. sides: px that
+    EXTEND adds; none at all fills what is transparent. factor: of UPSCALE, 2 or 4. pattern_side: px of PATTERN.
+    """
 
     prompt: str
     negative_prompt: str = ""
@@ -41,7 +49,13 @@ class Settings:
     scheduler: str = ""
     seed: int | None = None
     count: int = 1
+    style: str = ""
+    adapters: tuple[Adapter, ...] = ()
     task: Task = Task.AUTO
+    source: Source = Source.MERGED
+    sides: Sides = NO_SIDES
+    factor: int = 2
+    pattern_side: int = 512
     options: CanvasOptions = field(default_factory=CanvasOptions)
 
 
@@ -74,15 +88,16 @@ class Server(Protocol):
 class Prepared:
     """Everything that will be sent, read from the document; nothing has been sent yet.
 
-    bounds: what was read, and where results without a place of their own go. plan: None where nothing is repainted.
+    document, capture: None for a pattern, which needs none. bounds: what was read, and where results without a place of
+    their own go. plan: None where nothing is repainted in place.
     """
 
-    document: Document
+    document: Document | None
     settings: Settings
     task: Task
     bounds: Bounds
     plan: CanvasPlan | None
-    capture: Capture
+    capture: Capture | None
     request: Request
 
     @property
@@ -91,16 +106,32 @@ class Prepared:
         return f"Scumble: {TITLES[self.task]}"
 
 
-def prepare(host: PhotoshopHost, server: Server, settings: Settings) -> Prepared:
-    """Reads the document in front and makes the request. Changes nothing, neither here nor there.
+def prepare(
+    host: PhotoshopHost, server: Server, settings: Settings, document: Document | None = None
+) -> Prepared:
+    """Reads a document, by default the one in front, and makes the request. Changes nothing, neither here nor there.
 
     Raises the trees of `photoshop_plugin.errors` and `scumble.client.errors`.
     """
-    document = host.describe()
+    if settings.task is Task.PATTERN:
+        return _pattern(settings)
+    document = document or host.describe()
     document.require_paintable()
     task = resolve(settings.task, document, settings.prompt, settings.strength)
     if task is Task.LAYER:
         return _new_layer(host, document, settings)
+    if task is Task.UPSCALE:
+        return _upscale(host, document, settings)
+    if task is Task.EXTEND:
+        if any(settings.sides):
+            return _grow(host, document, settings)
+        return _fill_transparent(host, server, document, settings)
+    return _repaint(host, server, document, settings, task)
+
+
+def _repaint(
+    host: PhotoshopHost, server: Server, document: Document, settings: Settings, task: Task
+) -> Prepared:
     options = settings.options
     if task is Task.REMOVE:
         options = replace(options, intent=CanvasIntent.REMOVE_OBJECT)
@@ -118,7 +149,15 @@ def prepare(host: PhotoshopHost, server: Server, settings: Settings) -> Prepared
         strength=settings.strength,
         options=options,
     )
-    capture = host.capture(document, plan.context)
+    capture = _captured(host, document, plan.context, settings.source)
+    if task is Task.FILL:
+        capture = replace(capture, image=opaque(capture.image))
+    return _inpaint(document, settings, task, plan, capture)
+
+
+def _inpaint(
+    document: Document, settings: Settings, task: Task, plan: CanvasPlan, capture: Capture
+) -> Prepared:
     request = Inpaint(
         settings.prompt,
         capture.image,
@@ -138,20 +177,117 @@ def prepare(host: PhotoshopHost, server: Server, settings: Settings) -> Prepared
     )
 
 
+def _fill_transparent(
+    host: PhotoshopHost, server: Server, document: Document, settings: Settings
+) -> Prepared:
+    """What is transparent, within the selection where there is one. All of it is read once, then cut."""
+    whole = _captured(host, document, document.bounds, settings.source, may_be_empty=True)
+    mask = transparent_part(whole.image, whole.selection)
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        raise DocumentRefused("not_transparent")
+    left, top = int(columns[0]), int(rows[0])
+    box = Bounds(left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top)
+    plan = server.plan(
+        document.extent,
+        box,
+        model=settings.model,
+        strength=settings.strength,
+        options=replace(settings.options, intent=CanvasIntent.EXPAND),
+    )
+    part = plan.context
+    cut = slice(part.y, part.bottom), slice(part.x, part.right)
+    image = opaque(whole.image)
+    capture = Capture(
+        Pixels.from_numpy(
+            np.ascontiguousarray(image.numpy()[cut]), image.color_space, image.icc_profile
+        ),
+        Pixels.from_numpy(np.ascontiguousarray(mask[cut]), whole.selection.color_space),
+        whole.icc_profile,
+    )
+    return _inpaint(document, settings, Task.EXTEND, plan, capture)
+
+
+def _grow(host: PhotoshopHost, document: Document, settings: Settings) -> Prepared:
+    """More canvas, painted on."""
+    capture = _captured(host, document, document.bounds, settings.source)
+    sides = settings.sides
+    request = Outpaint(
+        settings.prompt,
+        capture.image,
+        left=sides.left,
+        right=sides.right,
+        top=sides.top,
+        bottom=sides.bottom,
+        strength=settings.strength,
+        **_common(settings),
+    )
+    return _whole(
+        request, settings, Task.EXTEND, document.bounds, document=document, capture=capture
+    )
+
+
+def _upscale(host: PhotoshopHost, document: Document, settings: Settings) -> Prepared:
+    """The selection's bounding box, or all of the document, larger."""
+    bounds = document.selection or document.bounds
+    capture = _captured(host, document, bounds, settings.source)
+    request = Upscale(
+        capture.image,
+        factor=settings.factor,
+        prompt=settings.prompt,
+        strength=settings.strength,
+        **_common(settings),
+    )
+    return _whole(request, settings, Task.UPSCALE, bounds, document=document, capture=capture)
+
+
 def _new_layer(host: PhotoshopHost, document: Document, settings: Settings) -> Prepared:
     """A picture as large as the selection's bounding box, or as the document."""
     bounds = document.selection or document.bounds
     capture = host.capture(document, bounds)
     request = TextToImage(settings.prompt, bounds.width, bounds.height, **_common(settings))
+    return _whole(request, settings, Task.LAYER, bounds, document=document, capture=capture)
+
+
+def _pattern(settings: Settings) -> Prepared:
+    resolve(Task.PATTERN, None, settings.prompt, settings.strength)
+    side = settings.pattern_side
+    request = Texture(settings.prompt, side, side, **_common(settings))
+    return _whole(request, settings, Task.PATTERN, Bounds(0, 0, side, side))
+
+
+def _whole(
+    request: Request,
+    settings: Settings,
+    task: Task,
+    bounds: Bounds,
+    *,
+    document: Document | None = None,
+    capture: Capture | None = None,
+) -> Prepared:
     return Prepared(
         document=document,
         settings=settings,
-        task=Task.LAYER,
+        task=task,
         bounds=bounds,
         plan=None,
         capture=capture,
         request=request,
     )
+
+
+def _captured(
+    host: PhotoshopHost,
+    document: Document,
+    bounds: Bounds,
+    source: Source,
+    *,
+    may_be_empty: bool = False,
+) -> Capture:
+    capture = host.capture(document, bounds, source)
+    if source is Source.LAYER and not may_be_empty and is_empty(capture.image):
+        raise DocumentRefused("empty_layer")
+    return capture
 
 
 def _common(settings: Settings) -> dict[str, Any]:
@@ -163,55 +299,7 @@ def _common(settings: Settings) -> dict[str, Any]:
         "scheduler",
         "seed",
         "count",
+        "style",
+        "adapters",
     )
     return {name: getattr(settings, name) for name in names}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where results become layers, which outlives the request. mask: for results that bring none; None for no mask."""
-
-    document: Document
-    bounds: Bounds
-    icc_profile: bytes
-    prompt: str
-    mask: Pixels | None = None
-
-
-def place_of(prepared: Prepared) -> Place:
-    """The place of a request's results."""
-    selected = prepared.document.selection is not None
-    return Place(
-        document=prepared.document,
-        bounds=prepared.bounds,
-        icc_profile=prepared.capture.icc_profile,
-        prompt=prepared.settings.prompt,
-        mask=prepared.capture.selection if selected else None,
-    )
-
-
-def layers(place: Place, patches: Sequence[Patch]) -> list[LayerPatch]:
-    """The layers that patches become. Raises InternalError for patches that do not fit their place."""
-    made = []
-    for patch in patches:
-        bounds, mask = patch.bounds or place.bounds, patch.composite_mask
-        icc_profile = place.icc_profile
-        if patch.bounds is None:
-            mask, icc_profile = place.mask, b""  # painted from the prompt alone: plain sRGB
-        inside = bounds.right <= place.document.extent.width
-        inside = inside and bounds.bottom <= place.document.extent.height
-        if not inside or bounds.extent != patch.pixels.extent:
-            raise InternalError("The server sent a result that does not fit its place.")
-        if patch.bounds is not None and mask is None:
-            raise InternalError("The server sent a result without its mask.")
-        name = layer_name(place.prompt, patch.seed)
-        made.append(LayerPatch(name, patch.pixels, mask, bounds, icc_profile))
-    return made
-
-
-def layer_name(prompt: str, seed: int) -> str:
-    """A name that says what was asked for, on one line."""
-    words = " ".join(prompt.split())
-    if len(words) > _NAME_CHARS:
-        words = words[: _NAME_CHARS - 1].rstrip() + "…"
-    return f"Scumble: {words} ({seed})" if words else f"Scumble ({seed})"

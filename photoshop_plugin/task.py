@@ -16,6 +16,9 @@ class Task(StrEnum):
     REMOVE = "remove"
     RESTYLE = "restyle"
     LAYER = "layer"
+    EXTEND = "extend"
+    UPSCALE = "upscale"
+    PATTERN = "pattern"
 
 
 TITLES = {
@@ -23,17 +26,27 @@ TITLES = {
     Task.REMOVE: "Remove what is selected",
     Task.RESTYLE: "Repaint what is there",
     Task.LAYER: "New layer from the prompt",
+    Task.EXTEND: "Extend the picture",
+    Task.UPSCALE: "Enlarge into a new document",
+    Task.PATTERN: "Seamless pattern",
 }
 """For people, and the names of history steps."""
 
 
-def resolve(task: Task, document: Document, prompt: str, strength: float) -> Task:
+def resolve(task: Task, document: Document | None, prompt: str, strength: float) -> Task:
     """AUTO becomes a task; any other stays. strength: denoising strength, above 0 and at most 1.
 
     A selection and a prompt fill it, repainting what is there where the strength is below 1; a selection alone is
     removed; a prompt alone repaints the whole picture below strength 1 and makes a new layer at 1.
-    Raises DocumentRefused where there is neither, or where the task needs what is not there.
+    Raises DocumentRefused where there is neither, or where the task needs what is not there. A pattern needs no
+    document.
     """
+    if task is Task.PATTERN:
+        if not prompt.strip():
+            raise DocumentRefused("no_prompt")
+        return task
+    if document is None:
+        raise DocumentRefused("no_document")
     words, selected = bool(prompt.strip()), document.selection is not None
     if task is Task.AUTO:
         if not words:

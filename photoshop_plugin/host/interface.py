@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from photoshop_plugin.document import Capture, Document, LayerPatch, PlacedLayer
-from scumble.client import Bounds
+from photoshop_plugin.document import (
+    ON_TOP,
+    Arrangement,
+    Capture,
+    Document,
+    LayerPatch,
+    PlacedLayer,
+    Source,
+)
+from scumble.client import Bounds, Pixels
 
 
 class PhotoshopHost(Protocol):
@@ -16,17 +24,38 @@ class PhotoshopHost(Protocol):
         """The document in front. Changes nothing."""
         ...
 
-    def capture(self, document: Document, bounds: Bounds) -> Capture:
-        """Reads a rectangle (document px) of what is visible, and the selection; full scale where nothing is selected.
-        Leaves no trace in the document.
+    def documents(self) -> list[Document]:
+        """All open documents, the one in front first. Each comes to the front for a moment."""
+        ...
+
+    def capture(
+        self, document: Document, bounds: Bounds, source: Source = Source.MERGED
+    ) -> Capture:
+        """Reads a rectangle (document px), and the selection; full scale where nothing is selected. Leaves no trace in
+        the document.
         """
         ...
 
     def apply(
-        self, document: Document, patches: Sequence[LayerPatch], title: str
+        self,
+        document: Document,
+        patches: Sequence[LayerPatch],
+        title: str,
+        arrangement: Arrangement = ON_TOP,
     ) -> list[PlacedLayer]:
-        """Adds one masked layer per patch on top, in one history step called `title`; only the first one is shown.
+        """Adds one masked layer per patch, in one history step called `title`; only the first one is shown.
 
-        All patches share their bounds. Selection and active layer stay the artist's. On an error nothing is left.
+        All patches share their bounds; several come in a group. Selection and active layer stay the artist's. On an
+        error nothing is left.
         """
+        ...
+
+    def open_picture(
+        self, pixels: Pixels, name: str, resolution: float, icc_profile: bytes
+    ) -> None:
+        """Shows pixels as a new, unsaved document in front. icc_profile: theirs; b"" for sRGB."""
+        ...
+
+    def define_pattern(self, pixels: Pixels, name: str) -> None:
+        """Adds an sRGB picture to Photoshop's patterns. No document is touched."""
         ...

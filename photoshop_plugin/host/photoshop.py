@@ -1,4 +1,4 @@
-"""`PhotoshopHost` over COM: three ExtendScript programs and TIFF files in a folder of the session's own."""
+"""`PhotoshopHost` over COM: four ExtendScript programs and TIFF files in a folder of the session's own."""
 
 from __future__ import annotations
 
@@ -9,12 +9,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from photoshop_plugin.document import Capture, Document, LayerPatch, PlacedLayer
+from photoshop_plugin.document import (
+    ON_TOP,
+    Arrangement,
+    Capture,
+    Document,
+    LayerPatch,
+    PlacedLayer,
+    Source,
+)
 from photoshop_plugin.host import com, script
 from photoshop_plugin.host.application import Application
 from photoshop_plugin.host.com_thread import ComThread
 from photoshop_plugin.host.tiff import read_capture, write_patch
-from scumble.client import Bounds, ColorSpace, Extent
+from scumble.client import Bounds, ColorSpace, Extent, Pixels, SampleType
 
 _BITS = {"ONE": 1, "EIGHT": 8, "SIXTEEN": 16, "THIRTYTWO": 32}
 
@@ -41,21 +49,15 @@ class ComPhotoshop:
 
     def describe(self) -> Document:
         """See PhotoshopHost."""
-        facts = self._run("describe", {})
-        box = facts["selection"]
-        return Document(
-            id=int(facts["id"]),
-            name=str(facts["name"]),
-            extent=Extent(int(facts["width"]), int(facts["height"])),
-            resolution=float(facts["resolution"]),
-            mode=str(facts["mode"]).removeprefix("DocumentMode."),
-            bits=_BITS.get(str(facts["bits"]).removeprefix("BitsPerChannelType."), 0),
-            profile=str(facts["profile"]),
-            quick_mask=bool(facts["quickMask"]),
-            selection=_bounds(box) if box else None,
-        )
+        return _document(self._run("describe", {"all": False})[0])
 
-    def capture(self, document: Document, bounds: Bounds) -> Capture:
+    def documents(self) -> list[Document]:
+        """See PhotoshopHost."""
+        return [_document(facts) for facts in self._run("describe", {"all": True})]
+
+    def capture(
+        self, document: Document, bounds: Bounds, source: Source = Source.MERGED
+    ) -> Capture:
         """See PhotoshopHost."""
         path = self._new_file()
         try:
@@ -64,17 +66,29 @@ class ComPhotoshop:
                 {
                     **_identity(document),
                     "selected": document.selection is not None,
+                    "source": source.value,
+                    "layer": document.layer,
                     "bounds": [bounds.x, bounds.y, bounds.right, bounds.bottom],
+                    "srgb": document.is_converted,
                     "channel": _channel_name(),
                     "file": path.as_posix(),
                 },
             )
-            return read_capture(path, document.profile, selected=bool(answer["selected"]))
+            return read_capture(
+                path,
+                document.profile,
+                selected=bool(answer["selected"]),
+                converted=document.is_converted,
+            )
         finally:
             path.unlink(missing_ok=True)
 
     def apply(
-        self, document: Document, patches: Sequence[LayerPatch], title: str
+        self,
+        document: Document,
+        patches: Sequence[LayerPatch],
+        title: str,
+        arrangement: Arrangement = ON_TOP,
     ) -> list[PlacedLayer]:
         """See PhotoshopHost."""
         bounds = patches[0].bounds
@@ -90,6 +104,9 @@ class ComPhotoshop:
                     "y": bounds.y,
                     "title": title,
                     "channel": _channel_name(),
+                    "above": arrangement.above,
+                    "group": arrangement.group if len(patches) > 1 else "",
+                    "grow": list(arrangement.grow) if any(arrangement.grow) else None,
                     "patches": [
                         {
                             "file": path.as_posix(),
@@ -97,7 +114,7 @@ class ComPhotoshop:
                             "width": patch.bounds.width,
                             "height": patch.bounds.height,
                             "masked": patch.mask is not None,
-                            "srgb": _is_plain_srgb(patch),
+                            "srgb": _is_plain_srgb(patch.pixels, patch.icc_profile),
                         }
                         for path, patch in zip(paths, patches, strict=True)
                     ],
@@ -111,6 +128,39 @@ class ComPhotoshop:
             PlacedLayer(int(layer["id"]), patch.name, patch.bounds)
             for layer, patch in zip(placed, patches, strict=True)
         ]
+
+    def open_picture(
+        self, pixels: Pixels, name: str, resolution: float, icc_profile: bytes
+    ) -> None:
+        """See PhotoshopHost."""
+        self._open(pixels, name, resolution, icc_profile, pattern=False)
+
+    def define_pattern(self, pixels: Pixels, name: str) -> None:
+        """See PhotoshopHost."""
+        self._open(pixels, name, 72.0, b"", pattern=True)
+
+    def _open(
+        self, pixels: Pixels, name: str, resolution: float, icc_profile: bytes, *, pattern: bool
+    ) -> None:
+        path, bounds = self._new_file(), Bounds(0, 0, *pixels.extent)
+        bits = {SampleType.U8: 8, SampleType.U16: 16}.get(pixels.sample_type, 32)
+        try:
+            write_patch(path, LayerPatch(name, pixels, None, bounds, icc_profile), resolution, bits)
+            self._run(
+                "open",
+                {
+                    "file": path.as_posix(),
+                    "name": name,
+                    "width": bounds.width,
+                    "height": bounds.height,
+                    "alpha": pixels.channels == 4 and not pattern,
+                    "srgb": _is_plain_srgb(pixels, icc_profile),
+                    "pattern": pattern,
+                },
+                finish=True,
+            )
+        finally:
+            path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Lets go of Photoshop and deletes the session's files."""
@@ -146,9 +196,26 @@ def _identity(document: Document) -> dict[str, int]:
     }
 
 
-def _is_plain_srgb(patch: LayerPatch) -> bool:
+def _document(facts: dict[str, Any]) -> Document:
+    box = facts["selection"]
+    return Document(
+        id=int(facts["id"]),
+        name=str(facts["name"]),
+        extent=Extent(int(facts["width"]), int(facts["height"])),
+        resolution=float(facts["resolution"]),
+        mode=str(facts["mode"]).removeprefix("DocumentMode."),
+        bits=_BITS.get(str(facts["bits"]).removeprefix("BitsPerChannelType."), 0),
+        profile=str(facts["profile"]),
+        quick_mask=bool(facts["quickMask"]),
+        selection=_bounds(box) if box else None,
+        layer=int(facts["layer"]),
+        layer_name=str(facts["layerName"]),
+    )
+
+
+def _is_plain_srgb(pixels: Pixels, icc_profile: bytes) -> bool:
     """Whether Photoshop has to be told that the numbers are sRGB."""
-    return not patch.icc_profile and patch.pixels.color_space == ColorSpace.SRGB
+    return not icc_profile and pixels.color_space in (ColorSpace.SRGB, ColorSpace.LINEAR_REC709)
 
 
 def _channel_name() -> str:

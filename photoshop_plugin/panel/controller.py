@@ -11,17 +11,15 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Protocol
 
-from photoshop_plugin.document import LayerPatch, PlacedLayer
+from photoshop_plugin.document import PlacedLayer
 from photoshop_plugin.errors import DocumentRefused, PhotoshopError
 from photoshop_plugin.generation import (
     Server,
     Settings,
     SubmittedJob,
-    layers,
-    place_of,
     prepare,
 )
 from photoshop_plugin.host.interface import PhotoshopHost
@@ -36,7 +34,8 @@ from photoshop_plugin.panel.events import (
     Working,
 )
 from photoshop_plugin.panel.history import Entry, History, Result
-from scumble.client import Cancelled, Model, Patch, Pixels, ScumbleError, ServerInfo
+from photoshop_plugin.placing import Place, lay, place_of
+from scumble.client import AdapterInfo, Cancelled, Model, Patch, Pixels, ScumbleError, ServerInfo
 
 
 class PanelServer(Server, Protocol):
@@ -44,6 +43,7 @@ class PanelServer(Server, Protocol):
 
     def server_info(self) -> ServerInfo: ...
     def models(self) -> Sequence[Model]: ...
+    def adapters(self) -> Sequence[AdapterInfo]: ...
     def job(self, job_id: str) -> SubmittedJob: ...
     def close(self) -> None: ...
 
@@ -180,7 +180,7 @@ class PanelController:
         try:
             server = self._connected()
             info = server.server_info()
-            self._notify(ServerSeen(info, tuple(server.models())))
+            self._notify(ServerSeen(info, tuple(server.models()), tuple(server.adapters())))
         except ScumbleError as error:
             self._disconnect()
             self._notify(ServerSeen(None, trouble=_sentence(error)))
@@ -237,6 +237,9 @@ class PanelController:
         patches = job.result()
         asked = asdict(settings)
         del asked["options"]
+        asked["sides"] = list(settings.sides)
+        asked["adapters"] = [[it.name, it.weight] for it in settings.adapters]
+        place = place_of(prepared)
         entry = Entry(
             job_id=job.id,
             prompt=settings.prompt,
@@ -246,10 +249,13 @@ class PanelController:
             title=prepared.title,
             time=time.time(),
             results=tuple(Result(index=k, seed=patch.seed) for k, patch in enumerate(patches)),
+            task=place.task,
+            above=place.above,
+            grow=place.grow,
         )
         pictures = [self._thumbnail(patch.pixels) for patch in patches]
         with self._history_lock:
-            self._history.add(entry, pictures, place_of(prepared))
+            self._history.add(entry, pictures, place)
         return entry
 
     def _apply(self, job_id: str, indices: Sequence[int]) -> None:
@@ -260,24 +266,22 @@ class PanelController:
             place = self._history.place(entry)
         patches: list[Patch] = self._connected().job(job_id).result()
         chosen = [patches[index] for index in indices if index < len(patches)]
-        made = layers(place, chosen)
-
-        placed = self._host_thread.submit(lambda: self._lay(entry, made)).result()
-        self._notify(Applied(tuple(placed)))
+        placed = self._host_thread.submit(lambda: self._lay(place, chosen)).result()
+        self._notify(Applied(tuple(placed), entry.task))
 
     # On the host's thread.
-    def _lay(self, entry: Entry, made: Sequence[LayerPatch]) -> list[PlacedLayer]:
-        host, document = self._photoshop(), entry.document
+    def _lay(self, place: Place, patches: Sequence[Patch]) -> list[PlacedLayer]:
+        host, document = self._photoshop(), place.document
         try:
-            return host.apply(document, made, entry.title)
+            return lay(host, place, patches)
         except DocumentRefused as error:
-            if error.code != "document_closed":
+            if error.code != "document_closed" or document is None:
                 raise
-            # It may have been opened again, which gives it a new id.
+            # It may have been opened again, which gives it, and its layers, new ids.
             front = host.describe()
             if (front.name, front.extent) != (document.name, document.extent):
                 raise
-            return host.apply(front, made, entry.title)
+            return lay(host, replace(place, document=front, above=None), patches)
 
 
 def _sentence(error: Exception) -> str:

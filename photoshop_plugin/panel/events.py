@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from photoshop_plugin.document import Document, PlacedLayer
 from photoshop_plugin.generation import Prepared
 from photoshop_plugin.panel.history import Entry
-from scumble.client import Event, Model, ServerInfo
+from photoshop_plugin.task import Task
+from scumble.client import AdapterInfo, Event, Model, ServerInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class ServerSeen:
 
     info: ServerInfo | None
     models: tuple[Model, ...] = ()
+    adapters: tuple[AdapterInfo, ...] = ()
     trouble: str = ""
 
 
@@ -56,9 +58,10 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """Pictures became layers."""
+    """Pictures became layers, or what the task makes of them."""
 
     layers: tuple[PlacedLayer, ...]
+    task: Task = Task.FILL
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,11 +22,14 @@ from PySide6.QtWidgets import (
 )
 
 from photoshop_plugin.generation import Settings
+from photoshop_plugin.panel.look_fields import LookFields
+from photoshop_plugin.panel.task_fields import TaskFields
 from photoshop_plugin.task import TITLES, Task
 from scumble.client import CanvasOptions, Model
 
 MAX_COUNT = 4
-AUTO_GUIDANCE = 0
+UPSCALE_STRENGTH = 30
+"""Percent: what Enlarge starts from; at 100 it would repaint."""
 _SEED_CHARS = 20
 
 
@@ -62,6 +65,8 @@ class Form(QWidget):
         self.task.addItem("Auto", Task.AUTO.value)
         for task, title in TITLES.items():
             self.task.addItem(title, task.value)
+        self.task_fields = TaskFields()
+        self.look = LookFields()
         self.strength = QSlider(Qt.Orientation.Horizontal)
         self.strength.setRange(1, 100)
         self.strength.setValue(100)
@@ -85,10 +90,12 @@ class Form(QWidget):
         self.fold.setAutoRaise(True)
         self.fold.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self._more = QWidget()
+        self._strength_was_full = False
         self._arrange()
         self._name()
         self.strength.valueChanged.connect(self._show_strength)
         self.fold.toggled.connect(self._show_more)
+        self.task.currentIndexChanged.connect(self._show_task)
         self._show_strength()
         self._show_more(False)
 
@@ -111,19 +118,27 @@ class Form(QWidget):
             num_inference_steps=self.steps.value() or None,
             seed=_seed(self.seed.text()) if self.lock.isChecked() else None,
             count=self.count.value(),
+            style=self.look.style.text().strip(),
+            adapters=self.look.adapters,
             task=self.chosen_task,
+            source=self.look.chosen_source,
+            sides=self.task_fields.chosen_sides,
+            factor=int(self.task_fields.factor.currentData()),
+            pattern_side=self.task_fields.pattern_side.value(),
             options=CanvasOptions(exact_selection=self.exact.isChecked()),
         )
 
     def show_settings(self, values: dict[str, Any], seed: int) -> None:
         """Brings back what a picture was made with, its seed locked."""
+        self.task.setCurrentIndex(max(0, self.task.findData(values.get("task", "auto"))))
+        self.look.show_settings(values)
+        self.task_fields.show_settings(values)
         self.prompt.setPlainText(str(values.get("prompt", "")))
         self.negative.setText(str(values.get("negative_prompt", "")))
         self.strength.setValue(round(100 * float(values.get("strength", 1.0))))
         self._choose_model(str(values.get("model", "")))
         self.steps.setValue(int(values.get("num_inference_steps") or 0))
         self.count.setValue(1)
-        self.task.setCurrentIndex(max(0, self.task.findData(values.get("task", "auto"))))
         self.show_seed(seed)
         self.lock.setChecked(True)
 
@@ -156,6 +171,8 @@ class Form(QWidget):
         store.setValue("steps", self.steps.value())
         store.setValue("exact", self.exact.isChecked())
         store.setValue("more", self.fold.isChecked())
+        self.look.remember(store)
+        self.task_fields.remember(store)
 
     def recall(self, store: QSettings) -> None:
         """Reads them back; what is missing or not a number keeps its default."""
@@ -174,6 +191,8 @@ class Form(QWidget):
         self.exact.setChecked(store.value("exact", False, bool) is True)
         self.fold.setChecked(store.value("more", False, bool) is True)
         self._choose_model(str(store.value("model", "")))
+        self.look.recall(store)
+        self.task_fields.recall(store)
 
     def _choose_model(self, model_id: str) -> None:
         place = self.model.findData(model_id)
@@ -181,6 +200,17 @@ class Form(QWidget):
             self.model.addItem(model_id, model_id)
             place = self.model.count() - 1
         self.model.setCurrentIndex(place)
+
+    def _show_task(self) -> None:
+        task = self.chosen_task
+        self.task_fields.show_for(task)
+        if task is Task.UPSCALE and self.strength.value() == self.strength.maximum():
+            self.strength.setValue(UPSCALE_STRENGTH)
+            self._strength_was_full = True
+        elif task is not Task.UPSCALE and self._strength_was_full:
+            self._strength_was_full = False
+            if self.strength.value() == UPSCALE_STRENGTH:
+                self.strength.setValue(self.strength.maximum())
 
     def _show_strength(self) -> None:
         self.strength_label.setText(f"{self.strength.value()} %")
@@ -200,6 +230,7 @@ class Form(QWidget):
         rows = QFormLayout()
         rows.setContentsMargins(0, 0, 0, 0)
         rows.addRow("Tas&k", self.task)
+        rows.addRow(self.task_fields)
         rows.addRow("&Strength", strength)
         rows.addRow("&Variations", self.count)
         rows.addRow("S&eed", seed)
@@ -209,6 +240,7 @@ class Form(QWidget):
         more.setContentsMargins(0, 0, 0, 0)
         more.addRow("A&void", self.negative)
         more.addRow("&Model", self.model)
+        self.look.add_to(more)
         more.addRow("S&teps", self.steps)
         more.addRow("", self.exact)
         layout = QVBoxLayout(self)
@@ -233,7 +265,7 @@ class Form(QWidget):
                 "Exact selection",
                 "Your selection becomes the layer mask as it is; otherwise the server widens and softens it",
             ),
-            (self.fold, "More settings", "Negative prompt, model, steps"),
+            (self.fold, "More settings", "Negative prompt, model, style, LoRA, source, steps"),
         ):
             field.setAccessibleName(name)
             field.setToolTip(tip)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from photoshop_plugin.document import Document
-from photoshop_plugin.generation import Place
+from photoshop_plugin.document import NO_SIDES, Document, Sides
+from photoshop_plugin.placing import Place
+from photoshop_plugin.task import Task
 from scumble.client import Bounds, Extent, Pixels, SampleType
 
 MAX_ENTRIES = 100
@@ -33,18 +34,21 @@ class Entry:
     """One generation.
 
     settings: what was asked for, by the names of `generation.Settings`. document: as it was described then; its id
-    holds until Photoshop is closed. bounds: where results without a place of their own go. title: of the history step.
-    results: those not discarded.
+    holds until Photoshop is closed; None for a pattern. bounds: where results without a place of their own go. title:
+    of the history step. results: those not discarded. task, above, grow: as in `placing.Place`.
     """
 
     job_id: str
     prompt: str
     settings: dict[str, Any]
-    document: Document
+    document: Document | None
     bounds: Bounds
     title: str
     time: float
     results: tuple[Result, ...]
+    task: Task = Task.FILL
+    above: int | None = None
+    grow: Sides = NO_SIDES
 
 
 class History:
@@ -114,6 +118,9 @@ class History:
             width, height = entry.bounds.extent
             mask = Pixels.mask(samples, width, height, SampleType(kind.decode()))
         return Place(
+            task=entry.task,
+            above=entry.above,
+            grow=entry.grow,
             document=entry.document,
             bounds=entry.bounds,
             icc_profile=profile.read_bytes() if profile.is_file() else b"",
@@ -151,17 +158,27 @@ def _read(path: Path) -> list[Entry]:
 
 
 def _entry(values: dict[str, Any]) -> Entry:
-    document = dict(values["document"])
-    document["extent"] = Extent(*document["extent"])
-    if document["selection"] is not None:
-        document["selection"] = Bounds(*document["selection"])
+    above = values.get("above")
     return Entry(
         job_id=str(values["job_id"]),
         prompt=str(values["prompt"]),
         settings=dict(values["settings"]),
-        document=Document(**document),
+        document=_document(values["document"]),
         bounds=Bounds(*values["bounds"]),
         title=str(values["title"]),
         time=float(values["time"]),
         results=tuple(Result(**result) for result in values["results"]),
+        task=Task(values.get("task", Task.FILL)),
+        above=None if above is None else int(above),
+        grow=Sides(*values.get("grow", ())),
     )
+
+
+def _document(values: dict[str, Any] | None) -> Document | None:
+    if values is None:
+        return None
+    document = dict(values)
+    document["extent"] = Extent(*document["extent"])
+    if document["selection"] is not None:
+        document["selection"] = Bounds(*document["selection"])
+    return Document(**document)

@@ -54,8 +54,11 @@ def to_png(image: QImage) -> bytes:
     return bytes(data.data())
 
 
-def request_picture(prepared: Prepared, side: int = 512) -> QImage:
-    """What will be sent: the context, what is selected tinted, and the mask's bounds as a dashed box."""
+def request_picture(prepared: Prepared, side: int = 512) -> QImage | None:
+    """What will be sent: the context, what is selected tinted, and the mask's bounds as a dashed box. None where
+    nothing was read."""
+    if prepared.capture is None:
+        return None
     image = to_image(prepared.capture.image).convertToFormat(QImage.Format.Format_RGB32)
     mask = prepared.capture.selection
     coverage = mask.numpy()[..., 0].astype(np.float32) / mask.sample_type.full_scale

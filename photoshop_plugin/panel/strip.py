@@ -98,7 +98,8 @@ class Strip(QWidget):
         path = self._history.thumbnail(entry.job_id, result.index)
         item = QListWidgetItem(QIcon(QPixmap(str(path))), str(result.seed))
         words = entry.prompt or "no prompt"
-        item.setToolTip(f"{words}\nseed {result.seed}\nfor {entry.document.name}")
+        where = entry.document.name if entry.document is not None else "the patterns"
+        item.setToolTip(f"{words}\nseed {result.seed}\nfor {where}")
         item.setData(Qt.ItemDataRole.AccessibleTextRole, f"{words}, seed {result.seed}")
         item.setData(_KEY, (entry.job_id, result.index))
         return item

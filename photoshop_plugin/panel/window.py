@@ -33,6 +33,11 @@ LOOK_MILLISECONDS = 600
 """How often the document in front is looked at, only while the panel can be seen and nothing runs."""
 SERVER_MILLISECONDS = 5000
 PICTURE_SIDE = 220
+_AS_LAYERS = "Laid back as {names}. One step back in Photoshop takes it away."
+_APPLIED = {
+    Task.UPSCALE: "Opened as {names}; it has not been saved yet.",
+    Task.PATTERN: "{names} is among Photoshop's patterns now.",
+}
 
 
 class Controller(Protocol):
@@ -113,7 +118,7 @@ class PanelWindow(QWidget):
                 self._show_working()
             case Applied():
                 names = ", ".join(layer.name for layer in event.layers)
-                self._say(f"Laid back as {names}. One step back in Photoshop takes it away.")
+                self._say(_APPLIED.get(event.task, _AS_LAYERS).format(names=names))
             case Stopped():
                 self._say(event.sentence or "Cancelled.", trouble=bool(event.sentence))
                 self._show_working()
@@ -167,7 +172,7 @@ class PanelWindow(QWidget):
     def _guess(self) -> None:
         """Says what Generate would do, and whether it would work."""
         title, self._refusal = "", ""
-        if self._document is not None:
+        if self._document is not None or self.form.chosen_task is Task.PATTERN:
             form = self.form
             prompt, strength = form.prompt.toPlainText(), form.strength.value() / 100
             with suppress(DocumentRefused):
@@ -193,11 +198,14 @@ class PanelWindow(QWidget):
                 line = f"Server: {info.worker_message}"
             self.server_label.setText(_plain(line))
             self.form.show_models(seen.models)
+            self.form.look.show_adapters(seen.adapters)
         self._enable()
 
     def _show_sent(self, sent: Sent) -> None:
         bounds = sent.prepared.bounds
-        self._show_picture(QPixmap.fromImage(request_picture(sent.prepared)))
+        picture = request_picture(sent.prepared)
+        if picture is not None:
+            self._show_picture(QPixmap.fromImage(picture))
         self.picture.setToolTip(
             f"{TITLES[sent.prepared.task]}, {bounds.width} x {bounds.height} px: red is painted, the dashed box is "
             "what comes back."
@@ -244,7 +252,7 @@ class PanelWindow(QWidget):
     def _enable(self) -> None:
         self.generate_button.setEnabled(
             self._server_ready
-            and self._document is not None
+            and (self._document is not None or self.form.chosen_task is Task.PATTERN)
             and not self._refusal
             and not self._controller.working
         )

@@ -12,7 +12,7 @@ from scumble.client import Bounds, ColorSpace, Pixels
 from tests.fakes.photoshop import Application, Document
 from tests.fakes.photoshop.channel import ChannelState
 from tests.fakes.photoshop.layer import ArtLayer, LayerState
-from tests.fakes.photoshop.samples import on_canvas, over
+from tests.fakes.photoshop.samples import COMPONENTS, full_scale, on_canvas, over, quantise
 
 SIZE = (233, 167)
 SELECTED = (150, 21, 47, 58)
@@ -22,6 +22,8 @@ LATER = (3, 100, 60, 30)
 ICC = b"an ICC profile, which nobody here looks into" * 9
 NAME = 'Scumble: "a red barn" \\ O\'Hara\n{"x": 1} \u2028 \N{CAT FACE} (7)'
 TITLE = "Scumble Inpaint"
+CHANGED = ("layers", "places", "history state", "saved")
+"""What a new layer changes about a document."""
 FILL_TITLE = "Scumble: Generative fill"
 
 
@@ -29,10 +31,10 @@ def texture(
     width: int, height: int, dtype: Any = "uint8", channels: int = 3, seed: int = 7
 ) -> np.ndarray:
     """Noise: no two pixels are interchangeable, so a shift by one shows."""
-    full = np.iinfo(dtype).max
-    return np.random.default_rng(seed).integers(
-        0, full, (height, width, channels), dtype, endpoint=True
-    )
+    shape, random = (height, width, channels), np.random.default_rng(seed)
+    if np.dtype(dtype).kind == "f":
+        return random.random(shape, dtype)
+    return random.integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
 
 
 def soft_selection(
@@ -43,7 +45,7 @@ def soft_selection(
     columns = np.minimum(np.arange(size[0]) - x + 1, x + wide - np.arange(size[0]))
     rows = np.minimum(np.arange(size[1]) - y + 1, y + high - np.arange(size[1]))
     depth = np.clip(np.minimum(columns[None, :], rows[:, None]) / soft, 0, 1)
-    return np.rint(depth * np.iinfo(dtype).max).astype(dtype)
+    return quantise(depth * full_scale(np.empty(0, dtype)), dtype)
 
 
 def open_document(
@@ -56,6 +58,7 @@ def open_document(
     channels: int = 3,
     icc: bytes = ICC,
     profile: str = "Adobe RGB (1998)",
+    mode: str = "RGB",
 ) -> Document:
     """A saved photo with a hidden layer, which is active, an alpha channel, and a soft selection off its centre."""
     document = Document(
@@ -65,8 +68,12 @@ def open_document(
         icc_profile=icc,
         profile_name=profile,
         alphas=(("Artist's mask", texture(*size, dtype, 1, seed=5)[..., 0]),),
+        mode=mode,
     )
-    hidden = LayerState("Sketch", texture(40, 30, dtype, 4, seed=8), x=60, y=20, visible=False)
+    components = COMPONENTS[mode]
+    hidden = LayerState(
+        "Sketch", texture(40, 30, dtype, components + 1, seed=8), x=60, y=20, visible=False
+    )
     document.stack.insert(0, ArtLayer(document, hidden))
     document.active = document.stack[0]
     document.select(soft_selection(size, selected, dtype))
@@ -105,7 +112,8 @@ class Seen:
         document, application = self.document, self.document.application
         self.picture = document.flatten()
         self.facts = {
-            "layers": [(layer, _content(layer._state)) for layer in document.stack],
+            "layers": [(layer, _content(layer._state)) for layer in document.every_layer()],
+            "places": [(layer, layer.parent) for layer in document.every_layer()],
             "active": document.active,
             "selection": document.selected,
             "channels": [(channel, _content(channel._state)) for channel in document.alphas],
@@ -141,9 +149,11 @@ def assert_applied(before: Seen, patches: list[LayerPatch]) -> None:
     """One history step put the patches on top as masked layers at their exact place; nothing else changed."""
     document = before.document
     after = Seen(document)
-    changed = before.differences(after, but=("layers", "history state", "saved"))
+    changed = before.differences(after, but=CHANGED)
     assert changed == []
-    assert after.facts["layers"][len(patches) :] == before.facts["layers"]
+    stack = document.stack[0].stack if len(patches) > 1 else document.stack
+    added = len(patches) + (len(patches) > 1)
+    assert after.facts["layers"][added:] == before.facts["layers"]
     assert [state.name for state in document.history[-2:]] == [
         before.facts["history state"].name,
         TITLE,
@@ -152,12 +162,12 @@ def assert_applied(before: Seen, patches: list[LayerPatch]) -> None:
     width, height = document.extent
     expected = before.picture
     for index, patch in enumerate(patches):
-        state = document.stack[index]._state
+        state = stack[index]._state
         box, shown = patch.bounds, patch.pixels.numpy()
         assert (state.x, state.y) == (box.x, box.y)
         assert state.pixels.shape[:2] == (box.height, box.width)
         assert np.array_equal(state.pixels[..., :3], shown[..., :3])
-        assert (state.pixels[..., 3] == np.iinfo(shown.dtype).max).all()
+        assert (state.pixels[..., 3] == full_scale(shown)).all()
         assert (state.name, state.visible, state.background) == (patch.name, index == 0, False)
         if index == 0:
             mask = on_canvas(state.mask, state.mask_x, state.mask_y, height, width)

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from scumble.client import (
+    AdapterInfo,
+    AdapterKind,
     Bounds,
     CanvasIntent,
     CanvasOptions,
@@ -18,6 +22,7 @@ from scumble.client import (
     JobState,
     Limits,
     Model,
+    Outpaint,
     Patch,
     Pixels,
     Progress,
@@ -27,6 +32,8 @@ from scumble.client import (
     SeamlessAxes,
     ServerInfo,
     TextToImage,
+    Texture,
+    Upscale,
     WorkerState,
 )
 
@@ -129,6 +136,18 @@ class ScriptedServer:
     def models(self) -> list[Model]:
         return []
 
+    def adapters(self) -> list[AdapterInfo]:
+        return [
+            AdapterInfo(
+                name="ink",
+                kind=AdapterKind.LORA,
+                family="stable-diffusion-1",
+                trigger_words=("inked",),
+                size_bytes=1,
+                license="unknown",
+            )
+        ]
+
     def job(self, job_id: str) -> ScriptedJob:
         return next(job for job in self.jobs if job.id == job_id)
 
@@ -144,13 +163,22 @@ class ScriptedServer:
 
     def _patch(self, request: Request, index: int) -> Patch:
         seed = (request.seed or 0) + index
-        if isinstance(request, TextToImage):
+        if isinstance(request, Upscale):
+            assert isinstance(request.image, Pixels)
+            samples = request.image.numpy().repeat(request.factor, 0).repeat(request.factor, 1)
+            larger = Pixels.from_numpy(
+                samples, request.image.color_space, request.image.icc_profile
+            )
+            return Patch(pixels=larger, seed=seed, recipe={}, index=index)
+        if isinstance(request, Outpaint):
+            return self._outpainted(request, index, seed)
+        if isinstance(request, TextToImage | Texture):
             samples = bytes((k * 7) % 256 for k in range(3 * request.width * request.height))
             pixels = Pixels(
                 samples, request.width, request.height, 3, SampleType.U8, ColorSpace.SRGB
             )
             return Patch(pixels=pixels, seed=seed, recipe={}, index=index)
-        assert isinstance(request, Inpaint)
+        assert isinstance(request, Inpaint), request
         assert request.plan is not None
         assert isinstance(request.image, Pixels)
         assert isinstance(request.selection, Pixels)
@@ -162,4 +190,30 @@ class ScriptedServer:
             bounds=request.plan.context,
             composite_mask=request.selection,
             plan=request.plan,
+        )
+
+    def _outpainted(self, request: Outpaint, index: int, seed: int) -> Patch:
+        """What is new is full scale and masked; the old px are as they were."""
+        assert isinstance(request.image, Pixels)
+        old = request.image.numpy()
+        height, width = old.shape[:2]
+        shape = (
+            height + request.top + request.bottom,
+            width + request.left + request.right,
+            old.shape[2],
+        )
+        new = np.full(shape, request.image.sample_type.full_scale, old.dtype)
+        mask = np.full(shape[:2], 255, np.uint8)
+        there = (
+            slice(request.top, request.top + height),
+            slice(request.left, request.left + width),
+        )
+        new[there], mask[there] = old, 0
+        return Patch(
+            pixels=Pixels.from_numpy(new, request.image.color_space, request.image.icc_profile),
+            seed=seed,
+            recipe={},
+            index=index,
+            bounds=Bounds(-request.left, -request.top, shape[1], shape[0]),
+            composite_mask=Pixels.from_numpy(mask, ColorSpace.NON_COLOR),
         )

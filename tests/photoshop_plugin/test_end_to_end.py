@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from tests.fakes.photoshop.samples import bounding_box, on_canvas
 from tests.photoshop_plugin.conftest import open_host
 from tests.photoshop_plugin.profiles import adobe_rgb_like
 from tests.photoshop_plugin.scene import (
+    CHANGED,
     FILL_TITLE,
     LATER,
     SIZE,
@@ -78,7 +80,7 @@ def test_a_soft_off_centre_selection_at_300_ppi(
 
     # One history step, one masked layer on top, all else as the artist left it.
     assert [state.name for state in document.history] == ["Open", "Lasso", FILL_TITLE]
-    assert before.differences(Seen(document), but=("layers", "history state", "saved")) == []
+    assert before.differences(Seen(document), but=CHANGED) == []
     assert len(document.stack) == 3
     state = document.stack[0]._state
     assert (state.name, state.visible) == ('Scumble: moss, "wet" \N{HERB} (7)', True)
@@ -118,11 +120,13 @@ def test_the_exact_selection_becomes_the_mask(com: Com, server: RealServer) -> N
     document = open_document(com.running, size=LARGE, selected=OFF_CENTRE, icc=b"")
     selected = document.selected
     assert run(com, server, "--prompt", "moss", "--exact-selection", "--count", "2") == 0
-    state = document.stack[0]._state
+    assert document.stack[0].name == "Scumble: moss"
+    state = document.stack[0].stack[0]._state
     mask = on_canvas(state.mask, state.mask_x, state.mask_y, LARGE[1], LARGE[0])
     assert np.array_equal(mask, selected)
     assert bounding_box(mask) == bounding_box(selected)
-    assert [layer.visible for layer in document.stack] == [True, False, False, True]
+    assert [layer.visible for layer in document.stack] == [True, False, True]
+    assert [layer.visible for layer in document.stack[0].stack] == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -176,6 +180,61 @@ def test_a_new_layer_and_a_restyled_picture(com: Com, server: RealServer) -> Non
     steps = [state.name for state in document.history]
     assert steps[-3::2] == ["Scumble: New layer from the prompt", "Scumble: Repaint what is there"]
     assert document.stack[0]._state.pixels.shape[:2] == (SIZE[1], SIZE[0])
+
+
+def test_extend_upscale_and_pattern(
+    com: Com, server: RealServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    com.running = Application()
+    document = open_document(com.running, size=(96, 64), selected=(20, 12, 30, 20), icc=b"")
+    before = Seen(document)
+    common = ["--data-dir", str(server.data_dir), "--num-inference-steps", "2", "--prompt", "moss"]
+    extend = ["extend", *common, "--left", "8", "--bottom", "24", "--seed", "1"]
+    assert main(extend, open_host=open_host(com)) == 0
+    assert document.extent == (104, 88)
+    after = document.flatten()
+    assert np.array_equal(after[:64, 8:], before.picture)
+    assert len(np.unique(after[64:, :, :3])) > 4
+    assert document.history[-1].name == "Scumble: Extend the picture"
+
+    document.select(None)
+    assert main(["upscale", *common], open_host=open_host(com)) == 0
+    larger = com.running.front
+    assert larger is not None and larger.name == "photo x2"
+    assert larger.extent == (208, 176)
+    assert main(["pattern", *common, "--size", "64"], open_host=open_host(com)) == 0
+    [pattern] = com.running.patterns.values()
+    assert pattern.shape[:2] == (64, 64)
+    assert "photo x2: 208 x 176 px\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("mode", "channels", "dtype"), [("CMYK", 4, "uint8"), ("RGB", 3, "float32")]
+)
+def test_documents_that_are_read_through_srgb(
+    com: Com, server: RealServer, mode: str, channels: int, dtype: str
+) -> None:
+    com.running = Application()
+    document = open_document(
+        com.running, icc=b"", profile="", mode=mode, channels=channels, dtype=dtype
+    )
+    if dtype == "float32":  # light beyond white
+        state = document.stack[-1]._state
+        pixels = state.pixels * np.array([4, 4, 4, 1], dtype)
+        document.stack[-1]._state = replace(state, pixels=pixels)
+        document.step("Exposure")
+    before = Seen(document)
+    arguments = ["inpaint", "--data-dir", str(server.data_dir), "--num-inference-steps", "2"]
+    assert main([*arguments, "--prompt", "moss"], open_host=open_host(com)) == 0
+    state = document.stack[0]._state
+    assert state.pixels.shape[2] == channels + 1
+    assert state.pixels.dtype == dtype
+    after, mask = (
+        document.flatten(),
+        on_canvas(state.mask, state.mask_x, state.mask_y, SIZE[1], SIZE[0]),
+    )
+    assert np.array_equal(after[mask == 0], before.picture[mask == 0])
+    assert not np.array_equal(after[mask > 0], before.picture[mask > 0])
 
 
 def test_without_a_server_it_says_how_to_start_one(

@@ -7,8 +7,9 @@ import pytest
 
 from photoshop_plugin.errors import DocumentRefused, PhotoshopError
 from photoshop_plugin.flow import Submitted, generate
-from photoshop_plugin.generation import Settings, layer_name
+from photoshop_plugin.generation import Settings
 from photoshop_plugin.host.photoshop import ComPhotoshop
+from photoshop_plugin.placing import layer_name
 from photoshop_plugin.task import Task
 from scumble.client import (
     Bounds,
@@ -22,7 +23,7 @@ from scumble.client import (
 )
 from tests.fakes.photoshop import Application
 from tests.fakes.photoshop.objects import Enum
-from tests.photoshop_plugin.scene import SELECTED, SIZE, Seen, open_document
+from tests.photoshop_plugin.scene import CHANGED, SELECTED, SIZE, Seen, open_document
 from tests.photoshop_plugin.scripted_server import EVENTS, ScriptedServer
 
 
@@ -75,7 +76,7 @@ def test_the_selection_is_repainted_and_nothing_else(
     inside = selected == full
     assert inside.any()
     assert np.array_equal(after[inside][:, :3], full - before.picture[inside][:, :3])
-    assert before.differences(Seen(document), but=("layers", "history state", "saved")) == []
+    assert before.differences(Seen(document), but=CHANGED) == []
 
 
 @pytest.mark.parametrize(
@@ -98,9 +99,9 @@ def test_nothing_is_asked_of_the_server_for_a_document_that_cannot_be_painted_on
     photoshop: Application, host: ComPhotoshop
 ) -> None:
     document = open_document(photoshop)
-    document.mode = Enum("DocumentMode.CMYK")
+    document.mode = Enum("DocumentMode.INDEXEDCOLOR")
     server = ScriptedServer()
-    with pytest.raises(DocumentRefused, match="CMYK"):
+    with pytest.raises(DocumentRefused, match="INDEXED"):
         generate(host, server, Settings(prompt="x"))
     assert (server.asked, server.requests) == ([], [])
 
@@ -154,7 +155,7 @@ def test_without_a_selection_the_whole_picture_is_repainted(
     assert layer.bounds == Bounds(0, 0, *SIZE)
     assert np.array_equal(document.flatten()[..., :3], 255 - before.picture[..., :3])
     assert document.selected is None
-    assert before.differences(Seen(document), but=("layers", "history state", "saved")) == []
+    assert before.differences(Seen(document), but=CHANGED) == []
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])

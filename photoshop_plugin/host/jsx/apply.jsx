@@ -1,12 +1,17 @@
 // Lays patches back as layers with layer masks, in one history step.
-// Request: {document, width, height, x, y, title, channel, patches: [{file, name, width, height, masked, srgb}]}.
+// Request: {document, width, height, x, y, title, channel, above, group, grow: [left, top, right, bottom] or null,
+// patches: [{file, name, width, height, masked, srgb}]}.
 // A patch file is a TIFF whose last channel is the composite mask; without `masked` it is full and the layer gets no mask.
-// `srgb`: its numbers are sRGB, whatever the document's profile is. It becomes a masked layer in a document of its own and
-// is duplicated from there: unlike Place this never resamples, whatever the resolution, and gives pixels that can be
-// painted on. The first patch ends on top and is the only one shown.
+// `srgb`: its numbers are sRGB (linear in a 32-bit file), whatever the document's profile and mode are. It becomes a masked
+// layer in a document of its own and is duplicated from there: unlike Place this never resamples, whatever the resolution,
+// and gives pixels that can be painted on. The first patch ends on top and is the only one shown. `above`: id of the layer
+// to stand above, null for the top. `group`: "" or the name of a group for the layers. `grow`: px added to the canvas
+// first; x and y count in the larger one.
 
-/** @type {{doc: Document, profile: string, sources: Document[], request: any, placed: any[], error: any}} */
-var scumbleState = { doc: null, profile: "", sources: [], request: null, placed: [], error: null };
+/** @type {{doc: Document, profile: string, mode: DocumentMode, sources: Document[], request: any, placed: any[], error: any}} */
+var scumbleState = {
+  doc: null, profile: "", mode: DocumentMode.RGB, sources: [], request: null, placed: [], error: null
+};
 
 // Opens a patch and gives its layer the mask. Leaves it in front. The type keeps Camera Raw, which may be set to take all
 // TIFFs, out of it.
@@ -23,13 +28,22 @@ function scumbleOpenPatch(patch) {
   if (patch.masked) { scumbleMask(source, layer); }
 }
 
-// From sRGB to the document's profile; nothing to do where it has none or has this one.
+// From sRGB to the document's profile and mode; nothing to do where it has these.
 /** @param {Document} source */
 function scumbleConvert(source) {
-  var srgb = "sRGB IEC61966-2.1", profile = scumbleState.profile;
-  if (profile === "" || profile === srgb) { return; }
+  var srgb = "sRGB IEC61966-2.1", profile = scumbleState.profile, mode = scumbleState.mode;
+  // 32-bit documents say "sRGB IEC61966-2.1 (Linear RGB Profile)".
+  if (mode == DocumentMode.RGB && (profile === "" || profile.indexOf(srgb) === 0)) { return; }
   source.colorProfileName = srgb;
-  source.convertProfile(profile, Intent.RELATIVECOLORIMETRIC, true, false);
+  if (profile !== "") { source.convertProfile(profile, Intent.RELATIVECOLORIMETRIC, true, false); }
+  if (source.mode != mode) { source.changeMode(scumbleChangeMode(mode)); }
+}
+
+/** @param {DocumentMode} mode */
+function scumbleChangeMode(mode) {
+  if (mode == DocumentMode.CMYK) { return ChangeMode.CMYK; }
+  if (mode == DocumentMode.LAB) { return ChangeMode.LAB; }
+  return ChangeMode.GRAYSCALE;
 }
 
 // The last channel becomes the layer's mask.
@@ -47,15 +61,17 @@ function scumbleMask(source, layer) {
   executeAction(stringIDToTypeID("make"), descriptor, DialogModes.NO);
 }
 
-// Duplicates a patch's layer to the top of the document and moves it to the rectangle. Where a duplicate lands, and
-// whether bounds count the mask, differs between versions, so both are measured against the layer it came from.
-/** @param {Document} source @param {number} x @param {number} y */
-function scumblePlace(source, x, y) {
+// Duplicates a patch's layer into the document, above `anchor` or, where that is an empty group, into it, and moves it to
+// the rectangle. Where a duplicate lands, and whether bounds count the mask, differs between versions, so both are
+// measured against the layer it came from.
+/** @param {Document} source @param {any} anchor @param {number} x @param {number} y */
+function scumblePlace(source, anchor, x, y) {
   var before, after, layer;
   app.activeDocument = source;
   before = scumbleRectangle(source.artLayers[0].bounds);
   layer = source.artLayers[0].duplicate(scumbleState.doc, ElementPlacement.PLACEATBEGINNING);
   app.activeDocument = scumbleState.doc;
+  if (anchor !== null) { scumbleMove(layer, anchor); }
   after = scumbleRectangle(layer.bounds);
   layer.translate(new UnitValue(x + before[0] - after[0], "px"), new UnitValue(y + before[1] - after[1], "px"));
   after = scumbleRectangle(layer.bounds);
@@ -67,17 +83,54 @@ function scumblePlace(source, x, y) {
   return layer;
 }
 
+// Above a layer, or into an empty group.
+/** @param {any} layer @param {any} anchor */
+function scumbleMove(layer, anchor) {
+  var into = anchor.typename === "LayerSet" && anchor.layers.length === 0 && anchor.id === scumbleState.request.groupId;
+  layer.move(anchor, into ? ElementPlacement.INSIDE : ElementPlacement.PLACEBEFORE);
+}
+
+// What the layers are to stand above, null for the top: the layer `above`, or their new group, which stands there itself.
+function scumbleAnchor() {
+  var doc = scumbleState.doc, request = scumbleState.request, anchor = null, path = null, group;
+  if (request.above !== null) { path = scumbleLayerPath(doc, request.above); }
+  if (path !== null) { anchor = scumbleLayerAt(doc, path); }
+  if (request.group === "") { return anchor; }
+  group = doc.layerSets.add();
+  group.name = request.group;
+  request.groupId = group.id;
+  if (anchor !== null) {
+    group.move(anchor, ElementPlacement.PLACEBEFORE);
+  } else if (doc.layers[0].id !== group.id) {
+    group.move(doc.layers[0], ElementPlacement.PLACEBEFORE);
+  }
+  return group;
+}
+
+// Canvas px on each side; two steps, since an anchor names a corner.
+/** @param {Document} doc @param {number[]} grow */
+function scumbleGrow(doc, grow) {
+  var width = scumblePixels(doc.width) + grow[0], height = scumblePixels(doc.height) + grow[1];
+  doc.resizeCanvas(new UnitValue(width, "px"), new UnitValue(height, "px"), AnchorPosition.BOTTOMRIGHT);
+  doc.resizeCanvas(
+    new UnitValue(width + grow[2], "px"), new UnitValue(height + grow[3], "px"), AnchorPosition.TOPLEFT
+  );
+}
+
 function scumblePasteAll() {
-  var doc = scumbleState.doc, request = scumbleState.request, i, layer;
+  var doc = scumbleState.doc, request = scumbleState.request, i, layer, anchor;
   var active = doc.activeLayer, visible = active.visible, selected = scumbleSelection(doc) !== null, kept;
   // With a selection, moving a layer would move only the selected pixels.
   if (selected) {
     scumbleSaveSelection(request.channel);
     doc.selection.deselect();
   }
+  if (request.grow !== null) { scumbleGrow(doc, request.grow); }
+  anchor = scumbleAnchor();
   for (i = scumbleState.sources.length - 1; i >= 0; i--) {
-    layer = scumblePlace(scumbleState.sources[i], request.x, request.y);
+    layer = scumblePlace(scumbleState.sources[i], anchor, request.x, request.y);
     layer.visible = i === 0;
+    anchor = layer;
   }
   if (selected) {
     kept = doc.channels.getByName(request.channel);
@@ -101,7 +154,7 @@ function scumbleSuspended() {
 scumbleRun(function (request) {
   var doc = scumbleDocument(request), i, back;
   scumbleState = {
-    doc: doc, profile: scumbleProfileName(doc), sources: [], request: request, placed: [], error: null
+    doc: doc, profile: scumbleProfileName(doc), mode: doc.mode, sources: [], request: request, placed: [], error: null
   };
   try {
     for (i = 0; i < request.patches.length; i++) { scumbleOpenPatch(request.patches[i]); }

@@ -1,12 +1,16 @@
-// Reads one rectangle of what is visible, and the soft selection if there is one, into one TIFF: the last extra channel
-// is the selection. Answers with {selected}.
-// Request: {document, width, height, bounds: [left, top, right, bottom], channel, file}.
-// Everything happens in a merged copy, so the artist's document, its history and its undone states stay as they are.
+// Reads one rectangle and the soft selection, if there is one, into one TIFF: the last extra channel is the selection.
+// Answers with {selected}.
+// Request: {document, width, height, source, layer, bounds: [left, top, right, bottom], srgb, channel, file}.
+// source: "merged" what is visible, "layer" the layer of that id alone, "below" that layer and those below it.
+// `srgb`: converted to sRGB on the way, in the copy alone. Everything happens in copies, so the artist's document, its
+// history and its undone states stay as they are.
 
-// A merged copy whose alpha channel `channel` holds the selection, in front.
-/** @param {Document} doc @param {string} channel @return {Document} */
-function scumbleCopy(doc, channel) {
-  var copy = doc.duplicate("Scumble", true), back;
+// A copy in front, merged or with all its layers, with nothing selected. If `selected`, its alpha channel `channel` holds
+// the selection.
+/** @param {Document} doc @param {string} channel @param {boolean} selected @param {boolean} merged @return {Document} */
+function scumbleCopy(doc, channel, selected, merged) {
+  var copy = doc.duplicate("Scumble", merged), back;
+  if (!selected) { return copy; }
   if (scumbleSelection(copy) !== null) {
     scumbleSaveSelection(channel);
     copy.selection.deselect();
@@ -19,7 +23,7 @@ function scumbleCopy(doc, channel) {
   back = doc.activeHistoryState;
   try {
     scumbleSaveSelection(channel);
-    copy = doc.duplicate("Scumble", true);
+    copy = doc.duplicate("Scumble", merged);
   } finally {
     app.activeDocument = doc;
     doc.activeHistoryState = back;
@@ -28,10 +32,38 @@ function scumbleCopy(doc, channel) {
   return copy;
 }
 
-// A merged copy, in front; nothing is selected.
+// The wanted layers of the document, merged, in front.
 /** @param {Document} doc @return {Document} */
-function scumbleUnselectedCopy(doc) {
-  return doc.duplicate("Scumble", true);
+function scumbleWanted(doc, request, selected) {
+  var path, copy;
+  if (request.source === "merged") { return scumbleCopy(doc, request.channel, selected, true); }
+  path = scumbleLayerPath(doc, request.layer);
+  if (path === null) { scumbleRefuse("layer_gone"); }
+  copy = scumbleCopy(doc, request.channel, selected, false);
+  try {
+    scumbleIsolate(copy, path, request.source === "below");
+    return copy.duplicate("Scumble", true);
+  } finally {
+    app.activeDocument = copy;
+    copy.close(SaveOptions.DONOTSAVECHANGES);
+  }
+}
+
+// Hides all layers but the one at the end of the path, and unless `below` those under it too.
+/** @param {any} parent @param {number[]} path @param {boolean} below */
+function scumbleIsolate(parent, path, below) {
+  var i, layer;
+  for (i = 0; i < parent.layers.length; i++) {
+    layer = parent.layers[i];
+    if (i === path[0]) {
+      layer.visible = true;
+      // On its own a clipped layer would show nothing.
+      if (!below && layer.typename === "ArtLayer" && layer.grouped) { layer.grouped = false; }
+      if (path.length > 1) { scumbleIsolate(layer, path.slice(1), below); }
+    } else if (!below || i < path[0]) {
+      layer.visible = false;
+    }
+  }
 }
 
 /** @param {Document} doc @param {string} keep */
@@ -62,11 +94,20 @@ scumbleRun(function (request) {
   var doc = scumbleDocument(request), copy = null, b = request.bounds, selected = scumbleSelection(doc) !== null;
   if (request.selected && !selected) { scumbleRefuse("no_selection"); }
   try {
-    copy = selected ? scumbleCopy(doc, request.channel) : scumbleUnselectedCopy(doc);
+    copy = scumbleWanted(doc, request, selected);
+    app.activeDocument = copy;
+    // With artboards a merged copy may be as large as all of them together, and start elsewhere.
+    if (scumblePixels(copy.width) !== request.width || scumblePixels(copy.height) !== request.height) {
+      scumbleRefuse("artboards");
+    }
     scumbleRemoveOtherChannels(copy, request.channel);
     copy.crop([new UnitValue(b[0], "px"), new UnitValue(b[1], "px"), new UnitValue(b[2], "px"), new UnitValue(b[3], "px")]);
     if (scumblePixels(copy.width) !== b[2] - b[0] || scumblePixels(copy.height) !== b[3] - b[1]) {
       scumbleRefuse("crop_failed");
+    }
+    if (request.srgb) {
+      copy.convertProfile("sRGB IEC61966-2.1", Intent.RELATIVECOLORIMETRIC, true, false);
+      if (copy.mode != DocumentMode.RGB) { scumbleRefuse("not_converted"); }
     }
     scumbleSaveTiff(copy, request.file);
   } finally {

@@ -37,14 +37,15 @@ function scumbleRefuse(code) {
 }
 
 // Runs a program in pixels and without dialogs, and puts ruler units, dialogs and the front document back.
-// Always answers with JSON: {ok: true, value} or {ok: false, code, message, line}.
+// A value's `front` is the id of a document that is to be in front instead. Always answers with JSON: {ok: true, value} or {ok: false, code, message, line}.
 function scumbleRun(program) {
-  var units = app.preferences.rulerUnits, dialogs = app.displayDialogs, front = null, answer;
-  if (app.documents.length > 0) { front = app.activeDocument.id; }
+  var units = app.preferences.rulerUnits, dialogs = app.displayDialogs, front, answer;
+  front = app.documents.length > 0 ? app.activeDocument.id : null;
   try {
     app.preferences.rulerUnits = Units.PIXELS;
     app.displayDialogs = DialogModes.NO;
     answer = { ok: true, value: program(scumbleRequest) };
+    if (answer.value.front) { front = answer.value.front; }
   } catch (error) {
     answer = {
       ok: false,
@@ -113,6 +114,28 @@ function scumbleSelection(doc) {
   } catch (error) {
     return null;
   }
+}
+
+// Where a layer stands: the indices that lead from the document through its groups to it; null if it is not there.
+/** @param {any} parent @param {number} id @return {number[]} */
+function scumbleLayerPath(parent, id) {
+  var i, inside;
+  for (i = 0; i < parent.layers.length; i++) {
+    if (parent.layers[i].id === id) { return [i]; }
+    if (parent.layers[i].typename === "LayerSet") {
+      inside = scumbleLayerPath(parent.layers[i], id);
+      if (inside !== null) { return [i].concat(inside); }
+    }
+  }
+  return null;
+}
+
+// The layer or group at the end of a path.
+/** @param {any} parent @param {number[]} path */
+function scumbleLayerAt(parent, path) {
+  var i, layer = parent;
+  for (i = 0; i < path.length; i++) { layer = layer.layers[path[i]]; }
+  return layer;
 }
 
 // A path as File wants it: File decodes %xx, so a literal per cent sign has to be encoded.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tests.fakes.photoshop.channel import Channel, ChannelState
 from tests.fakes.photoshop.objects import Fault
 
@@ -13,6 +15,11 @@ if TYPE_CHECKING:
 
 SAVE_SELECTION = [["putProperty", "channel", "selection"]]
 LAYER_MASK = [["putEnumerated", "channel", "channel", "mask"]]
+PATTERN = [["putClass", "pattern"]]
+SELECTED_PART = [
+    ["putProperty", "property", "selection"],
+    ["putEnumerated", "document", "ordinal", "targetEnum"],
+]
 
 
 def execute(application: Application, event: str, descriptor: list[list[Any]]) -> None:
@@ -39,5 +46,11 @@ def execute(application: Application, event: str, descriptor: list[list[Any]]) -
         layer._state = replace(layer._state, mask=document.selected, mask_x=0, mask_y=0)
         document.selected = None
         document.step("Add Layer Mask")
+    elif event == "make" and values.get("null") == [PATTERN]:
+        # Edit > Define Pattern, recorded likewise. A feathered selection, or none, makes it unavailable.
+        chosen = document.selected
+        if values["using"] != [SELECTED_PART] or chosen is None or len(np.unique(chosen)) != 1:
+            raise Fault('The command "Make" is not currently available.')
+        application.patterns[values["name"][0]] = document.flatten()
     else:
         raise Fault(f"this model has no event {event!r} with {descriptor}")

@@ -33,6 +33,9 @@ class Application(Thing):
             "duplicates_keep_selection",
             "bounds_are_cut_by_mask",
             "tiff_transparency",
+            "groups_land",
+            "merged_copies_grow",
+            "patterns",
         ]
     )
 
@@ -43,11 +46,16 @@ class Application(Thing):
         duplicates_keep_selection: bool = False,
         bounds_are_cut_by_mask: bool = True,
         tiff_transparency: Literal["assocalpha", "unassalpha"] = "assocalpha",
+        groups_land: Literal["top", "active"] = "top",
+        merged_copies_grow: int = 0,
     ) -> None:
         self.duplicates_land = duplicates_land
         self.duplicates_keep_selection = duplicates_keep_selection
         self.bounds_are_cut_by_mask = bounds_are_cut_by_mask
         self.tiff_transparency = tiff_transparency
+        self.groups_land = groups_land
+        self.merged_copies_grow = merged_copies_grow
+        self.patterns: dict[str, Any] = {}
         self.application = self
         self._ids = 100
         self.version = "27.5.0"

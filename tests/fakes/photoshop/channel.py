@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tests.fakes.photoshop.objects import NO_SUCH_PROPERTY, Enum, Fault, Thing, Unit, method
-from tests.fakes.photoshop.samples import Array, bounding_box
+from tests.fakes.photoshop.samples import Array, bounding_box, full_scale, quantise
 
 if TYPE_CHECKING:
     from tests.fakes.photoshop.document import Document
@@ -66,23 +68,45 @@ class Selection(Thing):
         return self.document.units(*box)
 
     @method
+    def selectAll(self) -> None:  # noqa: N802
+        assert self.document is not None
+        width, height = self.document.extent
+        dtype = self.document.dtype
+        full = np.iinfo(dtype).max if dtype.kind == "u" else 1
+        self.document.selected = np.full((height, width), full, dtype)
+        self.document.step("Select All")
+
+    @method
     def deselect(self) -> None:
         assert self.document is not None
         self.document.selected = None
         self.document.step("Deselect")
 
     @method
+    def clear(self) -> None:
+        """Edit > Clear: takes the selected share of the active layer's alpha away."""
+        document = self.document
+        assert document is not None
+        layer, chosen = document.active, document.selected
+        if chosen is None or layer.isBackgroundLayer:
+            raise Fault('The command "Clear" is not currently available.')
+        state, full = layer._state, full_scale(chosen)
+        assert (state.x, state.y) == (0, 0)
+        alpha = state.pixels[..., -1:].astype(np.float64) * (1 - chosen[..., None] / full)
+        pixels = np.dstack([state.pixels[..., :-1], quantise(alpha, state.pixels.dtype)])
+        layer._state = replace(state, pixels=pixels)
+        document.step("Clear")
+
+    @method
     def load(self, channel: Channel, combination: Enum, invert: bool) -> None:
         """From a channel of the same document; across documents is not modelled, so not allowed."""
         assert self.document is not None
-        if (
-            channel.document is not self.document
-            or combination != Enum("SelectionType.REPLACE")
-            or invert
-        ):
+        if channel.document is not self.document or combination != Enum("SelectionType.REPLACE"):
             raise Fault("this model only replaces the selection by a channel of its own document")
         if channel.kind != MASKED_AREA:
             raise Fault("this model only loads alpha channels")
         samples = channel._state.samples
+        if invert:
+            samples = full_scale(samples) - samples
         self.document.selected = samples if samples.any() else None
         self.document.step("Load Selection")

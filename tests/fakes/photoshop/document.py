@@ -9,7 +9,7 @@ import numpy as np
 
 from tests.fakes.photoshop import files
 from tests.fakes.photoshop.channel import COMPONENT, Channel, ChannelState, Selection
-from tests.fakes.photoshop.layer import ArtLayer, LayerState
+from tests.fakes.photoshop.layer import ArtLayer, Layer, LayerSet, LayerSets, LayerState, walk
 from tests.fakes.photoshop.objects import (
     NO_SUCH_PROPERTY,
     Collection,
@@ -19,12 +19,25 @@ from tests.fakes.photoshop.objects import (
     Unit,
     method,
 )
-from tests.fakes.photoshop.samples import Array, full_scale, on_canvas, over
+from tests.fakes.photoshop.samples import (
+    COMPONENTS,
+    Array,
+    convert_mode,
+    full_scale,
+    on_canvas,
+    over,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.fakes.photoshop.application import Application
 
-BITS = {"uint8": Enum("BitsPerChannelType.EIGHT"), "uint16": Enum("BitsPerChannelType.SIXTEEN")}
+BITS = {
+    "uint8": Enum("BitsPerChannelType.EIGHT"),
+    "uint16": Enum("BitsPerChannelType.SIXTEEN"),
+    "float32": Enum("BitsPerChannelType.THIRTYTWO"),
+}
 
 
 class HistoryState(Thing):
@@ -41,7 +54,8 @@ class HistoryState(Thing):
 class Document(Thing):
     """JS: Document. Attributes in lower_case are for tests; programs see the members with Photoshop's spelling.
 
-    background: (height, width, 3) for a flat picture with a Background, (height, width, 4) for a transparent layer.
+    background: (height, width, components) for a flat picture with a Background, one channel more for a transparent
+    layer. mode: its name, such as "CMYK".
     """
 
     typename = "Document"
@@ -66,6 +80,7 @@ class Document(Thing):
             "select",
             "snapshot",
             "restore",
+            "every_layer",
         ]
     )
 
@@ -79,35 +94,45 @@ class Document(Thing):
         icc_profile: bytes = b"",
         profile_name: str = "",
         alphas: tuple[tuple[str, Array], ...] = (),
+        mode: str = "RGB",
     ) -> None:
         self.application = application
         self.document = self
         self.id = application.next_id()
         self.name = name
         self.resolution = resolution
-        self.mode = Enum("DocumentMode.RGB")
+        self.mode = Enum(f"DocumentMode.{mode}")
         self.dtype = background.dtype
         self.bitsPerChannel = BITS[background.dtype.name]
         self.icc_profile = icc_profile
         self.profile_name = profile_name
         self.quickMaskMode = False
         self.extent = (background.shape[1], background.shape[0])
-        flat = background.shape[2] == 3
+        flat = background.shape[2] == COMPONENTS[mode]
         if flat:
             opaque = np.full(background.shape[:2], full_scale(background), background.dtype)
             background = np.dstack([background, opaque])
         layer = LayerState("Background" if flat else "Layer 1", background, background=flat)
-        self.stack = [ArtLayer(self, layer)]
-        self.active = self.stack[0]
+        self.stack: list[Any] = [ArtLayer(self, layer)]
+        self.active: Any = self.stack[0]
         self.alphas = [Channel(self, ChannelState(*alpha)) for alpha in alphas]
         self.selected: Array | None = None
         self.selection = Selection(self)
         empty = np.zeros(background.shape[:2], background.dtype)
         components = [
-            Channel(self, ChannelState(name, empty), COMPONENT) for name in ("Red", "Green", "Blue")
+            Channel(self, ChannelState(f"Component {k}", empty), COMPONENT) for k in range(4)
         ]
-        self.artLayers = Collection(self, lambda: self.stack)
-        self.channels = Collection(self, lambda: components + self.alphas)
+        self.artLayers = Collection(
+            self, lambda: [it for it in self.stack if isinstance(it, ArtLayer)]
+        )
+        self.layers = Collection(self, lambda: self.stack)
+        self.layerSets = LayerSets(self)
+        self.channels = Collection(
+            self,
+            lambda: (
+                components[: COMPONENTS[self.mode.name.removeprefix("DocumentMode.")]] + self.alphas
+            ),
+        )
         self.suspended = False
         self.history = [HistoryState(self, "Open", self.snapshot())]
         self.position = 0
@@ -143,11 +168,11 @@ class Document(Thing):
         return self.history[self.position] is self.saved_state
 
     @property
-    def activeLayer(self) -> ArtLayer:  # noqa: N802
+    def activeLayer(self) -> Layer:  # noqa: N802
         return self.active
 
     @activeLayer.setter
-    def activeLayer(self, layer: ArtLayer) -> None:  # noqa: N802
+    def activeLayer(self, layer: Layer) -> None:  # noqa: N802
         """Making a hidden layer active shows it (reported by script writers)."""
         self.active = layer
         if not layer.visible:
@@ -166,34 +191,63 @@ class Document(Thing):
 
     @method
     def duplicate(self, name: str, merge_layers: bool) -> Document:
-        """A copy in front with what is visible in one layer, the alpha channels kept (JS). Whether the selection comes
-        along is not documented: there is a switch."""
-        if not merge_layers:
-            raise Fault("this model only duplicates merged layers")
-        flat = self.stack[-1].isBackgroundLayer and self.stack[-1].visible
+        """A copy in front, the alpha channels kept; what is visible in one layer, or all layers (JS). Whether the
+        selection comes along is not documented: there is a switch; so for the size of a merged copy with artboards."""
+        flat = self.stack[-1].get("typename") == "ArtLayer" and self.stack[-1].isBackgroundLayer
+        flat = flat and self.stack[-1].visible
+        merged = self.flatten()
+        if merge_layers and self.application.merged_copies_grow:
+            merged = np.pad(merged, ((0, self.application.merged_copies_grow), (0, 0), (0, 0)))
         copy = Document(
             self.application,
-            self.flatten()[..., : 3 if flat else 4],
+            merged[..., :-1] if flat else merged,
             name=name,
             resolution=self.resolution,
             icc_profile=self.icc_profile,
             profile_name=self.profile_name,
             alphas=tuple((alpha.name, alpha._state.samples) for alpha in self.alphas),
+            mode=self.mode.name.removeprefix("DocumentMode."),
         )
+        if not merge_layers:
+            copy.stack = _copied(self.stack, copy)
+            copy.active = copy.stack[0]
         if self.application.duplicates_keep_selection:
             copy.selected = self.selected
         return copy
 
     @method
     def convertProfile(self, profile: str, intent: Enum, compensate: bool, dither: bool) -> None:  # noqa: N802
-        """Edit > Convert to Profile. The model converts no numbers; it says what was converted."""
+        """Edit > Convert to Profile. The model notes it, and converts numbers where it changes the mode."""
         if (intent.name, compensate, dither) != ("Intent.RELATIVECOLORIMETRIC", True, False):
             raise Fault("not as the artist's own conversion would be")
         self.application.conversions.append((self.profile_name, profile))
-        self.profile_name = profile
         known = [it for it in self.application.open_documents if it.profile_name == profile]
-        self.icc_profile = known[0].icc_profile
+        mode, icc = "RGB", profile.encode()
+        if known:
+            mode, icc = known[0].mode.name.removeprefix("DocumentMode."), known[0].icc_profile
+        elif profile != "sRGB IEC61966-2.1":
+            raise Fault(f"There is no profile {profile!r}.")
+        self.profile_name, self.icc_profile = profile, icc
+        self._convert(mode)
         self.step("Convert to Profile")
+
+    @method
+    def changeMode(self, mode: Enum) -> None:  # noqa: N802
+        """Image > Mode. From and to the working space; noted."""
+        name = mode.name.removeprefix("ChangeMode.")
+        self.application.conversions.append((self.profile_name, name))
+        self._convert(name)
+        self.step("Change Mode")
+
+    def _convert(self, mode: str) -> None:
+        old = self.mode.name.removeprefix("DocumentMode.")
+        if any(it.typename == "LayerSet" for it in self.stack):
+            raise Fault("this model converts no groups")
+        for layer in self.stack:
+            layer._state = replace(
+                layer._state, pixels=convert_mode(layer._state.pixels, old, mode)
+            )
+        self.mode = Enum(f"DocumentMode.{mode}")
 
     @method
     def crop(self, bounds: list[Unit]) -> None:
@@ -209,6 +263,39 @@ class Document(Thing):
         self.selected = None
         self.extent = (width, height)
         self.step("Crop")
+
+    @method
+    def resizeCanvas(self, width: Unit, height: Unit, anchor: Enum) -> None:  # noqa: N802
+        """Image > Canvas Size. What is new is the background colour (white here) in a Background, nothing in layers,
+        0 in alpha channels and not selected (our reading)."""
+        w, h = width.px, height.px
+        dx, dy = {"TOPLEFT": (0, 0), "BOTTOMRIGHT": (w - self.extent[0], h - self.extent[1])}[
+            anchor.name.removeprefix("AnchorPosition.")
+        ]
+        for layer in self.every_layer():
+            if isinstance(layer, LayerSet):
+                continue
+            state = layer._state
+            if state.background:
+                pixels = np.full((h, w, state.pixels.shape[2]), full_scale(state.pixels))
+                pixels = pixels.astype(state.pixels.dtype)
+                pixels[dy : dy + self.extent[1], dx : dx + self.extent[0]] = state.pixels
+                layer._state = replace(state, pixels=pixels)
+            else:
+                layer._state = replace(
+                    state,
+                    x=state.x + dx,
+                    y=state.y + dy,
+                    mask_x=state.mask_x + dx,
+                    mask_y=state.mask_y + dy,
+                )
+        for channel in self.alphas:
+            samples = on_canvas(channel._state.samples, dx, dy, h, w)
+            channel._state = replace(channel._state, samples=samples)
+        if self.selected is not None:
+            self.selected = on_canvas(self.selected, dx, dy, h, w)
+        self.extent = (w, h)
+        self.step("Canvas Size")
 
     @method
     def saveAs(self, path: str, options: dict[str, Any], as_copy: bool, extension: Enum) -> None:  # noqa: N802
@@ -247,20 +334,41 @@ class Document(Thing):
         return tuple(Unit(value * per_inch / self.resolution, unit) for value in pixels)
 
     def flatten(self) -> Array:
-        """What is visible: (height, width, 4)."""
+        """What is visible: (height, width, components + alpha)."""
         width, height = self.extent
-        result = np.zeros((height, width, 4), self.dtype)
-        for layer in reversed(self.stack):
+        components = COMPONENTS[self.mode.name.removeprefix("DocumentMode.")]
+        result = np.zeros((height, width, components + 1), self.dtype)
+        return self._painted(result, self.stack)
+
+    def _painted(self, result: Array, stack: list[Any]) -> Array:
+        width, height = self.extent
+        base = None
+        for layer in reversed(stack):
             state = layer._state
-            if state.visible:
-                plane = on_canvas(state.pixels, state.x, state.y, height, width)
-                coverage = (
-                    np.full((height, width), full_scale(plane), self.dtype)
-                    if state.mask is None
-                    else on_canvas(state.mask, state.mask_x, state.mask_y, height, width)
-                )
-                result = over(result, plane, coverage)
+            clipped = getattr(state, "clipped", False)
+            if not clipped:
+                base = None
+            if not state.visible:
+                continue
+            if isinstance(layer, LayerSet):
+                result = self._painted(result, layer.stack)
+                continue
+            plane = on_canvas(state.pixels, state.x, state.y, height, width)
+            coverage = (
+                np.full((height, width), full_scale(plane), self.dtype)
+                if state.mask is None
+                else on_canvas(state.mask, state.mask_x, state.mask_y, height, width)
+            )
+            if clipped:  # nothing shows above a base that is hidden
+                coverage = coverage * (base > 0) if base is not None else np.zeros_like(coverage)
+            else:
+                base = plane[..., -1]
+            result = over(result, plane, coverage)
         return result
+
+    def every_layer(self) -> Iterator[Layer]:
+        """Layers and groups, from the top."""
+        return walk(self.stack)
 
     def select(self, coverage: Array | None) -> None:
         """The artist selects: (height, width) in the document's depth."""
@@ -280,7 +388,7 @@ class Document(Thing):
             "extent": self.extent,
             "active": self.active,
             "selected": self.selected,
-            "stack": [(layer, layer._state) for layer in self.stack],
+            "stack": _saved(self.stack),
             "alphas": [(channel, channel._state) for channel in self.alphas],
         }
 
@@ -289,8 +397,29 @@ class Document(Thing):
         self.extent, self.active, self.selected = (
             snapshot[name] for name in ("extent", "active", "selected")
         )
-        for name in ("stack", "alphas"):
-            things = getattr(self, name)
-            things[:] = [thing for thing, _ in snapshot[name]]
-            for thing, state in snapshot[name]:
-                thing._state = state
+        _restored(self.stack, snapshot["stack"])
+        self.alphas[:] = [channel for channel, _ in snapshot["alphas"]]
+        for channel, state in snapshot["alphas"]:
+            channel._state = state
+
+
+def _saved(stack: list[Any]) -> list[tuple[Any, Any, Any]]:
+    return [(it, it._state, _saved(getattr(it, "stack", []))) for it in stack]
+
+
+def _restored(stack: list[Any], saved: list[tuple[Any, Any, Any]]) -> None:
+    stack[:] = [layer for layer, _, _ in saved]
+    for layer, state, inside in saved:
+        layer._state = state
+        if isinstance(layer, LayerSet):
+            _restored(layer.stack, inside)
+
+
+def _copied(stack: list[Any], target: Document) -> list[Any]:
+    copies = []
+    for layer in stack:
+        copy = type(layer)(target, layer._state)
+        if isinstance(layer, LayerSet):
+            copy.stack[:] = _copied(layer.stack, target)
+        copies.append(copy)
+    return copies

@@ -10,7 +10,7 @@ import numpy as np
 import tifffile
 
 from tests.fakes.photoshop.objects import Enum, Fault
-from tests.fakes.photoshop.samples import full_scale
+from tests.fakes.photoshop.samples import full_scale, quantise
 
 if TYPE_CHECKING:
     from tests.fakes.photoshop.application import Application
@@ -41,14 +41,14 @@ def save_tiff(document: Document, path: str, options: dict[str, Any]) -> None:
     }
     if wrong:
         raise Fault(f"this model does not save with {wrong}")
+    if document.mode != Enum("DocumentMode.RGB"):
+        raise Fault(f"this model saves no {document.mode.name} TIFF")
     pixels, extra = document.flatten(), []
     if not document.stack[-1].isBackgroundLayer:
         extra.append(document.application.tiff_transparency)
         if extra == ["assocalpha"]:
             alpha = pixels[..., 3:].astype(np.float64) / full_scale(pixels)
-            pixels = np.dstack(
-                [np.rint(pixels[..., :3] * alpha).astype(pixels.dtype), pixels[..., 3]]
-            )
+            pixels = np.dstack([quantise(pixels[..., :3] * alpha, pixels.dtype), pixels[..., 3]])
     else:
         pixels = pixels[..., :3]
     extra += ["unspecified"] * len(document.alphas)

@@ -82,6 +82,8 @@ function TiffSaveOptions() {
 }
 
 const enums = {
+  AnchorPosition: "BOTTOMRIGHT TOPLEFT",
+  ChangeMode: "BITMAP CMYK GRAYSCALE INDEXEDCOLOR LAB MULTICHANNEL RGB",
   BitsPerChannelType: "ONE EIGHT SIXTEEN THIRTYTWO",
   ByteOrder: "IBM MACOS",
   ChannelType: "COMPONENT MASKEDAREA SELECTEDAREA SPOTCOLOR",

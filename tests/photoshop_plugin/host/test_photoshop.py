@@ -20,6 +20,7 @@ from tests.fakes.photoshop.com import Com
 from tests.fakes.photoshop.layer import ArtLayer
 from tests.fakes.photoshop.objects import Enum, Fault
 from tests.photoshop_plugin.scene import (
+    CHANGED,
     CONTEXT,
     ICC,
     LATER,
@@ -143,7 +144,7 @@ def test_variations_become_layers_and_the_first_is_shown(
     patches = [patch_for(document, f"variation {seed}", seed=seed) for seed in (1, 2, 3)]
     placed = host.apply(host.describe(), patches, TITLE)
     assert_applied(before, patches)
-    assert [layer.id for layer in placed] == [layer.id for layer in document.stack[:3]]
+    assert [layer.id for layer in placed] == [layer.id for layer in document.stack[0].stack]
 
 
 def test_the_patches_own_alpha_goes_into_the_mask(
@@ -167,7 +168,7 @@ def test_another_document_in_front_stays_in_front(
     host.capture(described, CONTEXT)
     host.apply(described, [patch_for(document)], TITLE)
     assert other_before.differences(Seen(other)) == []
-    assert before.differences(Seen(document), but=("layers", "history state", "saved")) == []
+    assert before.differences(Seen(document), but=CHANGED) == []
     assert photoshop.front is other
 
 
@@ -220,8 +221,11 @@ def test_nothing_open_and_nothing_selected_have_their_sentences(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"mode": "CMYK"}, "RGB Color"),
-        ({"bits": 32}, "16 Bits/Channel"),
+        ({"mode": "INDEXEDCOLOR"}, "RGB Color"),
+        ({"mode": "BITMAP", "bits": 1}, "RGB Color"),
+        ({"mode": "MULTICHANNEL"}, "RGB Color"),
+        ({"mode": "DUOTONE"}, "RGB Color"),
+        ({"bits": 1}, "16 Bits/Channel"),
         ({"quick_mask": True}, "Press Q"),
     ],
 )

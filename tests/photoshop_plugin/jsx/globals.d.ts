@@ -7,6 +7,7 @@ declare var scumbleRequest: any;
 
 // Adobe's reference has five values, the types have three.
 declare enum ElementPlacement {
+  INSIDE = 4,
   PLACEATBEGINNING = 0,
 }
 

@@ -25,7 +25,7 @@ from scumble.client import Event, JobState, NotRunning, OutOfMemory
 from tests.fakes.photoshop import Application
 from tests.fakes.photoshop.objects import Enum
 from tests.photoshop_plugin.panel.conftest import Desk
-from tests.photoshop_plugin.scene import FILL_TITLE, Seen, open_document
+from tests.photoshop_plugin.scene import CHANGED, FILL_TITLE, Seen, open_document
 from tests.photoshop_plugin.scripted_server import EVENTS
 
 RETRY_LATER = -2147417846
@@ -52,7 +52,7 @@ def test_a_generation_from_the_selection_to_layers(photoshop: Application, desk:
         "Scumble: a red barn (40)",
     ]
     assert [state.name for state in document.history[-1:]] == [FILL_TITLE]
-    assert before.differences(Seen(document), but=("layers", "history state", "saved")) == []
+    assert before.differences(Seen(document), but=CHANGED) == []
 
 
 def test_the_history_outlives_the_panel_and_the_document(
