@@ -22,11 +22,14 @@ from core_server.pipelines.task import FewStep
 WEIGHTS = "pytorch_lora_weights.safetensors"
 
 
-def with_few_steps(model: LoadedModel, parameters: Parameters) -> LoadedModel:
+def with_few_steps(
+    model: LoadedModel, parameters: Parameters, *, anywhere: bool = False
+) -> LoadedModel:
     """The model to paint with: `model`, or the same with its few-step weights and their settings as its defaults.
 
     They are the default on a CPU, where a second pass costs most, as long as the request leaves all to the model that
     they were made for: steps, guidance and scheduler, no negative prompt, no style (which may bring one), no adapters.
+    anywhere: they are the default on every device, as for live painting.
     Errors: InvalidRequest if they are asked for and not there, ModelLoadFailed.
     """
     wanted, few = parameters.few_step, model.profile.few_step
@@ -40,7 +43,7 @@ def with_few_steps(model: LoadedModel, parameters: Parameters) -> LoadedModel:
             )
         return model
     if wanted is None:
-        wanted = model.device.type == "cpu" and _is_open(parameters)
+        wanted = (anywhere or model.device.type == "cpu") and _is_open(parameters)
     if not wanted:
         return model
     if model.few_step_model is None:

@@ -4,8 +4,10 @@ isort:skip_file
 Painting with the model looking on."""
 
 import builtins
+import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.duration_pb2
+import google.protobuf.internal.containers
 import google.protobuf.message
 import scumble.v1.generation_pb2
 import scumble.v1.image_pb2
@@ -15,7 +17,7 @@ DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
 @typing.final
 class PaintRequest(google.protobuf.message.Message):
-    """A change of settings, a new canvas, or both."""
+    """A change of settings, a new canvas, or both. What is unset stays as it was."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -23,17 +25,30 @@ class PaintRequest(google.protobuf.message.Message):
     PARAMETERS_FIELD_NUMBER: builtins.int
     STRENGTH_FIELD_NUMBER: builtins.int
     CANVAS_FIELD_NUMBER: builtins.int
+    EXTENT_FIELD_NUMBER: builtins.int
+    ENCODING_FIELD_NUMBER: builtins.int
     frame_number: builtins.int
     """Increases by the client's choice; comes back with the picture made from it."""
     strength: builtins.float
-    """Denoising strength, above 0 and at most 1; unset keeps the one before."""
+    """Denoising strength, above 0 and at most 1; unset keeps the one before, 0.6 at first."""
+    encoding: scumble.v1.image_pb2.ImageEncoding.ValueType
+    """How to pack the pictures; unset keeps the one before, RAW at first."""
     @property
     def parameters(self) -> scumble.v1.generation_pb2.GenerationParameters:
-        """New settings; unset keeps the ones before. Must be set in the first message."""
+        """New settings, all of them; unset keeps the ones before. Must be set in the first message. num_inference_steps are the
+        steps really run, 1..4; a seed is drawn once where there is none; count must be 1, and control and reference images
+        are refused.
+        """
 
     @property
     def canvas(self) -> scumble.v1.image_pb2.ImageData:
         """The canvas; unset keeps the one before."""
+
+    @property
+    def extent(self) -> scumble.v1.image_pb2.Extent:
+        """Size of the pictures to send back, px; the canvas is resampled to it. Unset keeps the one before, the canvas's own
+        size at first.
+        """
 
     def __init__(
         self,
@@ -42,16 +57,73 @@ class PaintRequest(google.protobuf.message.Message):
         parameters: scumble.v1.generation_pb2.GenerationParameters | None = ...,
         strength: builtins.float | None = ...,
         canvas: scumble.v1.image_pb2.ImageData | None = ...,
+        extent: scumble.v1.image_pb2.Extent | None = ...,
+        encoding: scumble.v1.image_pb2.ImageEncoding.ValueType = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_strength", b"_strength", "canvas", b"canvas", "parameters", b"parameters", "strength", b"strength"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_strength", b"_strength", "canvas", b"canvas", "frame_number", b"frame_number", "parameters", b"parameters", "strength", b"strength"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_strength", b"_strength", "canvas", b"canvas", "extent", b"extent", "parameters", b"parameters", "strength", b"strength"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_strength", b"_strength", "canvas", b"canvas", "encoding", b"encoding", "extent", b"extent", "frame_number", b"frame_number", "parameters", b"parameters", "strength", b"strength"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_strength", b"_strength"]) -> typing.Literal["strength"] | None: ...
 
 global___PaintRequest = PaintRequest
 
 @typing.final
+class LiveSettings(google.protobuf.message.Message):
+    """What a session paints with, once everything that was left open is filled in."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: builtins.int
+    NUM_INFERENCE_STEPS_FIELD_NUMBER: builtins.int
+    STRENGTH_FIELD_NUMBER: builtins.int
+    GUIDANCE_SCALE_FIELD_NUMBER: builtins.int
+    SCHEDULER_FIELD_NUMBER: builtins.int
+    SEED_FIELD_NUMBER: builtins.int
+    MODEL_EXTENT_FIELD_NUMBER: builtins.int
+    FEW_STEP_FIELD_NUMBER: builtins.int
+    NOTES_FIELD_NUMBER: builtins.int
+    model: builtins.str
+    """The model's id."""
+    num_inference_steps: builtins.int
+    """Denoising steps of each picture."""
+    strength: builtins.float
+    """Denoising strength."""
+    guidance_scale: builtins.float
+    """Classifier-free guidance weight; 1 is none."""
+    scheduler: builtins.str
+    """Scheduler or solver."""
+    seed: builtins.int
+    """Start of the noise, the same for every picture."""
+    few_step: builtins.bool
+    """Whether the model's few-step weights paint."""
+    @property
+    def model_extent(self) -> scumble.v1.image_pb2.Extent:
+        """The size the model paints at, px."""
+
+    @property
+    def notes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """What the artist should know, such as a part of the prompt that has no effect."""
+
+    def __init__(
+        self,
+        *,
+        model: builtins.str = ...,
+        num_inference_steps: builtins.int = ...,
+        strength: builtins.float = ...,
+        guidance_scale: builtins.float = ...,
+        scheduler: builtins.str = ...,
+        seed: builtins.int = ...,
+        model_extent: scumble.v1.image_pb2.Extent | None = ...,
+        few_step: builtins.bool = ...,
+        notes: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["model_extent", b"model_extent"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["few_step", b"few_step", "guidance_scale", b"guidance_scale", "model", b"model", "model_extent", b"model_extent", "notes", b"notes", "num_inference_steps", b"num_inference_steps", "scheduler", b"scheduler", "seed", b"seed", "strength", b"strength"]) -> None: ...
+
+global___LiveSettings = LiveSettings
+
+@typing.final
 class PaintResponse(google.protobuf.message.Message):
-    """A picture."""
+    """A picture, or why there is none yet."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -59,17 +131,41 @@ class PaintResponse(google.protobuf.message.Message):
     IMAGE_FIELD_NUMBER: builtins.int
     LATENCY_FIELD_NUMBER: builtins.int
     SKIPPED_FIELD_NUMBER: builtins.int
+    WAITING_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    FRAMES_DROPPED_FIELD_NUMBER: builtins.int
+    FRAMES_PER_SECOND_FIELD_NUMBER: builtins.int
+    PAINTING_FIELD_NUMBER: builtins.int
+    SETTINGS_FIELD_NUMBER: builtins.int
     frame_number: builtins.int
     """The newest frame it was made from."""
     skipped: builtins.bool
-    """True when the canvas had not changed and the last picture was kept."""
+    """True when nothing had changed and the last picture is still the right one."""
+    waiting: builtins.bool
+    """True while the newest frame waits for the device; `message` says for what. Told about once a second."""
+    message: builtins.str
+    """For people; set with waiting."""
+    frames_dropped: builtins.int
+    """Frames of this session that newer ones replaced before they were painted."""
+    frames_per_second: builtins.float
+    """Pictures a second, over the last few of them; 0 until there are two."""
     @property
     def image(self) -> scumble.v1.image_pb2.ImageData:
-        """The picture, same size as the canvas."""
+        """The picture: in the canvas's sample type, channels, colour space and alpha; the canvas's size or the extent asked for.
+        Unset with skipped and with waiting.
+        """
 
     @property
     def latency(self) -> google.protobuf.duration_pb2.Duration:
         """Time from the frame's arrival to this message."""
+
+    @property
+    def painting(self) -> google.protobuf.duration_pb2.Duration:
+        """Time the worker took for this picture."""
+
+    @property
+    def settings(self) -> global___LiveSettings:
+        """What is painted with; set with the first picture and after each change."""
 
     def __init__(
         self,
@@ -78,8 +174,14 @@ class PaintResponse(google.protobuf.message.Message):
         image: scumble.v1.image_pb2.ImageData | None = ...,
         latency: google.protobuf.duration_pb2.Duration | None = ...,
         skipped: builtins.bool = ...,
+        waiting: builtins.bool = ...,
+        message: builtins.str = ...,
+        frames_dropped: builtins.int = ...,
+        frames_per_second: builtins.float = ...,
+        painting: google.protobuf.duration_pb2.Duration | None = ...,
+        settings: global___LiveSettings | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["image", b"image", "latency", b"latency"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["frame_number", b"frame_number", "image", b"image", "latency", b"latency", "skipped", b"skipped"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["image", b"image", "latency", b"latency", "painting", b"painting", "settings", b"settings"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["frame_number", b"frame_number", "frames_dropped", b"frames_dropped", "frames_per_second", b"frames_per_second", "image", b"image", "latency", b"latency", "message", b"message", "painting", b"painting", "settings", b"settings", "skipped", b"skipped", "waiting", b"waiting"]) -> None: ...
 
 global___PaintResponse = PaintResponse

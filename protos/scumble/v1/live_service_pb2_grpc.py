@@ -48,6 +48,7 @@ class LiveServiceServicer(object):
 
     def Paint(self, request_iterator, context):
         """A stream of canvases in, a stream of pictures out. The newest frame wins; stale frames are dropped, never queued.
+        Closing either side, or cancelling, gives the device back at once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

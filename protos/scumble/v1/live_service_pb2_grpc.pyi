@@ -25,7 +25,9 @@ class LiveServiceStub:
         scumble.v1.live_service_pb2.PaintRequest,
         scumble.v1.live_service_pb2.PaintResponse,
     ]
-    """A stream of canvases in, a stream of pictures out. The newest frame wins; stale frames are dropped, never queued."""
+    """A stream of canvases in, a stream of pictures out. The newest frame wins; stale frames are dropped, never queued.
+    Closing either side, or cancelling, gives the device back at once.
+    """
 
 class LiveServiceAsyncStub:
     """Images while the artist paints."""
@@ -34,7 +36,9 @@ class LiveServiceAsyncStub:
         scumble.v1.live_service_pb2.PaintRequest,
         scumble.v1.live_service_pb2.PaintResponse,
     ]
-    """A stream of canvases in, a stream of pictures out. The newest frame wins; stale frames are dropped, never queued."""
+    """A stream of canvases in, a stream of pictures out. The newest frame wins; stale frames are dropped, never queued.
+    Closing either side, or cancelling, gives the device back at once.
+    """
 
 class LiveServiceServicer(metaclass=abc.ABCMeta):
     """Images while the artist paints."""
@@ -45,6 +49,8 @@ class LiveServiceServicer(metaclass=abc.ABCMeta):
         request_iterator: _MaybeAsyncIterator[scumble.v1.live_service_pb2.PaintRequest],
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[scumble.v1.live_service_pb2.PaintResponse], collections.abc.AsyncIterator[scumble.v1.live_service_pb2.PaintResponse]]:
-        """A stream of canvases in, a stream of pictures out. The newest frame wins; stale frames are dropped, never queued."""
+        """A stream of canvases in, a stream of pictures out. The newest frame wins; stale frames are dropped, never queued.
+        Closing either side, or cancelling, gives the device back at once.
+        """
 
 def add_LiveServiceServicer_to_server(servicer: LiveServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
