@@ -1,8 +1,9 @@
 """The joint between a picture and what a model painted beside it, feathered on the new side alone.
 
-A model does not give the picture's border back exactly: its colours are a little off there, and so are those that
-continue them. What they are off by at the border is taken back in the new part, less with every px away from it. The
-picture itself is not touched.
+A model does not give the picture's border back exactly: its colours and its grain are a little off there. What every px
+along the border is off by is taken back in the new part beside it, less with every px away: differences between
+neighbouring px, the grain, fade over a few px, those over long stretches, the colour, over the feather. So the step
+across the joint is the one that the model painted. The picture itself is not touched.
 """
 
 from __future__ import annotations
@@ -11,19 +12,16 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from core_server.canvas.fill import spread
+from core_server.canvas.membrane import margins_of, membrane, rim_of
 from core_server.canvas.plan import SeamlessAxes
-from core_server.canvas.resample import wraps
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 
 FEATHER = 64
 """Width of the feathered part, px."""
-_RIM = 6
-"""Width of the border that tells what the colours are off by, px."""
-_MEAN = 9
-"""Side of the neighbourhoods, px, over which that is averaged, so that grain is not smeared into the new part."""
+GRAIN = 8
+"""Px over which differences between neighbouring px fade."""
 
 
 def feather_joint(
@@ -39,11 +37,7 @@ def feather_joint(
     """
     if not new.any() or new.all():
         return np.where(new[..., None], painted, picture)
-    reach = feather + _MEAN
-    margins = [
-        (min(reach, side),) * 2 if wraps(seamless, axis) else (0, 0)
-        for axis, side in enumerate(new.shape)
-    ]
+    margins = margins_of(new.shape, feather + 1, seamless)
     wide_new = np.pad(new, margins, mode="wrap")
     difference = np.pad(picture - painted, (*margins, (0, 0)), mode="wrap")
     shift = _shift(difference, wide_new, feather)
@@ -55,14 +49,20 @@ def feather_joint(
 
 
 def _shift(difference: FloatArray, new: BoolArray, feather: int) -> FloatArray:
-    known = ~new
-    weight = known.astype(np.float32)
-    shares = cv2.blur(weight, (_MEAN, _MEAN))
-    mean = cv2.blur(difference * weight[..., None], (_MEAN, _MEAN))
-    mean /= np.maximum(shares, np.float32(1e-6))[..., None]
-    distance_to_new = cv2.distanceTransform(weight.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
-    rim = known & (distance_to_new <= _RIM)
-    distance = cv2.distanceTransform(new.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
-    t = np.clip(1 - (distance - 1) / np.float32(feather), 0, 1)
-    fade = t * t * (3 - 2 * t)
-    return np.asarray(spread(np.asarray(mean, np.float32), ~rim) * fade[..., None], np.float32)
+    rim = rim_of(new)
+    field = membrane(difference, rim)
+    distance, labels = cv2.distanceTransformWithLabels(
+        (~rim).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    nearest = np.zeros((int(labels.max()) + 1, 3), np.float32)
+    nearest[labels[rim]] = difference[rim]
+    # A membrane loses half of the grain with the first px, which would show as a line.
+    grain = _fade(distance, GRAIN)
+    field += (nearest[labels] - field) * grain
+    return np.asarray(field * _fade(distance, feather), np.float32)
+
+
+def _fade(distance: FloatArray, length: int) -> FloatArray:
+    """1 at the first px of the new part, 0 from `length` px on; (height, width, 1)."""
+    t = np.clip(1 - (distance - 1) / np.float32(length), 0, 1)
+    return np.asarray((t * t * (3 - 2 * t))[..., None], np.float32)

@@ -8,6 +8,7 @@ from core_server.canvas.pixels import Pixels
 from core_server.canvas.plan import SeamlessAxes
 from core_server.canvas.rendition import Rendition
 from core_server.canvas.resample import document_to_model, model_to_document
+from core_server.canvas.seams import seam_ratios
 from core_server.canvas.sizes import model_extent
 from core_server.pipelines.denoise import as_tensor, denoise
 from core_server.pipelines.model import LoadedModel
@@ -15,7 +16,6 @@ from core_server.pipelines.progress import StepReporter
 from core_server.pipelines.prompt import prompt_notes
 from core_server.pipelines.recipe import make_recipe
 from core_server.pipelines.request import ImageToImage
-from core_server.pipelines.seamless import seam_ratios
 from core_server.pipelines.settings import Settings
 from core_server.pipelines.sizes import TiledSizes, size_note
 from core_server.pipelines.strength import require_steps

@@ -67,6 +67,13 @@ class InpaintCanvas:
         array = np.where(untouched, context.document.array, new.array)
         return Pixels(array, new.color_space, new.icc_profile), match
 
+    def pasted(self, patch: Pixels) -> FloatArray:
+        """The document's pixels of plan.context with the patch in them, 0..1 or more: what the client will see."""
+        whole = to_unit(self.context.document.array)
+        inner = whole[_inner(self.plan).slices]
+        inner += (to_unit(patch.array) - inner) * to_unit(self.composite_mask.array)
+        return whole
+
 
 def prepare(
     model: LoadedModel, request: Inpaint, settings: Settings, images: Mapping[str, Pixels]

@@ -11,12 +11,12 @@ from core_server.canvas.colour import from_unit, to_model_rgb
 from core_server.canvas.geometry import Extent
 from core_server.canvas.pixels import ColorSpace, Pixels
 from core_server.canvas.plan import SeamlessAxes
+from core_server.canvas.seams import seam_ratios
 from core_server.errors import FailedPrecondition, InvalidRequest
 from core_server.pipelines.map_maker import MAP_NAMES, FloatArray, MapMaker
 from core_server.pipelines.model import LoadedModel
 from core_server.pipelines.recipe import RECIPE_VERSION, versions
 from core_server.pipelines.request import MaterialMaps
-from core_server.pipelines.seamless import seam_ratios
 from core_server.pipelines.task import StepCallback, StepProgress, TaskOutput
 
 BASE_COLOR = "base_color"

@@ -23,6 +23,7 @@ from core_server.canvas.plan import (
 )
 from core_server.canvas.planner import plan_canvas
 from core_server.canvas.rendition import Rendition
+from core_server.canvas.seams import seam_ratios
 from core_server.errors import InvalidRequest
 from core_server.pipelines.model import FloatArray, LoadedModel
 from core_server.pipelines.passes import (
@@ -39,7 +40,6 @@ from core_server.pipelines.progress import StepReporter
 from core_server.pipelines.prompt import prompt_notes
 from core_server.pipelines.recipe import make_recipe
 from core_server.pipelines.request import Outpaint
-from core_server.pipelines.seamless import seam_ratios
 from core_server.pipelines.settings import SEED_MODULUS, Settings
 from core_server.pipelines.sizes import TiledSizes, device_max_pixels
 from core_server.pipelines.strength import require_steps

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn import functional
@@ -53,20 +51,6 @@ def seamless(axes: SeamlessAxes, *modules: nn.Module) -> Iterator[None]:
     finally:
         for module, name in changed:
             object.__delattr__(module, name)
-
-
-def seam_ratios(image: npt.NDArray[Any]) -> dict[str, float]:
-    """How visible a tile's seams are: mean difference across the wrap / mean difference between neighbours.
-
-    image: (height, width, channels). Keys "x" and "y"; about 1 is invisible. 0 where both differences are 0.
-    """
-    values = image.astype(np.float32)
-    ratios = {}
-    for name, axis in (("x", 1), ("y", 0)):
-        seam = np.abs(np.take(values, 0, axis) - np.take(values, -1, axis)).mean()
-        inner = np.abs(np.diff(values, axis=axis)).mean() if values.shape[axis] > 1 else 0.0
-        ratios[name] = round(float(seam / inner), 4) if inner > 0 else float(seam > 0)
-    return ratios
 
 
 def _circular_conv(

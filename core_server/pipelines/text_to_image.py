@@ -9,6 +9,7 @@ from core_server.canvas.geometry import Extent
 from core_server.canvas.pixels import Pixels
 from core_server.canvas.plan import SeamlessAxes
 from core_server.canvas.resample import model_to_document
+from core_server.canvas.seams import seam_ratios
 from core_server.canvas.sizes import model_extent
 from core_server.errors import InvalidRequest
 from core_server.pipelines.denoise import as_tensor, denoise
@@ -19,7 +20,6 @@ from core_server.pipelines.progress import StepReporter
 from core_server.pipelines.prompt import prompt_notes
 from core_server.pipelines.recipe import make_recipe
 from core_server.pipelines.request import StructureStart, TextToImage, Texture
-from core_server.pipelines.seamless import seam_ratios
 from core_server.pipelines.settings import Settings
 from core_server.pipelines.sizes import TiledSizes, size_note
 from core_server.pipelines.task import StepCallback, TaskOutput

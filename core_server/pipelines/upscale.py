@@ -19,6 +19,7 @@ from core_server.canvas.resample import (
     resize,
     wraps,
 )
+from core_server.canvas.seams import seam_ratios
 from core_server.canvas.sizes import model_extent, round_up
 from core_server.canvas.tiling import Blend, read_tile, tiles_of
 from core_server.errors import InvalidRequest
@@ -28,7 +29,6 @@ from core_server.pipelines.progress import Part, StepReporter
 from core_server.pipelines.prompt import prompt_notes
 from core_server.pipelines.recipe import make_recipe
 from core_server.pipelines.request import Upscale
-from core_server.pipelines.seamless import seam_ratios
 from core_server.pipelines.settings import SEED_MODULUS, Settings
 from core_server.pipelines.sizes import TiledSizes
 from core_server.pipelines.strength import enough_steps, steps_run
