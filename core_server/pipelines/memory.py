@@ -32,7 +32,7 @@ class Rung(IntEnum):
             Rung.VAE_TILED: "decoded in tiles; costs some time and can change colours by a shade between tiles",
             Rung.MODEL_OFFLOAD: "only the part at work is on the device; costs seconds for each picture, not quality",
             Rung.GROUP_OFFLOAD: "the denoiser's layers come and go; takes up to several times as long, same quality",
-            Rung.QUANTISED: "weights kept in 8 bits and its layers come and go; slow, and the picture differs slightly",
+            Rung.QUANTISED: "the denoiser kept in 8 bits, layers come and go; slow, and the picture differs slightly",
         }[self]
 
 
@@ -93,8 +93,8 @@ def peak(rung: Rung, sizes: Sizes, activations: Activations, extent: Extent) -> 
     largest = max(sizes.text_encoders, default=0)
     denoiser = float(sizes.denoiser)
     if rung >= Rung.GROUP_OFFLOAD:
-        share = _LAYER_SHARE / (2 if rung is Rung.QUANTISED else 1)
-        denoiser, largest = denoiser * share, int(largest * share)
+        largest = int(largest * _LAYER_SHARE)
+        denoiser *= _LAYER_SHARE / (2 if rung is Rung.QUANTISED else 1)
     return int(sizes.other + sizes.vae + max(largest, denoiser + paint, decode))
 
 

@@ -12,7 +12,7 @@ from diffusers.hooks import apply_group_offloading, apply_layerwise_casting
 from core_server.pipelines.memory import Rung, Sizes, sizes_of
 from core_server.pipelines.model import LoadedModel
 
-_KEPT_WHOLE = ("pos_embed", "patch_embed", "norm", "^proj_in$", "^proj_out$", "embed_tokens")
+_KEPT_WHOLE = ("embed", "shared", "norm", "^proj_in$", "^proj_out$", "lm_head")
 """Layers that 8 bits would hurt most and that weigh least."""
 
 
@@ -49,7 +49,8 @@ def place(model: LoadedModel, rung: Rung) -> None:
         _chain([*encoders, *others, model.denoiser, model.vae], device)
         return
     for module in (*encoders, model.denoiser):
-        if rung is Rung.QUANTISED:
+        # Text encoders ask their weights for a type to compute in, so theirs stay as they are.
+        if rung is Rung.QUANTISED and module is model.denoiser:
             apply_layerwise_casting(
                 module,
                 storage_dtype=torch.float8_e4m3fn,

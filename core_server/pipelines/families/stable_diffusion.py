@@ -31,11 +31,11 @@ _DROPPED = ("safety_checker", "feature_extractor", "image_encoder")
 
 def is_inpaint(denoiser: Config) -> bool:
     """Whether a UNet's configuration is that of an inpainting checkpoint."""
-    return denoiser.get("in_channels", 4) == INPAINT_CHANNELS
+    return bool(denoiser.get("in_channels", 4) == INPAINT_CHANNELS)
 
 
 def _is_second(denoiser: Config) -> bool:
-    return denoiser.get("cross_attention_dim") == 1024  # OpenCLIP ViT-H; the first has 768
+    return bool(denoiser.get("cross_attention_dim") == 1024)  # OpenCLIP ViT-H; the first has 768
 
 
 def _family(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -62,13 +61,10 @@ TABLES = {
 def rewritten(text: str) -> str:
     """A document with the tables between its markers made anew."""
     for name, make in TABLES.items():
-        pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
-        text = re.sub(
-            pattern,
-            lambda found, make=make: f"{found[1]}{make()}\n{found[2]}",
-            text,
-            flags=re.DOTALL,
-        )
+        before, _, rest = text.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition(f"<!-- /{name} -->")
+        if end:
+            text = f"{before}<!-- {name} -->\n{make()}\n{end}{after}"
     return text
 
 

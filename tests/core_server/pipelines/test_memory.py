@@ -32,7 +32,6 @@ from core_server.pipelines.memory import (
 )
 from core_server.pipelines.placement import place
 from core_server.pipelines.request import Parameters, TextToImage
-from core_server.pipelines.seamless import seam_ratios
 from core_server.pipelines.seamless_vae import seamless_vae
 from tests.core_server.pipelines.conftest import quiet
 from tests.core_server.pipelines.tiny_families import save_tiny_family
@@ -154,17 +153,20 @@ def test_resting_gives_memory_back_and_changes_no_picture(tmp_path: Path) -> Non
 def test_a_tiled_autoencoder_keeps_tiles_seamless(
     tmp_path: Path, name: str, axes: SeamlessAxes
 ) -> None:
+    """What working in tiles costs is spread evenly: the border is no worse than the inside."""
     save_tiny_family(name, tmp_path / "models" / name)
     model = load_model(Catalogue(name, tmp_path).find(""), CPU)
-    size = model.latents.grid_extent(Extent(256, 256))
+    size = model.latents.grid_extent(Extent(384, 384))
     generator = torch.Generator().manual_seed(5)
-    grid = torch.randn(1, model.latents.channels, *size, generator=generator)
-    latents = model.latents.to_vae(grid)
+    latents = model.latents.to_vae(
+        torch.randn(1, model.latents.channels, *size, generator=generator)
+    )
     with torch.no_grad():
         with seamless_vae(axes, model.vae, model.scale_factor):
             whole = model.vae.decode(latents).sample
         place(model, Rung.VAE_TILED)
-        assert model.vae.use_tiling
+        model.vae.tile_sample_min_size = 192
+        model.vae.tile_latent_min_size = 192 // model.scale_factor
         plain = model.vae.decode(latents).sample
         with seamless_vae(axes, model.vae, model.scale_factor):
             tiled = model.vae.decode(latents).sample
@@ -172,40 +174,54 @@ def test_a_tiled_autoencoder_keeps_tiles_seamless(
     assert tiled.shape == whole.shape == plain.shape
     assert codes.shape == latents.shape
     assert "decode" not in vars(model.vae), "nothing is left of it"
-    wrapped = ("x", "y") if axes is SeamlessAxes.XY else ("x",)
-    for axis in wrapped:
-        # Each tile has its own group norms, so tiled is never whole; its seam is much nearer to it than a plain one.
-        true = _seam(whole)[axis]
-        assert abs(_seam(tiled)[axis] - true) < abs(_seam(plain)[axis] - true)
+    for dim in (-1, -2) if axes is SeamlessAxes.XY else (-1,):
+        assert _border_to_inside(tiled - whole, dim) < 1.3
+        assert _border_to_inside(plain - whole, dim) > 1.4
 
 
-def _seam(image: torch.Tensor) -> dict[str, float]:
-    return seam_ratios(image[0].permute(1, 2, 0).numpy())
+def _border_to_inside(error: torch.Tensor, dim: int) -> float:
+    error = error.abs().mean(dim=(0, 1)).movedim(dim, 0)
+    border = torch.cat([error[:4], error[-4:]])
+    return float(border.mean() / error[8:-8].mean())
 
 
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+"""On a CPU nothing moves, but all hooks are in place."""
 
 
-@needs_cuda
-@pytest.mark.parametrize("name", ["stable_diffusion_xl", "stable_diffusion_3", "flux", "z_image"])
+@pytest.mark.parametrize("name", ["stable_diffusion_xl", "flux", "z_image", "qwen_image"])
 def test_moving_parts_changes_no_picture(tmp_path: Path, name: str) -> None:
     save_tiny_family(name, tmp_path / "models" / name)
-    pictures = {}
+    runtime = LocalRuntime(name, DEVICE, tmp_path)
+    pictures = []
     for rung in (Rung.RESIDENT, Rung.ENCODERS_OFF, Rung.MODEL_OFFLOAD, Rung.GROUP_OFFLOAD):
-        runtime = LocalRuntime(name, "cuda", tmp_path)
         model = runtime._model(name)
         place(model, rung)
-        if rung >= Rung.VAE_TILED:
-            model.vae.disable_tiling()
-        (output,) = runtime.run(request(), {}, quiet)
-        pictures[rung] = output.pixels.array
-        runtime.rest()
-    for rung, array in pictures.items():
-        difference = np.abs(array.astype(int) - pictures[Rung.RESIDENT].astype(int)).max()
-        assert difference == 0, rung.name
+        model.vae.disable_tiling()
+        for _ in range(2):
+            (output,) = runtime.run(request(), {}, quiet)
+            assert output.recipe["memory"] == rung.name.lower()
+            pictures.append(output.pixels.array)
+    assert all((array == pictures[0]).all() for array in pictures)
 
 
-@needs_cuda
+def test_eight_bit_weights_paint_nearly_the_same(tmp_path: Path) -> None:
+    name = "stable_diffusion_3"
+    save_tiny_family(name, tmp_path / "models" / name)
+    runtime = LocalRuntime(name, DEVICE, tmp_path)
+    (whole,) = runtime.run(request(), {}, quiet)
+    model = runtime._model(name)
+    place(model, Rung.QUANTISED)
+    model.vae.disable_tiling()
+    kept = {p.dtype for p in model.denoiser.transformer_blocks.parameters()}
+    assert torch.float8_e4m3fn in kept
+    (small,) = runtime.run(request(), {}, quiet)
+    difference = np.abs(whole.pixels.array.astype(float) - small.pixels.array)
+    assert 0 < difference.mean() < 0.1 * whole.pixels.array.std()
+    assert "8 bits" in " ".join(small.recipe["notes"])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_capped_device_recovers(tmp_path: Path) -> None:
     """The allocator really runs out; the job ends well on a lower rung."""
     name = "stable_diffusion_xl"
