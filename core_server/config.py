@@ -56,6 +56,18 @@ class Limits:
     """Memory of the machine, not of the device, that the worker may use; 0 for no limit."""
     max_idle_seconds: float = 900
     """Without work, after which models leave the device's memory; 0 for never. They are read again when needed."""
+    max_live_sessions: int = 8
+    """Live sessions at a time; they take turns, frame by frame."""
+    max_live_sessions_per_owner: int = 4
+    """Of one token."""
+    max_live_pixels: int = 2 * MIB
+    """Largest canvas and picture of a live session, width x height."""
+    max_live_steps: int = 4
+    """Denoising steps of a live picture."""
+    max_live_hold_seconds: int = 3
+    """A waiting job gets the device from live sessions after at most so long."""
+    max_live_idle_seconds: int = 600
+    """A live session that brings nothing for so long is ended, and so is one whose pictures nobody takes."""
     max_log_bytes: int = 32 * MIB
     """Log kept on disk by each of the two processes."""
 

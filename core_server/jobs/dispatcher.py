@@ -31,6 +31,7 @@ from core_server.jobs.job import (
 )
 from core_server.jobs.ledger import MAX_CRASHES, Ledger, LiveJob
 from core_server.jobs.messages import failure_of
+from core_server.jobs.turns import Turns
 from core_server.pipelines.request import image_ids
 from core_server.pipelines.task import StepProgress, TaskOutput
 
@@ -49,9 +50,12 @@ class Dispatcher:
         blobs: BlobStore,
         engine: Engine,
         limits: Limits,
+        turns: Turns,
+        *,
         reached: Reached = nobody,
     ) -> None:
         self._reached = reached
+        self._turns = turns
         self._ledger = ledger
         self._blobs = blobs
         self._engine = engine
@@ -85,9 +89,10 @@ class Dispatcher:
         except ScumbleServerError as error:
             await self._refuse_first(error)
             return
-        live = await self._ledger.claim()
-        if live is not None:
-            await self._do(live)
+        async with self._turns.job():
+            live = await self._ledger.claim()
+            if live is not None:
+                await self._do(live)
 
     async def _refuse_first(self, error: ScumbleServerError) -> None:
         """The engine cannot be started: say so to whoever waits, instead of letting them wait for ever."""

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from core_server.canvas.pixels import Pixels
+from core_server.pipelines.live_frame import LiveFrame, LivePicture
 from core_server.pipelines.request import Request
 from core_server.pipelines.task import ModelProfile, RuntimeInfo, StepProgress, TaskOutput
 
@@ -54,6 +55,15 @@ class Engine(Protocol):
         on_step: Callable[[StepProgress], None],
     ) -> Sequence[TaskOutput]:
         """Runs one request to its end. Errors: TaskFailed (WorkerCrashed when the process died), InvalidRequest."""
+
+    async def paint(
+        self,
+        frame_id: str,
+        frame: LiveFrame,
+        canvas: Pixels,
+        on_step: Callable[[StepProgress], None],
+    ) -> LivePicture:
+        """Paints one frame of a live session; in the place of a run, never beside one. Errors: as `run`."""
 
     def cancel(self, job_id: str) -> None:
         """Asks the running job to end at its next step; `run` then raises TaskCancelled."""

@@ -12,14 +12,15 @@ from multiprocessing.shared_memory import SharedMemory
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from core_server.canvas.pixels import Pixels
 from core_server.config import ServerConfig
 from core_server.errors import ScumbleServerError, TaskCancelled, Unavailable, WorkerCrashed
 from core_server.jobs import messages, segments, watchdog
+from core_server.jobs.deliveries import output_of, progress_of
 from core_server.jobs.engine import EngineState, EngineStatus
 from core_server.jobs.worker_process import WorkerProcess
+from core_server.pipelines.live_frame import LiveFrame, LivePicture
 from core_server.pipelines.request import Request
 from core_server.pipelines.task import ModelProfile, RuntimeInfo, StepProgress, TaskOutput
 
@@ -35,9 +36,7 @@ class _Running:
     def __init__(self, job_id: str, on_step: Callable[[StepProgress], None]) -> None:
         self.job_id = job_id
         self.on_step = on_step
-        self.ended: asyncio.Future[Sequence[TaskOutput]] = (
-            asyncio.get_running_loop().create_future()
-        )
+        self.ended: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.sent = False
         self.output: SharedMemory | None = None
 
@@ -117,32 +116,63 @@ class LocalEngine:
         on_step: Callable[[StepProgress], None],
     ) -> Sequence[TaskOutput]:
         """See `Engine.run`. Every pixel is copied twice: into the shared segment and out of it."""
+
+        def message(segment: str, placed: list[messages.PlacedPixels]) -> messages.Run:
+            named = dict(zip(images, placed, strict=True))
+            return messages.Run(job_id=job_id, request=request, segment=segment, images=named)
+
+        running = _Running(job_id, on_step)
+        outputs: Sequence[TaskOutput] = await self._work(running, list(images.values()), message)
+        return outputs
+
+    async def paint(
+        self,
+        frame_id: str,
+        frame: LiveFrame,
+        canvas: Pixels,
+        on_step: Callable[[StepProgress], None],
+    ) -> LivePicture:
+        """See `Engine.paint`. The picture is as large as is known before, so that one exchange is enough."""
+        extent = frame.extent or canvas.extent
+        running = _Running(frame_id, on_step)
+        size = extent.area * canvas.channels * canvas.array.dtype.itemsize
+
+        def message(segment: str, placed: list[messages.PlacedPixels]) -> messages.Paint:
+            running.output = self._segments.for_output(size)
+            output = running.output.name
+            return messages.Paint(
+                job_id=frame_id, frame=frame, segment=segment, canvas=placed[0], output=output
+            )
+
+        picture: LivePicture = await self._work(running, [canvas], message)
+        return picture
+
+    async def _work(
+        self,
+        running: _Running,
+        images: list[Pixels],
+        message: Callable[[str, list[messages.PlacedPixels]], messages.Run | messages.Paint],
+    ) -> Any:
         if self._running is not None:
             raise RuntimeError("the local engine runs one request at a time")
-        running = self._running = _Running(job_id, on_step)
+        self._running = running
         segment: SharedMemory | None = None
         try:
             placed: list[messages.PlacedPixels] = []
             if images:
-                pixels = list(images.values())
-                segment = self._segments.for_input(segments.size_of(pixels))
-                placed = await asyncio.to_thread(segments.pack, segment, pixels)
+                segment = self._segments.for_input(segments.size_of(images))
+                placed = await asyncio.to_thread(segments.pack, segment, images)
             await self._ready_or_ended(running)
             if not running.ended.done() and self._worker is not None:
+                question = message(segment.name if segment else "", placed)
                 running.sent = True
                 self._last_sign = time.monotonic()
-                self._worker.send(
-                    messages.Run(
-                        job_id=job_id,
-                        request=request,
-                        segment=segment.name if segment else "",
-                        images=dict(zip(images, placed, strict=True)),
-                    )
-                )
+                self._worker.send(question)
             return await running.ended
         finally:
-            if not running.ended.done() and self._worker is not None:
-                self._worker.send(messages.Cancel(job_id=job_id))  # nobody waits for it any more
+            abandoned = running.ended.cancelled() or not running.ended.done()
+            if abandoned and self._worker is not None:
+                self._worker.send(messages.Cancel(job_id=running.job_id))
             self._running = None
             self._segments.shrink()
 
@@ -297,17 +327,21 @@ class LocalEngine:
     def _on_task_message(
         self,
         running: _Running,
-        message: messages.Step | messages.Need | messages.Done | messages.Failed,
+        message: messages.Step | messages.Need | messages.Done | messages.Painted | messages.Failed,
     ) -> None:
         match message:
             case messages.Step():
                 if not running.ended.done():
-                    running.on_step(_progress(message))
+                    running.on_step(progress_of(message))
             case messages.Need():
                 self._grant(running, message.size)
             case messages.Done():
                 self._set_info(message.info)
                 self._do(self._collect(running, message))
+            case messages.Painted():
+                if running.output is not None and not running.ended.done():
+                    pixels = segments.unpack(running.output, message.pixels)
+                    running.ended.set_result(LivePicture(pixels, message.told))
             case messages.Failed():
                 self._set_info(message.info)
                 running.fail(messages.error_of(message.failure))
@@ -329,7 +363,7 @@ class LocalEngine:
             return
         running.sent = False  # the outputs are safe: the worker may die now
         outputs = await asyncio.to_thread(
-            lambda: [_output(segment, placed) for placed in done.outputs]
+            lambda: [output_of(segment, placed) for placed in done.outputs]
         )
         if not running.ended.done():
             running.ended.set_result(outputs)
@@ -351,23 +385,3 @@ class LocalEngine:
         task = asyncio.create_task(chore)
         self._chores.add(task)
         task.add_done_callback(self._chores.discard)
-
-
-def _progress(message: messages.Step) -> StepProgress:
-    preview = None
-    if message.preview is not None and message.preview_shape is not None:
-        preview = np.frombuffer(message.preview, np.uint8).reshape(message.preview_shape)
-    return StepProgress(message.step, message.steps, message.stage, preview)
-
-
-def _output(segment: SharedMemory, placed: messages.PlacedOutput) -> TaskOutput:
-    mask = placed.composite_mask
-    return TaskOutput(
-        pixels=segments.unpack(segment, placed.pixels),
-        seed=placed.seed,
-        recipe=msgspec.json.decode(placed.recipe),
-        bounds=placed.bounds,
-        composite_mask=None if mask is None else segments.unpack(segment, mask),
-        plan=placed.plan,
-        map_name=placed.map_name,
-    )

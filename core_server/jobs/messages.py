@@ -9,6 +9,7 @@ from core_server.canvas.pixels import ColorSpace
 from core_server.canvas.plan import CanvasPlan
 from core_server.errors import InvalidRequest, ScumbleServerError, TaskFailed
 from core_server.jobs.job import JobFailure
+from core_server.pipelines.live_frame import LiveFrame, LiveTold
 from core_server.pipelines.request import Request
 from core_server.pipelines.task import RuntimeInfo
 
@@ -69,7 +70,17 @@ class Unload(msgspec.Struct, frozen=True, kw_only=True, tag="unload"):
     model: str
 
 
-ToWorker = Run | Cancel | Grant | Load | Unload
+class Paint(msgspec.Struct, frozen=True, kw_only=True, tag="paint"):
+    """Paint a frame of a live session. segment: where the canvas lies; output: where the picture goes, as large."""
+
+    job_id: str
+    frame: LiveFrame
+    segment: str
+    canvas: PlacedPixels
+    output: str
+
+
+ToWorker = Run | Cancel | Grant | Load | Unload | Paint
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
@@ -111,6 +122,14 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
     info: RuntimeInfo
 
 
+class Painted(msgspec.Struct, frozen=True, kw_only=True, tag="painted"):
+    """The frame's picture lies in its output segment."""
+
+    job_id: str
+    pixels: PlacedPixels
+    told: LiveTold
+
+
 class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
     """The job ended without outputs."""
 
@@ -126,7 +145,7 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True, tag="loaded"):
     failure: JobFailure | None = None
 
 
-FromWorker = Ready | StartFailed | Step | Need | Done | Failed | Loaded
+FromWorker = Ready | StartFailed | Step | Need | Done | Painted | Failed | Loaded
 
 _encoder = msgspec.msgpack.Encoder()
 _to_worker: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)

@@ -40,7 +40,9 @@ from core_server.jobs.job import (
     StoredImage,
 )
 from core_server.jobs.ledger import Figures, Ledger, LiveJob
+from core_server.jobs.live import LiveDesk
 from core_server.jobs.store import Store
+from core_server.jobs.turns import Turns
 from core_server.pipelines.request import Request, image_ids
 
 T = TypeVar("T")
@@ -69,6 +71,9 @@ class JobService:
             data_dir / "lock", timeout=0, thread_local=False, mode=0o600
         )
         self._ledger = Ledger()
+        self._turns = Turns(limits.max_live_hold_seconds)
+        self.live = LiveDesk(engine, self._turns, limits)
+        """The live sessions."""
         self._blobs: BlobStore
         self._dispatcher: Dispatcher
         self._tasks: list[asyncio.Task[None]] = []
@@ -93,7 +98,12 @@ class JobService:
             database = self._data_dir / "jobs.sqlite3"
             await self._ledger.open(lambda: _open_store(database, self._reached))
             self._dispatcher = Dispatcher(
-                self._ledger, self._blobs, self._engine, self._limits, self._reached
+                self._ledger,
+                self._blobs,
+                self._engine,
+                self._limits,
+                self._turns,
+                reached=self._reached,
             )
             await self._engine.start()
         except BaseException:

@@ -95,9 +95,9 @@ class _Worker:
         self._idle_seconds = idle_seconds
         self._commands = commands
         self._events = events
-        self._tasks: queue.SimpleQueue[messages.Run | messages.Load | messages.Unload] = (
-            queue.SimpleQueue()
-        )
+        self._tasks: queue.SimpleQueue[
+            messages.Run | messages.Paint | messages.Load | messages.Unload
+        ] = queue.SimpleQueue()
         self._grants: queue.SimpleQueue[messages.Grant] = queue.SimpleQueue()
         self._cancelled: set[str] = set()
 
@@ -152,6 +152,9 @@ class _Worker:
                 case messages.Run() as task:
                     self._run(runtime, task)
                     self._cancelled.discard(task.job_id)
+                case messages.Paint() as task:
+                    self._paint(runtime, task)
+                    self._cancelled.discard(task.job_id)
 
     def _answer(self, runtime: Runtime, do: Callable[[str], object], model: str) -> None:
         failure = None
@@ -178,6 +181,33 @@ class _Worker:
             self.send(messages.Failed(job_id=task.job_id, failure=failure, info=_info(runtime)))
             return
         self.send(messages.Done(job_id=task.job_id, outputs=placed, info=runtime.info()))
+
+    def _paint(self, runtime: Runtime, task: messages.Paint) -> None:
+        """One frame of a live session. Only what takes long is told of on the way: a frame is over soon."""
+
+        def on_step(progress: StepProgress) -> None:
+            if task.job_id in self._cancelled:
+                raise TaskCancelled
+            if not progress.steps:
+                self.send(_step(task.job_id, progress))
+
+        try:
+            on_step(StepProgress(0, 1, ""))
+            segment = SharedMemory(task.segment)
+            try:
+                canvas = segments.unpack(segment, task.canvas)
+            finally:
+                segment.close()
+            picture = runtime.paint(task.frame, canvas, on_step)
+            segment = SharedMemory(task.output)
+            try:
+                [pixels] = segments.pack(segment, [picture.pixels])
+            finally:
+                segment.close()
+        except Exception as error:  # noqa: BLE001
+            self.send(messages.Failed(job_id=task.job_id, failure=_told(error)))
+            return
+        self.send(messages.Painted(job_id=task.job_id, pixels=pixels, told=picture.told))
 
     def _deliver(self, job_id: str, outputs: Sequence[TaskOutput]) -> list[messages.PlacedOutput]:
         """Asks the gateway for a segment and fills it."""

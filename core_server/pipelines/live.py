@@ -135,7 +135,7 @@ class LivePainter:
         short = takes_short_way(model)
         with dressed(model, request, settings, {_CANVAS: canvas}, self._data_dir) as settings:
             way = self._paint_shortly if short else _paint_stock
-            image = way(model, parameters, settings, source, frame.strength, on_step)
+            image = way(model, request, settings, source, on_step)
             notes = (
                 *prompt_notes(model, settings),
                 *size_note(canvas.extent, painted, sizes.multiple),
@@ -158,13 +158,12 @@ class LivePainter:
     def _paint_shortly(
         self,
         model: LoadedModel,
-        parameters: Parameters,
+        request: ImageToImage,
         settings: Settings,
         source: FloatArray,
-        strength: float,
         on_step: StepCallback,
     ) -> FloatArray:
-        caches = self.caches_of(model)
+        caches, parameters, strength = self.caches_of(model), request.parameters, request.strength
         extent = Extent(int(source.shape[1]), int(source.shape[0]))
         axes, steps, seed = parameters.seamless, settings.num_inference_steps, parameters.seed
         words = _words(caches, parameters, settings, extent)
@@ -195,7 +194,7 @@ class LivePainter:
             solver = LiveSolver.of(model.components["scheduler"].config, settings.scheduler)
             latents = solver.solve(
                 predict, clean, noise, steps, strength,
-                lambda step: on_step(StepProgress(step, steps, "Painting")),
+                after_step=lambda step: on_step(StepProgress(step, steps, "Painting")),
             )  # fmt: skip
             return model.decode(latents, extent)
 
@@ -272,13 +271,13 @@ def _noise(like: torch.Tensor, seed: int, index: int) -> torch.Tensor:
 
 def _paint_stock(
     model: LoadedModel,
-    parameters: Parameters,
+    request: ImageToImage,
     settings: Settings,
     source: FloatArray,
-    strength: float,
     on_step: StepCallback,
 ) -> FloatArray:
     """As many steps of the stock schedule as were asked for, from the first one at or below the strength."""
+    parameters, strength = request.parameters, request.strength
     steps, partial = settings.num_inference_steps, model.family.counts_partial_step
     whole = max(steps, int(steps / strength))
     while steps_run(whole, strength, counts_partial_step=partial) < steps:

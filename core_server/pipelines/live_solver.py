@@ -1,7 +1,7 @@
 """A few steps from a noised picture to a picture, at exactly the strength asked for.
 
-Stock pipelines count steps down a fixed schedule, so that with one or two of them most strengths cannot be met. Here the
-steps are laid evenly between the noise level that `strength` names and none.
+Stock pipelines count steps down a fixed schedule, so that with one or two of them most strengths cannot be met. Here
+the steps are laid evenly between the noise level that `strength` names and none.
 DDIM with eta = 0: Song, Meng, Ermon (2020), "Denoising Diffusion Implicit Models", eq. 12. For consistency models and
 ancestral schedulers each prediction is noised again instead: Song et al. (2023), "Consistency Models", algorithm 1.
 """
@@ -64,6 +64,7 @@ class LiveSolver:
         noises: Callable[[int], torch.Tensor],
         steps: int,
         strength: float,
+        *,
         after_step: Callable[[int], None],
     ) -> torch.Tensor:
         """The picture's latents. noises: the k-th fixed noise of the session; after_step: told of each step from 1."""

@@ -13,7 +13,7 @@ WORKER_SERVICES = ("scumble.v1.GenerationService", "scumble.v1.ModelService")
 """Serving while the worker is ready. Jobs are accepted before that too, and wait."""
 GATEWAY_SERVICES = ("", "scumble.v1.ServerService")
 """Serving as long as the gateway runs."""
-ABSENT_SERVICES = ("scumble.v1.LiveService", "scumble.v1.TrainingService")
+ABSENT_SERVICES = ("scumble.v1.TrainingService",)
 """Not serving: not part of this version."""
 
 _POLL_SECONDS = 0.25

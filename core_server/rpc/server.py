@@ -136,7 +136,9 @@ def _add_services(
     server_service_pb2_grpc.add_ServerServiceServicer_to_server(
         ServerServicer(jobs, config.limits), server
     )
-    live_service_pb2_grpc.add_LiveServiceServicer_to_server(LiveServicer(), server)
+    live_service_pb2_grpc.add_LiveServiceServicer_to_server(
+        LiveServicer(jobs, config.limits), server
+    )
     training_service_pb2_grpc.add_TrainingServiceServicer_to_server(TrainingServicer(), server)
     health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
     reflection.enable_server_reflection(SERVICES, server)

@@ -29,6 +29,7 @@ import numpy as np
 from core_server.canvas.geometry import Bounds, Extent
 from core_server.canvas.pixels import ColorSpace, Pixels
 from core_server.errors import ModelLoadFailed, ModelNotFound, OutOfMemory
+from core_server.pipelines.live_frame import LiveFrame, LivePicture, LiveTold
 from core_server.pipelines.request import ImageToImage, Inpaint, MaterialMaps, Request, Texture
 from core_server.pipelines.task import (
     ModelProfile,
@@ -125,6 +126,43 @@ class FakeRuntime:
             preview = np.full((8, 12, 3), step % 256, np.uint8) if script == "previews" else None
             on_step(StepProgress(step + 1, total, "Painting", preview))
         return self._outputs(request, images, script)
+
+    def paint(self, frame: LiveFrame, canvas: Pixels, on_step: StepCallback) -> LivePicture:
+        """The canvas, inverted; the same scripts, where "slow" takes 0.1 s a frame."""
+        script = frame.parameters.prompt.partition(":")[0].strip()
+        self.calls.append(f"paint {script}")
+        self.load(frame.parameters.model)
+        match script:
+            case "crash":
+                _die()
+            case "crash once":
+                flag = self._data_dir / "crashed-once"
+                if not flag.exists():
+                    flag.touch()
+                    _die()
+            case "oom":
+                raise OutOfMemory("The device has too little memory; make the picture smaller.")
+            case "bug":
+                _ = 1 // 0
+            case "hang":
+                time.sleep(3600)
+            case "slow":
+                for step in range(5):
+                    time.sleep(0.02)
+                    on_step(StepProgress(step + 1, 5, "Painting"))
+        extent = frame.extent or canvas.extent
+        inverted = np.resize(255 - canvas.array, (extent.height, extent.width, canvas.channels))
+        told = LiveTold(
+            model=frame.parameters.model or self._model,
+            num_inference_steps=frame.parameters.num_inference_steps or 2,
+            guidance_scale=1.0,
+            scheduler="ddim",
+            model_extent=extent,
+            few_step=False,
+            notes=(frame.parameters.prompt,),
+            seconds=0.001,
+        )
+        return LivePicture(Pixels(np.ascontiguousarray(inverted), canvas.color_space), told)
 
     def _outputs(
         self, request: Request, images: Mapping[str, Pixels], script: str

@@ -23,6 +23,7 @@ from core_server.jobs.service import JobService
 from core_server.rpc.server import GatewayServer
 from core_server.rpc.tokens import TokenBook
 from scumble.v1.generation_service_pb2_grpc import GenerationServiceStub
+from scumble.v1.live_service_pb2_grpc import LiveServiceStub
 from scumble.v1.model_service_pb2_grpc import ModelServiceStub
 from scumble.v1.server_service_pb2_grpc import ServerServiceStub
 
@@ -44,6 +45,7 @@ class Gateway:
 
     def __post_init__(self) -> None:
         self.generation = GenerationServiceStub(self.channel)
+        self.live = LiveServiceStub(self.channel)
         self.models = ModelServiceStub(self.channel)
         self.about = ServerServiceStub(self.channel)
 

@@ -147,7 +147,7 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 def test_health_of_gateway_and_worker(gateway: Gateway, broken_gateway: Gateway) -> None:
     assert health_of(gateway, "") == SERVING
-    assert health_of(gateway, "scumble.v1.LiveService") == NOT_SERVING
+    assert health_of(gateway, "scumble.v1.TrainingService") == NOT_SERVING
     watch = health_pb2_grpc.HealthStub(gateway.channel).Watch(
         health_pb2.HealthCheckRequest(service="scumble.v1.GenerationService")
     )

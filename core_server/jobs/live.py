@@ -1,0 +1,351 @@
+"""Live sessions: the newest canvas in, its picture out. Nothing is queued and nothing is written to disk.
+
+A session holds one frame that waits and one that is painted, whatever its client sends: a newer frame replaces the one
+that waits. The next frame is painted only when the last picture was taken, so that a slow reader costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from core_server.canvas.geometry import Extent
+from core_server.canvas.pixels import Pixels
+from core_server.config import Limits
+from core_server.errors import InvalidRequest, LimitExceeded, ScumbleServerError, WorkerCrashed
+from core_server.jobs import codec
+from core_server.jobs.engine import Engine, EngineState
+from core_server.jobs.job import ImageEncoding, ImageHeader
+from core_server.jobs.turns import Turns
+from core_server.pipelines.live_frame import LiveFrame, LivePicture, LiveTold
+from core_server.pipelines.request import Parameters
+from core_server.pipelines.task import StepProgress
+
+log = logging.getLogger(__name__)
+
+DEFAULT_STRENGTH = 0.6
+_TELL_FIRST_SECONDS, _TELL_AGAIN_SECONDS = 0.25, 1.0
+_RATE_PICTURES, _RATE_SECONDS = 30, 10.0
+_MAX_CRASHES = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveWish:
+    """What the client wants painted. None: not said (yet); the value before stays.
+
+    header, payload: the canvas as it came. extent: of the picture wanted. arrived: `time.monotonic`.
+    """
+
+    number: int = 0
+    parameters: Parameters | None = None
+    strength: float | None = None
+    extent: Extent | None = None
+    encoding: ImageEncoding | None = None
+    header: ImageHeader | None = None
+    payload: bytes | None = None
+    arrived: float = 0.0
+
+    def after(self, earlier: LiveWish) -> LiveWish:
+        """With what this one leaves open taken from an earlier one."""
+        kept = {
+            name: getattr(earlier, name)
+            for name in ("parameters", "strength", "extent", "encoding", "header", "payload")
+            if getattr(self, name) is None
+        }
+        return replace(self, **kept)
+
+    def is_like(self, other: LiveWish | None) -> bool:
+        """Whether both give the same picture, sample for sample."""
+        return other is not None and (
+            (self.parameters, self.strength, self.extent, self.encoding, self.header)
+            == (other.parameters, other.strength, other.extent, other.encoding, other.header)
+            and (self.payload is other.payload or self.payload == other.payload)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveAnswer:
+    """A picture (header and payload), skipped, or waiting with a message. Seconds since the frame arrived.
+
+    told: what is painted with, at first and after each change. painting: seconds in the worker.
+    """
+
+    wish: LiveWish
+    dropped: int
+    rate: float
+    seconds: float
+    header: ImageHeader | None = None
+    payload: bytes = b""
+    painting: float = 0.0
+    told: LiveTold | None = None
+    skipped: bool = False
+    message: str = ""
+
+
+class LiveDesk:
+    """All live sessions of a server. figures: pictures, skipped and dropped frames since the start."""
+
+    def __init__(self, engine: Engine, turns: Turns, limits: Limits) -> None:
+        self._engine = engine
+        self._turns = turns
+        self._limits = limits
+        self._numbers = itertools.count(1)
+        self._open: Counter[str] = Counter()
+        self.figures: Counter[str] = Counter()
+
+    @property
+    def sessions(self) -> int:
+        """How many are open."""
+        return self._open.total()
+
+    @contextmanager
+    def session(self, owner: str) -> Iterator[LiveSession]:
+        """A session for the length of a block. Errors: LimitExceeded where there are too many."""
+        for name, there in (
+            ("max_live_sessions", self.sessions),
+            ("max_live_sessions_per_owner", self._open[owner]),
+        ):
+            limit = getattr(self._limits, name)
+            if there >= limit:
+                raise LimitExceeded(
+                    f"{limit} live sessions are open already ({name}); close one of them, or paint with single jobs.",
+                    limit=name,
+                    value=str(limit),
+                )
+        self._open[owner] += 1
+        session = LiveSession(
+            f"live-{next(self._numbers)}", self._engine, self._turns, self._limits, self.figures
+        )
+        try:
+            yield session
+        finally:
+            self._open[owner] -= 1
+            log.info("A live session ended: %s", dict(session.figures))
+
+
+class LiveSession:
+    """One artist's stream. `put` and `end` are called by whoever reads from the client; all on one event loop."""
+
+    def __init__(
+        self, name: str, engine: Engine, turns: Turns, limits: Limits, total: Counter[str]
+    ) -> None:
+        self._name = name
+        self._engine = engine
+        self._turns = turns
+        self._limits = limits
+        self._total = total
+        self.figures: Counter[str] = Counter()
+        self._known = LiveWish(strength=DEFAULT_STRENGTH, encoding=ImageEncoding.RAW)
+        self._waiting: LiveWish | None = None
+        self._painted: LiveWish | None = None
+        self._told: tuple[LiveTold, float | None, int] | None = None
+        self._finished: deque[float] = deque(maxlen=_RATE_PICTURES)
+        self._changed = asyncio.Event()
+        self._ended: ScumbleServerError | bool = False
+        self._has_turn = False
+        self._stage = ""
+
+    def put(self, wish: LiveWish) -> None:
+        """The newest wish; one that still waits is dropped. Errors: InvalidRequest beyond the limits."""
+        self._check_size("canvas.header.extent", wish.header.extent if wish.header else None)
+        self._check_size("extent", wish.extent)
+        if wish.payload is not None and self._waiting is not None:
+            self._count("dropped")
+        self._known = wish.after(self._known)
+        if self._known.payload is not None:
+            self._waiting = self._known
+        self._changed.set()
+
+    def end(self, error: ScumbleServerError | None = None) -> None:
+        """The client sends no more; with an error the session ends with it at once."""
+        self._ended = error or True
+        self._changed.set()
+
+    async def answers(self) -> AsyncIterator[LiveAnswer]:
+        """Until the client has ended and its last frame is answered.
+
+        Errors: what `end` was given, TaskFailed of a frame, LimitExceeded for a session that nothing comes to.
+        """
+        crashes = 0
+        while (wish := await self._next()) is not None:
+            if wish.is_like(self._painted):
+                self._waiting = None
+                self._count("skipped")
+                yield self._answer(wish, skipped=True)
+                continue
+            painting = asyncio.create_task(self._paint_newest())
+            try:
+                patience = _TELL_FIRST_SECONDS
+                while not (await asyncio.wait({painting}, timeout=patience))[0]:
+                    patience = _TELL_AGAIN_SECONDS
+                    if message := self._why_waiting():
+                        yield self._answer(self._waiting or wish, message=message)
+                answer = painting.result()
+            except WorkerCrashed as error:
+                crashes += 1
+                if crashes >= _MAX_CRASHES:
+                    raise WorkerCrashed(
+                        f"Live painting ended, because the worker died {crashes} times over it. {error.message} "
+                        "The server goes on; a smaller canvas or another model may work.",
+                    ) from error
+                yield self._answer(
+                    wish,
+                    message="The worker process died and is being started again; painting goes on.",
+                )
+                continue
+            finally:
+                if not painting.done():
+                    painting.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await painting
+            crashes = 0
+            yield answer
+
+    async def _next(self) -> LiveWish | None:
+        """The wish that waits, left there; None when there will be none."""
+        idle = self._limits.max_live_idle_seconds
+        while True:
+            self._changed.clear()
+            if isinstance(self._ended, ScumbleServerError):
+                raise self._ended
+            if self._waiting is not None:
+                return self._waiting
+            if self._ended:
+                return None
+            try:
+                await asyncio.wait_for(self._changed.wait(), idle)
+            except TimeoutError:
+                raise idle_error(idle) from None
+
+    async def _paint_newest(self) -> LiveAnswer:
+        self._stage = ""
+        async with self._turns.frame():
+            self._has_turn = True
+            wish, self._waiting = self._waiting, None
+            assert wish is not None
+            try:
+                canvas = await self._canvas(wish)
+                picture = await self._engine.paint(
+                    f"{self._name}-{wish.number}", _frame(wish), canvas, self._on_step
+                )
+            except WorkerCrashed:
+                self._waiting = self._waiting or wish  # a newer one may have come meanwhile
+                raise
+            finally:
+                self._has_turn = False
+        self._painted = wish
+        return await self._pictured(wish, picture)
+
+    async def _canvas(self, wish: LiveWish) -> Pixels:
+        assert wish.header is not None
+        assert wish.payload is not None
+        if wish.header.encoding is ImageEncoding.RAW:
+            return codec.decode(wish.header, wish.payload, self._limits)
+        return await asyncio.to_thread(codec.decode, wish.header, wish.payload, self._limits)
+
+    async def _pictured(self, wish: LiveWish, picture: LivePicture) -> LiveAnswer:
+        encoding = wish.encoding or ImageEncoding.RAW
+        if encoding is ImageEncoding.RAW:
+            payload = codec.encode(picture.pixels, encoding)
+        else:
+            payload = await asyncio.to_thread(codec.encode, picture.pixels, encoding)
+        now = time.monotonic()
+        self._finished.append(now)
+        while now - self._finished[0] > _RATE_SECONDS and len(self._finished) > 2:
+            self._finished.popleft()
+        self._count("pictures")
+        assert wish.parameters is not None
+        told = _untimed(picture.told)
+        earlier, self._told = self._told, (told, wish.strength, wish.parameters.seed)
+        return self._answer(
+            wish,
+            header=codec.header_of(picture.pixels, encoding),
+            payload=payload,
+            painting=picture.told.seconds,
+            told=told if self._told != earlier else None,
+        )
+
+    def _answer(
+        self,
+        wish: LiveWish,
+        *,
+        header: ImageHeader | None = None,
+        payload: bytes = b"",
+        painting: float = 0.0,
+        told: LiveTold | None = None,
+        skipped: bool = False,
+        message: str = "",
+    ) -> LiveAnswer:
+        return LiveAnswer(
+            wish=wish,
+            dropped=self.figures["dropped"],
+            rate=self._rate(),
+            seconds=time.monotonic() - wish.arrived,
+            header=header,
+            payload=payload,
+            painting=painting,
+            told=told,
+            skipped=skipped,
+            message=message,
+        )
+
+    def _rate(self) -> float:
+        if len(self._finished) < 2:
+            return 0.0
+        return (len(self._finished) - 1) / max(self._finished[-1] - self._finished[0], 1e-9)
+
+    def _why_waiting(self) -> str:
+        """For people; "" where the frame is simply being painted."""
+        if not self._has_turn:
+            if self._turns.taken_by == "job":
+                return "A job is being painted; the next picture comes after it."
+            return "Other live sessions are painted first."
+        if self._engine.status.state is not EngineState.READY:
+            return "The worker is being started; painting goes on after that."
+        return f"{self._stage}." if self._stage else ""
+
+    def _on_step(self, step: StepProgress) -> None:
+        self._stage = step.stage
+
+    def _count(self, what: str) -> None:
+        self.figures[what] += 1
+        self._total[what] += 1
+
+    def _check_size(self, field: str, extent: Extent | None) -> None:
+        limit = self._limits.max_live_pixels
+        if extent is not None and extent.area > limit:
+            raise InvalidRequest(
+                field,
+                f"{extent.width} x {extent.height} px are too many for a live session, which may have {limit} "
+                "(max_live_pixels); send a smaller canvas.",
+                allowed=f"at most {limit} pixels",
+            )
+
+
+def idle_error(seconds: int) -> LimitExceeded:
+    """For a session that nothing comes to, or that nobody takes pictures from."""
+    return LimitExceeded(
+        f"The live session was idle for {seconds} s (max_live_idle_seconds) and was ended; open it again.",
+        limit="max_live_idle_seconds",
+        value=str(seconds),
+    )
+
+
+def _untimed(told: LiveTold) -> LiveTold:
+    """Without what differs from picture to picture."""
+    return msgspec.structs.replace(told, seconds=0.0)
+
+
+def _frame(wish: LiveWish) -> LiveFrame:
+    assert wish.parameters is not None
+    assert wish.strength is not None
+    return LiveFrame(parameters=wish.parameters, strength=wish.strength, extent=wish.extent)

@@ -1,0 +1,320 @@
+"""Live painting over a real connection: the newest frame wins, whatever the client does."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import cv2
+import grpc
+import numpy as np
+import pytest
+
+from core_server.config import Limits
+from scumble.v1 import generation_pb2, image_pb2, job_pb2
+from scumble.v1 import generation_service_pb2 as jobs
+from scumble.v1 import live_service_pb2 as messages
+from tests.core_server.rpc.asking import create, finished, header_of, text_to_image
+from tests.core_server.rpc.gateway import (
+    SECONDS,
+    Gateway,
+    connect,
+    refusal_of,
+    running_gateway,
+)
+
+LIMITS = Limits(
+    max_live_sessions=3,
+    max_live_sessions_per_owner=2,
+    max_live_pixels=256 * 256,
+    max_live_hold_seconds=1,
+    max_live_idle_seconds=2,
+)
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    with running_gateway(tmp_path_factory.mktemp("live"), limits=LIMITS) as running:
+        running.run(running.jobs.engine.wait_ready())
+        yield running
+
+
+def canvas(value: int, width: int = 24, height: int = 16) -> np.ndarray:
+    return np.full((height, width, 3), value, np.uint8)
+
+
+def frame(number: int, array: np.ndarray | None = None, **fields: Any) -> messages.PaintRequest:
+    if array is not None:
+        header = header_of(array)
+        fields["canvas"] = image_pb2.ImageData(header=header, payload=array.tobytes())
+    return messages.PaintRequest(frame_number=number, **fields)
+
+
+def settings(prompt: str = "moss", **fields: Any) -> generation_pb2.GenerationParameters:
+    return generation_pb2.GenerationParameters(prompt=prompt, **fields)
+
+
+class Stream:
+    """A session as a client sees it."""
+
+    def __init__(self, gateway: Gateway, *first: messages.PaintRequest) -> None:
+        self._requests: queue.SimpleQueue[messages.PaintRequest | None] = queue.SimpleQueue()
+        for request in first:
+            self.send(request)
+        self.call = gateway.live.Paint(iter(self._requests.get, None), timeout=SECONDS)
+
+    def send(self, request: messages.PaintRequest) -> None:
+        self._requests.put(request)
+
+    def end(self) -> None:
+        self._requests.put(None)
+
+    def next(self) -> messages.PaintResponse:
+        """The next picture or skip; what says that it waits is passed over."""
+        return next(it for it in self.call if not it.waiting)
+
+    def close(self) -> None:
+        self.end()
+        list(self.call)
+
+
+def colour_of(response: messages.PaintResponse) -> int:
+    """The value that every sample has."""
+    [value] = set(response.image.payload)
+    return value
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_frame_comes_back_as_a_picture_with_the_settings(studio: Gateway) -> None:
+    stream = Stream(studio, frame(5, canvas(10), parameters=settings(seed=3), strength=0.5))
+    picture = stream.next()
+    assert (picture.frame_number, colour_of(picture)) == (5, 245)
+    assert picture.image.header == header_of(canvas(0))
+    told = picture.settings
+    assert (told.model, told.seed, told.num_inference_steps) == ("tiny", 3, 2)
+    assert told.strength == pytest.approx(0.5)
+    assert picture.latency.ToNanoseconds() > 0
+    stream.send(frame(6, canvas(20)))
+    again = stream.next()
+    assert (again.frame_number, colour_of(again)) == (6, 235)
+    assert not again.HasField("settings"), "told only when they change"
+    assert again.frames_per_second > 0
+    stream.close()
+
+
+def test_the_newest_frame_wins_and_the_others_are_counted(studio: Gateway) -> None:
+    stream = Stream(studio, frame(0, canvas(0), parameters=settings("slow")))
+    stream.next()
+    for number in range(1, 41):
+        stream.send(frame(number, canvas(number)))
+    answers = []
+    while not answers or answers[-1].frame_number < 40:
+        answers.append(stream.next())
+    assert len(answers) <= 10, "nothing is queued"
+    assert answers[-1].frames_dropped + len(answers) == 40
+    numbers = [it.frame_number for it in answers]
+    assert numbers == sorted(numbers)
+    assert all(colour_of(it) == 255 - it.frame_number for it in answers)
+    stream.close()
+
+
+def test_prompt_and_strength_change_in_mid_stream(studio: Gateway) -> None:
+    stream = Stream(studio, frame(1, canvas(1), parameters=settings("moss"), strength=0.5))
+    seed = stream.next().settings.seed
+    stream.send(frame(2, parameters=settings("rust")))
+    changed = stream.next()
+    assert (changed.frame_number, colour_of(changed)) == (2, 254), "the canvas stays"
+    assert (list(changed.settings.notes), changed.settings.seed) == (["rust"], seed)
+    stream.send(frame(3, strength=0.25))
+    assert stream.next().settings.strength == pytest.approx(0.25)
+    stream.close()
+
+
+def test_what_did_not_change_is_not_painted_again(studio: Gateway) -> None:
+    stream = Stream(studio, frame(1, canvas(7), parameters=settings()))
+    stream.next()
+    stream.send(frame(2, canvas(7)))
+    same = stream.next()
+    assert (same.frame_number, same.skipped, same.HasField("image")) == (2, True, False)
+    stream.send(frame(3, canvas(8)))
+    assert not stream.next().skipped
+    stream.close()
+
+
+def test_size_and_packing_of_the_pictures(studio: Gateway) -> None:
+    ok, png = cv2.imencode(".png", canvas(9))
+    assert ok
+    header = header_of(canvas(9), encoding="IMAGE_ENCODING_PNG")
+    packed = image_pb2.ImageData(header=header, payload=png.tobytes())
+    stream = Stream(
+        studio,
+        messages.PaintRequest(
+            frame_number=1,
+            parameters=settings(),
+            canvas=packed,
+            extent=image_pb2.Extent(width=8, height=4),
+            encoding=image_pb2.IMAGE_ENCODING_PNG,
+        ),
+    )
+    image = stream.next().image
+    array = cv2.imdecode(np.frombuffer(image.payload, np.uint8), cv2.IMREAD_COLOR)
+    assert array.shape == (4, 8, 3)
+    assert (array == 246).all()
+    stream.close()
+
+
+def test_a_client_that_does_not_read_holds_nothing_up(studio: Gateway) -> None:
+    """What it sends is dropped, not kept; the session ends when nobody takes its pictures."""
+    array = np.zeros((256, 256, 3), np.uint8)
+    stream = Stream(studio, frame(0, array, parameters=settings()))
+    before = studio.jobs.live.figures["dropped"]
+    for number in range(1, 120):
+        array[0, 0] = number
+        array[1, :] = number
+        stream.send(frame(number, array))
+    until(lambda: studio.jobs.live.figures["dropped"] > before)
+    job = create(studio, text_to_image())
+    finished(studio, job.job_id)
+    stream.call.cancel()
+    until(lambda: studio.jobs.live.sessions == 0)
+
+
+def test_a_job_gets_its_turn_while_somebody_paints(studio: Gateway) -> None:
+    stream = Stream(studio, frame(0, canvas(0), parameters=settings("slow")))
+    stream.next()
+    start = time.monotonic()
+    job = create(studio, text_to_image("previews"))
+    state, number, waited = None, 0, []
+    while state != job_pb2.JOB_STATE_SUCCEEDED:
+        number += 1
+        stream.send(frame(number, canvas(number % 256)))
+        answer = next(stream.call)
+        while answer.waiting:
+            waited.append(answer.message)
+            answer = next(stream.call)
+        found = studio.generation.GetJob(jobs.GetJobRequest(job_id=job.job_id)).job
+        state = found.state
+        assert time.monotonic() - start < SECONDS
+    held = found.start_time.ToNanoseconds() - found.create_time.ToNanoseconds()
+    assert held / 1e9 < LIMITS.max_live_hold_seconds + 5, "the bound, with room for a busy machine"
+    assert "A job is being painted; the next picture comes after it." in waited
+    stream.send(frame(number + 1, canvas(77)))
+    assert colour_of(stream.next()) == 178, "painting goes on"
+    stream.close()
+
+
+def test_sessions_share_the_device(studio: Gateway) -> None:
+    streams = [Stream(studio, frame(0, canvas(k), parameters=settings("slow"))) for k in range(2)]
+    for number in range(1, 4):
+        for stream in streams:
+            stream.next()
+            stream.send(frame(number, canvas(number)))
+    for stream in streams:
+        stream.close()
+
+
+def test_too_many_sessions_are_refused(studio: Gateway) -> None:
+    streams = [Stream(studio, frame(0, canvas(k), parameters=settings())) for k in range(2)]
+    for stream in streams:
+        stream.next()
+    refusal = refusal_of(lambda: studio.live.Paint(iter([frame(0, parameters=settings())])))
+    assert refusal.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert refusal.metadata["limit"] == "max_live_sessions_per_owner"
+    streams[0].call.cancel()
+    streams[1].close()
+    until(lambda: studio.jobs.live.sessions == 0)
+    Stream(studio, frame(0, canvas(1), parameters=settings())).close()
+
+
+def test_an_idle_session_is_ended(studio: Gateway) -> None:
+    stream = Stream(studio, frame(0, canvas(3), parameters=settings()))
+    stream.next()
+    refusal = refusal_of(lambda: stream.call)
+    assert refusal.metadata["limit"] == "max_live_idle_seconds"
+    assert studio.jobs.live.sessions == 0
+
+
+LARGE = image_pb2.Extent(width=300, height=300)
+CONTROL = generation_pb2.ControlImage(kind=1, image=image_pb2.ImageSource(image_id="x"))
+CUT_SHORT = image_pb2.ImageData(header=header_of(canvas(0)), payload=b"1")
+
+
+@pytest.mark.parametrize(
+    ("request_", "field", "words"),
+    [
+        (frame(1, canvas(0)), "parameters", "first message"),
+        (frame(1, parameters=settings(num_inference_steps=5)), "parameters.num_inference_steps", "from 1 to 4"),
+        (frame(1, parameters=settings(count=2)), "parameters.count", "while painting live"),
+        (frame(1, parameters=settings(scheduler="nonsense")), "parameters.scheduler", "no scheduler"),
+        (frame(1, canvas(0), parameters=settings(), strength=0.0), "strength", "above 0"),
+        (frame(1, canvas(0, 300, 300), parameters=settings()), "canvas.header.extent", "max_live_pixels"),
+        (frame(1, canvas(0), parameters=settings(), extent=LARGE), "extent", "max_live_pixels"),
+        (frame(1, parameters=settings(control_images=[CONTROL])), "parameters.control_images[0].image", "no control"),
+        (messages.PaintRequest(parameters=settings(), canvas=CUT_SHORT), "image", "bytes"),
+    ],
+    ids=["parameters", "steps", "count", "scheduler", "strength", "canvas", "extent", "control", "payload"],
+)  # fmt: skip
+def test_bad_frames_end_the_session_with_a_sentence(
+    studio: Gateway, request_: messages.PaintRequest, field: str, words: str
+) -> None:
+    refusal = refusal_of(lambda: studio.live.Paint(iter([request_])))
+    assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert refusal.fields == (field,)
+    assert words in refusal.message
+
+
+def test_without_the_token_nothing_is_painted(studio: Gateway) -> None:
+    with connect(studio.address, "wrong") as channel:
+        stranger = type(studio.live)(channel)
+        refusal = refusal_of(lambda: stranger.Paint(iter([frame(0, parameters=settings())])))
+    assert refusal.code is grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_what_fails_ends_the_session_and_the_next_one_paints(studio: Gateway) -> None:
+    refusal = refusal_of(
+        lambda: studio.live.Paint(iter([frame(0, canvas(1), parameters=settings("oom"))]))
+    )
+    assert refusal.reason == "OUT_OF_MEMORY"
+    Stream(studio, frame(0, canvas(1), parameters=settings())).close()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="kill -9 is POSIX")
+def test_a_killed_worker_is_replaced_and_painting_goes_on(studio: Gateway) -> None:
+    stream = Stream(studio, frame(0, canvas(1), parameters=settings("slow")))
+    stream.next()
+    stream.send(frame(1, canvas(2)))
+    time.sleep(0.05)
+    os.kill(studio.jobs.engine.worker_pid, signal.SIGKILL)
+    picture = stream.next()
+    assert (picture.frame_number, colour_of(picture)) == (1, 253)
+    stream.close()
+
+
+def test_a_frame_that_kills_every_worker_ends_the_session(studio: Gateway) -> None:
+    refusal = refusal_of(
+        lambda: studio.live.Paint(iter([frame(0, canvas(1), parameters=settings("crash"))]))
+    )
+    assert refusal.reason == "WORKER_CRASHED"
+    assert "died 2 times" in refusal.message
+    until(lambda: studio.jobs.live.sessions == 0)
+    studio.run(studio.jobs.engine.wait_ready())
+    Stream(studio, frame(0, canvas(1), parameters=settings())).close()
+
+
+def test_leaving_gives_the_device_back_at_once(studio: Gateway) -> None:
+    stream = Stream(studio, frame(0, canvas(1), parameters=settings("slow")))
+    stream.next()
+    stream.send(frame(1, canvas(2)))
+    stream.call.cancel()
+    until(lambda: studio.jobs.live.sessions == 0)
+    finished(studio, create(studio, text_to_image()).job_id)
