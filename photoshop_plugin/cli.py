@@ -5,18 +5,21 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
-from photoshop_plugin.document import Document, Sides, Source
+from photoshop_plugin import install
+from photoshop_plugin.document import Document, PlacedLayer, Source
 from photoshop_plugin.errors import PhotoshopError
 from photoshop_plugin.flow import generate
-from photoshop_plugin.generation import Settings
 from photoshop_plugin.host.interface import PhotoshopHost
+from photoshop_plugin.install import NotInstallable
+from photoshop_plugin.options import add_settings, settings_of
 from photoshop_plugin.progress import Progress
 from photoshop_plugin.task import Task
-from scumble.client import Adapter, AdapterKind, CanvasOptions, ScumbleError, connect
+from scumble.client import ScumbleError, connect
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -38,9 +41,6 @@ _GENERATING = (
     ("upscale", Task.UPSCALE, "enlarge the selection's box or all into a new document"),
     ("pattern", Task.PATTERN, "paint a texture that tiles and add it to the patterns"),
 )
-_UPSCALE_STRENGTH = 0.3
-"""The client's own default: detail is added, nothing is repainted."""
-
 HostFactory = Callable[[float, Callable[[], None]], AbstractContextManager[PhotoshopHost]]
 """(patience in seconds, called when Photoshop is busy) -> host."""
 
@@ -58,16 +58,13 @@ def main(arguments: Sequence[str] | None = None, *, open_host: HostFactory = _co
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.DEBUG if options.debug else logging.WARNING)
     progress = Progress(sys.stderr)
-    if options.command is _panel:
-        return int(_panel(options, open_host))
     try:
-        with open_host(options.wait, lambda: progress.say("Photoshop is busy; waiting")) as host:
-            return int(options.command(options, host, progress))
+        return int(options.command(options, progress, open_host))
     except KeyboardInterrupt:
         progress.end()
         progress.say("Cancelled.")
         return INTERRUPTED
-    except (PhotoshopError, ScumbleError) as error:
+    except (PhotoshopError, ScumbleError, NotInstallable) as error:
         progress.end()
         if options.debug:
             raise
@@ -75,26 +72,13 @@ def main(arguments: Sequence[str] | None = None, *, open_host: HostFactory = _co
         return FAILED
 
 
-def _generate(options: argparse.Namespace, host: PhotoshopHost, progress: Progress) -> int:
-    settings = Settings(
-        prompt=options.prompt,
-        negative_prompt=options.negative_prompt,
-        strength=options.strength,
-        model=options.model,
-        num_inference_steps=options.num_inference_steps,
-        guidance_scale=options.guidance_scale,
-        scheduler=options.scheduler,
-        seed=options.seed,
-        count=options.count,
-        style=options.style,
-        adapters=tuple(options.lora),
-        task=options.task,
-        source=Source(options.source),
-        sides=Sides(options.left, options.top, options.right, options.bottom),
-        factor=options.factor,
-        pattern_side=options.size,
-        options=CanvasOptions(exact_selection=options.exact_selection),
-    )
+def _generate(options: argparse.Namespace, progress: Progress, open_host: HostFactory) -> int:
+    with open_host(options.wait, lambda: progress.say("Photoshop is busy; waiting")) as host:
+        return _generate_on(host, options, progress)
+
+
+def _generate_on(host: PhotoshopHost, options: argparse.Namespace, progress: Progress) -> int:
+    settings = replace(settings_of(options), source=Source(options.source))
     documents: list[Document | None] = [None]
     if options.all_open:
         documents = list(host.documents())
@@ -112,16 +96,54 @@ def _generate(options: argparse.Namespace, host: PhotoshopHost, progress: Progre
                 outcome = FAILED
                 continue
             progress.end()
-            for layer in layers:
-                box = layer.bounds
-                where = f" at {box.x}, {box.y}" if layer.id else ""
-                name = f"{document.name}: " if document is not None else ""
-                _print(f"{name}{layer.name}: {box.width} x {box.height} px{where}")
+            _print_layers(f"{document.name}: " if document is not None else "", layers)
     return outcome
 
 
-def _describe(options: argparse.Namespace, host: PhotoshopHost, progress: Progress) -> int:
-    document = host.describe()
+def _files(options: argparse.Namespace, progress: Progress, open_host: HostFactory) -> int:
+    """`batch` and `watch`: PSD files, no Photoshop."""
+    from photoshop_plugin.files.folder import Watch, paint  # noqa: PLC0415 - numpy
+
+    def output_of(path: Path) -> Path:
+        return (options.output or path.parent / "scumble") / path.name
+
+    settings, outcome = settings_of(options), DONE
+    paths: Iterable[Path] = getattr(options, "files", [])
+    if hasattr(options, "folder"):
+        if not options.folder.is_dir():
+            progress.say(f"There is no folder {options.folder}.")
+            return FAILED
+        progress.say(f"Watching {options.folder}; Ctrl-C ends it.")
+        paths = Watch(options.folder, output_of).forever(options.interval)
+    with connect(options.server, data_dir=options.data_dir) as client:
+        for path, made in paint(
+            paths, client, settings, output_of, selection=options.selection, on_event=progress
+        ):
+            progress.end()
+            if isinstance(made, Exception):
+                progress.say(f"{path.name}: {made}")
+                outcome = FAILED
+            else:
+                _print_layers(f"{output_of(path)}: ", made)
+    return outcome
+
+
+def _install(options: argparse.Namespace, progress: Progress, open_host: HostFactory) -> int:
+    link = install.remove() if options.remove else install.add()
+    _print(f"Removed {link}." if options.remove else f"The start menu has {link.stem!r} now.")
+    return DONE
+
+
+def _print_layers(prefix: str, layers: Iterable[PlacedLayer]) -> None:
+    for layer in layers:
+        box = layer.bounds
+        where = f" at {box.x}, {box.y}" if layer.id else ""
+        _print(f"{prefix}{layer.name}: {box.width} x {box.height} px{where}")
+
+
+def _describe(options: argparse.Namespace, progress: Progress, open_host: HostFactory) -> int:
+    with open_host(options.wait, lambda: progress.say("Photoshop is busy; waiting")) as host:
+        document = host.describe()
     box = document.selection
     where = f"{box.width} x {box.height} px at {box.x}, {box.y}" if box else "nothing"
     _print(
@@ -132,7 +154,7 @@ def _describe(options: argparse.Namespace, host: PhotoshopHost, progress: Progre
     return DONE
 
 
-def _panel(options: argparse.Namespace, open_host: HostFactory) -> int:
+def _panel(options: argparse.Namespace, progress: Progress, open_host: HostFactory) -> int:
     from photoshop_plugin.panel.app import run  # noqa: PLC0415 - Qt, only for the panel
 
     def open_quietly() -> AbstractContextManager[PhotoshopHost]:
@@ -177,7 +199,55 @@ def _parser() -> argparse.ArgumentParser:
             help=summary,
             epilog=f'Example: python -m photoshop_plugin {name} --prompt "a red barn" --seed 7',
         )
-        _add_settings(command, task)
+        command.set_defaults(command=_generate)
+        add_settings(command, task)
+        command.add_argument(
+            "--source",
+            choices=[source.value for source in Source],
+            default=Source.MERGED.value,
+            help="what is read: all that is visible, the active layer, or it and those below (default merged)",
+        )
+        command.add_argument(
+            "--all-open", action="store_true", help="every open document, not just the one in front"
+        )
+
+    for name, summary in (
+        ("batch", "paint on PSD files; needs no Photoshop"),
+        ("watch", "paint on the PSD files that come into a folder; needs no Photoshop"),
+    ):
+        command = commands.add_parser(
+            name,
+            parents=[server],
+            help=summary,
+            epilog="The selection is an alpha channel (Select > Save Selection). The files themselves are never "
+            "written; results go into the folder `scumble` beside them.",
+        )
+        command.set_defaults(command=_files)
+        if name == "batch":
+            command.add_argument("files", type=Path, nargs="+", metavar="FILE")
+        else:
+            command.add_argument("folder", type=Path, metavar="FOLDER")
+            command.add_argument(
+                "--interval",
+                type=float,
+                default=2.0,
+                metavar="S",
+                help="seconds from one look to the next (2)",
+            )
+        command.add_argument("--output", type=Path, metavar="DIR", help="where results go")
+        command.add_argument(
+            "--selection",
+            default="",
+            metavar="NAME",
+            help="the alpha channel to take as the selection (the last one)",
+        )
+        command.add_argument("--debug", action="store_true", help="log more, show tracebacks")
+        add_settings(command, None)
+
+    command = commands.add_parser("install", help="put the panel into the start menu (Windows)")
+    command.set_defaults(command=_install)
+    command.add_argument("--remove", action="store_true", help="take it out again")
+    command.add_argument("--debug", action="store_true", help="log more, show tracebacks")
 
     command = commands.add_parser(
         "panel", parents=[common, server], help="show the panel: a small window beside Photoshop"
@@ -189,96 +259,3 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(command=_describe)
     return parser
-
-
-def _add_settings(command: argparse.ArgumentParser, task: Task) -> None:
-    command.set_defaults(command=_generate, task=task)
-    command.add_argument("--prompt", default="", metavar="TEXT", help="what to paint")
-    command.add_argument("--negative-prompt", default="", metavar="TEXT", help="what to avoid")
-    command.add_argument(
-        "--strength",
-        type=float,
-        default=_UPSCALE_STRENGTH if task is Task.UPSCALE else 1.0,
-        metavar="X",
-        help="above 0 and at most 1; 1 repaints wholly (default %(default)s)",
-    )
-    command.add_argument(
-        "--seed", type=int, metavar="N", help="start of the noise; drawn if not given"
-    )
-    command.add_argument(
-        "--count", type=int, default=1, metavar="N", help="variations, one layer each"
-    )
-    command.add_argument("--model", default="", metavar="ID", help="a model the server has")
-    command.add_argument("--num-inference-steps", type=int, metavar="N", help="denoising steps")
-    command.add_argument(
-        "--guidance-scale", type=float, metavar="X", help="how closely to follow the prompt"
-    )
-    command.add_argument(
-        "--scheduler", default="", metavar="NAME", help="a scheduler the model can use"
-    )
-    command.add_argument("--style", default="", metavar="NAME", help="see `scumble styles`")
-    command.add_argument(
-        "--lora",
-        type=_lora,
-        action="append",
-        default=[],
-        metavar="NAME[:WEIGHT]",
-        help="a LoRA that the server has, weight -2..2 (1); may be given again",
-    )
-    command.add_argument(
-        "--source",
-        choices=[source.value for source in Source],
-        default=Source.MERGED.value,
-        help="what is read: all that is visible, the active layer, or it and those below (default merged)",
-    )
-    command.add_argument(
-        "--all-open", action="store_true", help="every open document, not just the one in front"
-    )
-    extend = task is Task.EXTEND
-    for side in Sides._fields:
-        command.add_argument(
-            f"--{side}",
-            type=_pixels,
-            default=0,
-            metavar="PX",
-            help=f"canvas to add: {side}" if extend else argparse.SUPPRESS,
-        )
-    command.add_argument(
-        "--factor",
-        type=int,
-        default=2,
-        choices=(2, 4),
-        help="how many times as large" if task is Task.UPSCALE else argparse.SUPPRESS,
-    )
-    command.add_argument(
-        "--size",
-        type=_pixels,
-        default=512,
-        metavar="PX",
-        help="side of the pattern (512)" if task is Task.PATTERN else argparse.SUPPRESS,
-    )
-    command.add_argument(
-        "--exact-selection",
-        action="store_true",
-        help="the selection itself becomes the layer mask, soft edges and all",
-    )
-
-
-def _lora(text: str) -> Adapter:
-    """NAME or NAME:WEIGHT. Raises ArgumentTypeError for a weight that is none."""
-    name, colon, weight = text.rpartition(":")
-    if not colon:
-        return Adapter(AdapterKind.LORA, text)
-    try:
-        return Adapter(AdapterKind.LORA, name, float(weight))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no NAME or NAME:WEIGHT; the weight is a number from -2 to 2"
-        ) from error
-
-
-def _pixels(text: str) -> int:
-    """A number of px, 0 or more. Raises ArgumentTypeError for others."""
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of px, 0 or more")
-    return int(text)

@@ -15,9 +15,10 @@ from photoshop_plugin.flow import Submitted
 from photoshop_plugin.progress import Progress as ProgressLine
 from scumble.client import Bounds, Event, Extent, JobState, Progress
 from tests.fakes.photoshop import Application
+from tests.fakes.photoshop import Document as Document_
 from tests.fakes.photoshop.com import Com
 from tests.photoshop_plugin.conftest import open_host
-from tests.photoshop_plugin.scene import open_document
+from tests.photoshop_plugin.scene import open_document, texture
 from tests.photoshop_plugin.scripted_server import ScriptedServer
 
 RETRY_LATER = -2147417846
@@ -48,7 +49,16 @@ def test_ctrl_c_has_its_own_status(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "Cancelled.\n"
 
 
-@pytest.mark.parametrize("arguments", [[], ["paint"], ["inpaint", "--prompt", "x", "--seed", "y"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["paint"],
+        ["inpaint", "--prompt", "x", "--seed", "y"],
+        ["extend", "--left", "-3"],
+        ["layer", "--lora", "ink:x"],
+    ],
+)
 def test_wrong_usage(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
@@ -66,6 +76,28 @@ def test_off_windows_it_says_so() -> None:
     assert outcome.returncode == 1
     assert "only Windows has" in outcome.stderr
     assert len(outcome.stderr.strip().splitlines()) == 1
+
+
+def test_all_open_documents_are_painted_on_and_one_bad_one_is_told(
+    com: Com,
+    photoshop: Application,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bad = Document_(photoshop, texture(20, 20), name="bad.psd")
+    good, front = open_document(photoshop), open_document(photoshop)
+    bad.select(None)
+    server = ScriptedServer()
+    monkeypatch.setattr("photoshop_plugin.cli.connect", lambda *_, **__: nullcontext(server))
+    arguments = ["inpaint", "--prompt", "moss", "--all-open", "--lora", "ink:0.5", "--style", "s"]
+    assert main(arguments, open_host=open_host(com)) == 1
+    said = capsys.readouterr()
+    assert said.out.count("photo.psd: Scumble: moss") == 2
+    assert "bad.psd: Nothing is selected" in said.err
+    assert good.history[-1].name == front.history[-1].name == "Scumble: Generative fill"
+    assert photoshop.front is front
+    [adapter] = server.requests[0].adapters
+    assert (adapter.name, adapter.weight, server.requests[0].style) == ("ink", 0.5, "s")
 
 
 class Terminal(StringIO):
