@@ -77,6 +77,8 @@ class Layout:
 
 def _fold(word: str) -> str:
     """Lower case without the plural ending, the same for lexicon and prompt."""
+    if word == "lights":  # the thing, not the tone
+        return word
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
 
 
@@ -151,6 +153,16 @@ def _match(words: list[str]) -> list[tuple[str, str, int]]:
     return found
 
 
+def _bare(words: list[str], found: list[tuple[str, str, int]]) -> list[str]:
+    """The words without colours and the like, which may stand inside a name: "quilted black leather"."""
+    bare, at = [], 0
+    for kind, _, length in found:
+        if kind not in ("color", "tone", "size", "finish"):
+            bare += words[at : at + length]
+        at += length
+    return bare
+
+
 def _choose_family(found: list[tuple[str, str, int]]) -> tuple[str, bool]:
     """The most specific family before "with"; of equals the last, as English puts the noun last."""
     head: list[tuple[str, str, int]] = []
@@ -170,8 +182,9 @@ def _choose_family(found: list[tuple[str, str, int]]) -> tuple[str, bool]:
 
 def parse_prompt(prompt: str) -> ParsedPrompt:  # noqa: PLR0912  one branch a kind of word
     """Read family, colours, size, orientation, wear, finish and style out of a prompt."""
-    found = _match(_words(prompt))
-    name, understood = _choose_family(found)
+    words = _words(prompt)
+    found = _match(words)
+    name, understood = _choose_family(_match(_bare(words, found)))
     spec = FAMILIES[name]
     params = MaterialParams(name, spec.colors[0])
     only_either = not any(kind == "family" for kind, _, _ in found)

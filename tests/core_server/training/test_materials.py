@@ -122,6 +122,9 @@ def test_batches_share_at_most_two_conditions() -> None:
         ("rippled sand", {"family": "sand", "layout": "rippled"}),
         ("gold", {"family": "hammered_metal", "color": "gold"}),
         ("white marble with gold veins", {"family": "marble", "color": "white", "accent": "gold"}),
+        ("quilted black leather", {"family": "quilted", "color": "black"}),
+        ("sci-fi panels with cyan lights",
+         {"family": "scifi_panels", "color": "grey", "accent": "cyan", "tone": ""}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
