@@ -12,7 +12,7 @@ import itertools
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -170,7 +170,7 @@ class LiveSession:
         self._ended = error or True
         self._changed.set()
 
-    async def answers(self) -> AsyncIterator[LiveAnswer]:
+    async def answers(self) -> AsyncGenerator[LiveAnswer, None]:
         """Until the client has ended and its last frame is answered.
 
         Errors: what `end` was given, TaskFailed of a frame, LimitExceeded for a session that nothing comes to.

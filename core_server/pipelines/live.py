@@ -174,11 +174,14 @@ class LivePainter:
             batch = words["batch"]
             arguments = {key: value for key, value in words.items() if key != "batch"}
             doubled = torch.cat([latents] * batch).to(dtype)
-            output = denoiser(doubled, timestep.expand(batch), return_dict=False, **arguments)[0]
+            output: torch.Tensor = denoiser(
+                doubled, timestep.expand(batch), return_dict=False, **arguments
+            )[0]
             if batch == 1:
                 return output.to(latents.dtype)
             without, along = output.to(latents.dtype).chunk(2)
-            return without + settings.guidance_scale * (along - without)
+            guided: torch.Tensor = without + settings.guidance_scale * (along - without)
+            return guided
 
         with tiling(axes, model, extent):
             digest = hashlib.blake2b(source.tobytes(), digest_size=16).digest()

@@ -55,7 +55,8 @@ class LiveSolver:
     def noised(self, latents: torch.Tensor, noise: torch.Tensor, timestep: int) -> torch.Tensor:
         """latents with as much noise as they have at that timestep."""
         alpha = float(self.alphas[timestep])
-        return latents * alpha**0.5 + noise * (1 - alpha) ** 0.5
+        mixed: torch.Tensor = latents * alpha**0.5 + noise * (1 - alpha) ** 0.5
+        return mixed
 
     def solve(
         self,

@@ -26,7 +26,7 @@ class LiveServicer(LiveServiceServicer):
         self._jobs = jobs
         self._limits = limits
 
-    async def Paint(
+    async def Paint(  # type: ignore[override]  # a coroutine that writes, which grpc.aio takes as well
         self,
         request_iterator: AsyncIterator[messages.PaintRequest],
         context: Context,

@@ -36,12 +36,14 @@ from scumble.client.errors import (
     WorkerCrashed,
 )
 from scumble.client.jobs import Event, Job, JobStatus, Patch, Progress
+from scumble.client.live import LiveFigures, LivePicture, LiveSession, LiveSettings
 from scumble.client.paste import paste
 from scumble.client.pixels import Pixels
 from scumble.client.requests import (
     ControlImage,
     ImageToImage,
     Inpaint,
+    Live,
     MaterialMaps,
     Outpaint,
     Project,
@@ -110,6 +112,11 @@ __all__ = [
     "JobStatus",
     "LimitExceeded",
     "Limits",
+    "Live",
+    "LiveFigures",
+    "LivePicture",
+    "LiveSession",
+    "LiveSettings",
     "MaterialMap",
     "MaterialMaps",
     "Model",

@@ -27,8 +27,9 @@ from scumble.client.convert import (
 from scumble.client.discovery import locate
 from scumble.client.errors import InternalError, VersionMismatch
 from scumble.client.jobs import Job, JobStatus, status_from_message
+from scumble.client.live import LiveSession
 from scumble.client.pixels import Pixels
-from scumble.client.requests import Request
+from scumble.client.requests import Live, Request
 from scumble.client.submission import generation_to_message
 from scumble.client.values import (
     DEFAULT_OPTIONS,
@@ -264,6 +265,13 @@ class Client:
         )
         method = self._connection.generation.CreateJob
         return self.job(self._connection.call(method, message, retry=True).job.job_id)
+
+    def live(self, settings: Live) -> LiveSession:
+        """Opens a live session: canvases go in, the picture of the newest one comes out.
+
+        Raises InvalidRequest here for what cannot be sent; what the server refuses is raised by the session's calls.
+        """
+        return LiveSession(self._connection, settings, self.server_info().limits.max_message_bytes)
 
     def job(self, job_id: str) -> Job:
         """A job by its id. Asks the server nothing yet."""

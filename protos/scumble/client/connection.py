@@ -15,6 +15,7 @@ from scumble.client.errors import NotRunning, ScumbleError, Unauthenticated, Una
 from scumble.client.pairing import CERTIFICATE_NAME
 from scumble.client.status import from_rpc_error
 from scumble.v1.generation_service_pb2_grpc import GenerationServiceStub
+from scumble.v1.live_service_pb2_grpc import LiveServiceStub
 from scumble.v1.model_service_pb2_grpc import ModelServiceStub
 from scumble.v1.server_service_pb2_grpc import ServerServiceStub
 
@@ -81,6 +82,7 @@ class Connection:
         self._metadata = (("authorization", f"Bearer {location.token}"),) if location.token else ()
         self._closed = threading.Event()
         self.generation = GenerationServiceStub(self._channel)
+        self.live = LiveServiceStub(self._channel)
         self.model = ModelServiceStub(self._channel)
         self.server = ServerServiceStub(self._channel)
 
@@ -116,9 +118,14 @@ class Connection:
 
     @contextmanager
     def stream(
-        self, method: Callable[..., Any], request: object, response: type[Message], timeout: float
+        self,
+        method: Callable[..., Any],
+        request: object,
+        response: type[Message],
+        timeout: float | None,
     ) -> Iterator[Stream[Message]]:
-        """One server-streaming call; cancelled when the block is left. `response` names the message's type."""
+        """One server-streaming call, or one with streams both ways where `request` is an iterator; cancelled when the
+        block is left. `response` names the message's type. timeout: None for no deadline."""
         with self._errors():
             call = method(request, timeout=timeout, metadata=self._metadata)
             try:

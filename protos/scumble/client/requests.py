@@ -14,6 +14,7 @@ from scumble.client.values import (
     CanvasOptions,
     CanvasPlan,
     ControlKind,
+    Extent,
     FillMode,
     MaterialMap,
     SampleType,
@@ -177,6 +178,18 @@ class Project(Common):
     normals: ImageLike | None = None
     mask: ImageLike | None = None
     strength: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Live(Common):
+    """How to paint live (`Client.live`). num_inference_steps: those really run, 1..4; None: 2, or fewer where the model
+    needs fewer. seed: drawn once where it is None. strength: denoising strength, above 0 and at most 1. extent: size of
+    the pictures, the canvas is resampled to it; None: the canvas's own. count, control_images and reference_images are
+    not for live painting."""
+
+    prompt: str
+    strength: float = 0.6
+    extent: Extent | tuple[int, int] | None = None
 
 
 Request = (

@@ -17,6 +17,7 @@ from scumble.client.requests import (
     ImageLike,
     ImageToImage,
     Inpaint,
+    Live,
     MaterialMaps,
     Outpaint,
     Project,
@@ -48,7 +49,7 @@ def generation_to_message(
     def maybe(image: ImageLike | None) -> image_pb2.ImageSource | None:
         return None if image is None else source(image)
 
-    generation = generation_pb2.Generation(parameters=_parameters(request, source))
+    generation = generation_pb2.Generation(parameters=parameters_to_message(request, source))
     match request:
         case TextToImage():
             extent = extent_to_message(Extent(request.width, request.height))
@@ -127,9 +128,10 @@ def _sample_type(name: str) -> image_pb2.SampleType.ValueType:
     return number
 
 
-def _parameters(
-    request: Request, source: Callable[[ImageLike], image_pb2.ImageSource]
+def parameters_to_message(
+    request: Request | Live, source: Callable[[ImageLike], image_pb2.ImageSource]
 ) -> generation_pb2.GenerationParameters:
+    """The settings that all requests share. source: makes images ready to travel. Raises InvalidRequest."""
     try:
         return generation_pb2.GenerationParameters(
             prompt=request.prompt,
