@@ -1,128 +1,212 @@
-"""The panel "Scumble" in the sidebars of the 3D viewport and the Image Editor. Draws; decides nothing."""
-
-import textwrap
+"""The panels "Scumble" in the sidebars of 3D viewport, Image Editor and Shader Editor. Draw; decide nothing."""
 
 import bpy
 
-from . import preferences
-from .bridge.status import Status
-from .host import controller
+from . import presets
+from .drawing import draw_progress, draw_server, draw_text, draw_variations
+from .host import active, controller, images
 
-_CHARACTER_PIXELS = (
-    6.5  # average width of the interface font at scale 1; labels do not wrap by themselves
-)
+_SPACES = {"VIEW_3D": "view3d", "IMAGE_EDITOR": "image_editor", "NODE_EDITOR": "node_editor"}
+_HISTORY_ROWS = 12
 
 
 class _ScumblePanel:
-    """What both editors share."""
+    """What all editors share."""
 
-    bl_label = "Scumble"
     bl_category = "Scumble"
     bl_region_type = "UI"
     layout: bpy.types.UILayout  # set by Blender
 
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """In the Shader Editor, and not in its siblings."""
+        space = context.space_data
+        return bool(space.type != "NODE_EDITOR" or space.tree_type == "ShaderNodeTree")
+
+
+class _Main(_ScumblePanel):
+    bl_label = "Scumble"
+
     def draw(self, context: bpy.types.Context) -> None:
-        """Called by Blender whenever the sidebar is drawn."""
-        scumble = controller.get()
+        """Server, prompt, Generate, and what is happening."""
+        scumble, layout = controller.get(), self.layout
         scumble.panel_drawn()
-        status = scumble.status
-        layout = self.layout
+        settings, status = context.scene.scumble, scumble.status
         layout.use_property_decorate = False
-        _draw_server(layout, context, scumble)
-        _draw_settings(layout, context.scene.scumble)
+        draw_server(layout, context, scumble)
+        column = layout.column(align=True)
+        column.prop(settings, "prompt", text="", placeholder="Prompt: what to paint")
+        column.prop(
+            settings, "negative_prompt", text="", placeholder="Negative prompt: what to avoid"
+        )
+        row = layout.row(align=True)
+        seed = row.row(align=True)
+        seed.active = settings.lock_seed
+        seed.prop(settings, "seed")
+        row.prop(
+            settings, "lock_seed", text="", icon="LOCKED" if settings.lock_seed else "UNLOCKED"
+        )
+        row.separator()
+        row.prop(settings, "count", text="Variations")
         if scumble.busy:
-            _draw_progress(layout, status)
+            draw_progress(layout, status)
         else:
-            row = layout.row()
+            row = layout.row(align=True)
             row.scale_y = 1.4
             row.operator("scumble.generate_texture", text="Generate", icon="BRUSH_DATA")
+            row.operator("scumble.repaint_image", text="Repaint", icon="TPAINT_HLT")
         if icon := scumble.preview.icon_id:
             layout.template_icon(icon_value=icon, scale=8)
+        if scumble.variations:
+            draw_variations(layout, scumble)
         if status.error:
             box = layout.box()
             box.alert = True
-            _draw_text(box, context, status.error, icon="ERROR")
+            draw_text(box, context, status.error, icon="ERROR")
         elif status.note and not scumble.busy:
-            _draw_text(layout, context, status.note, icon="CHECKMARK")
+            draw_text(layout, context, status.note, icon="CHECKMARK")
 
 
-class SCUMBLE_PT_view3d(_ScumblePanel, bpy.types.Panel):
-    """Sidebar of the 3D viewport"""
+class _Texture(_ScumblePanel):
+    bl_label = "Texture"
 
-    bl_space_type = "VIEW_3D"
-
-
-class SCUMBLE_PT_image_editor(_ScumblePanel, bpy.types.Panel):
-    """Sidebar of the Image Editor"""
-
-    bl_space_type = "IMAGE_EDITOR"
-
-
-def _draw_server(
-    layout: bpy.types.UILayout, context: bpy.types.Context, scumble: controller.Controller
-) -> None:
-    status, refusal = scumble.status, preferences.online_refusal(context)
-    reachable = status.server_reachable and not refusal
-    column = layout.column(align=True)
-    row = column.row()
-    text = column.column(align=True)
-    _draw_text(
-        text, context, refusal or status.server, icon="CHECKMARK" if reachable else "UNLINKED"
-    )
-    row.label(text="Server")
-    buttons = row.row(align=True)
-    if scumble.server_process.running:
-        buttons.operator("scumble.stop_server", text="", icon="CANCEL")
-    elif status.server_reachable is False:
-        buttons.operator("scumble.start_server", text="Start", icon="PLAY")
-    buttons.operator("scumble.check_server", text="", icon="FILE_REFRESH")
+    def draw(self, context: bpy.types.Context) -> None:
+        """Size, seams, maps, and where it goes."""
+        layout, settings = self.layout, context.scene.scumble
+        row = layout.row(align=True)
+        row.prop(settings, "width", text="W (0: auto)")
+        row.prop(settings, "height", text="H (0: auto)")
+        split = layout.split(factor=0.3)
+        split.label(text="Seamless")
+        split.row(align=True).prop(settings, "seamless", expand=True)
+        column = layout.column(align=True)
+        column.label(text="Maps")
+        column.grid_flow(columns=2, align=True).prop(settings, "maps")
+        if "height" in settings.maps:
+            layout.prop(settings, "height_as")
+        layout.prop(settings, "place", text="Result")
 
 
-def _draw_settings(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
-    column = layout.column(align=True)
-    column.prop(settings, "prompt", text="", placeholder="Prompt: what to paint")
-    column.prop(settings, "negative_prompt", text="", placeholder="Negative prompt: what to avoid")
-    row = layout.row(align=True)
-    row.prop(settings, "width", text="W (0: auto)")
-    row.prop(settings, "height", text="H (0: auto)")
-    split = layout.split(factor=0.3)
-    split.label(text="Seamless")
-    split.row(align=True).prop(settings, "seamless", expand=True)
-    row = layout.row(align=True)
-    row.prop(settings, "num_inference_steps", text="Steps (0: auto)")
-    row = layout.row(align=True)
-    guidance = row.row(align=True)
-    guidance.active = not settings.guidance_auto
-    guidance.prop(settings, "guidance_scale", text="Guidance")
-    row.prop(settings, "guidance_auto", text="Auto", toggle=True)
-    row = layout.row(align=True)
-    seed = row.row(align=True)
-    seed.active = settings.lock_seed
-    seed.prop(settings, "seed")
-    row.prop(settings, "lock_seed", text="", icon="LOCKED" if settings.lock_seed else "UNLOCKED")
-    layout.prop(settings, "place", text="Result")
+class _Repaint(_ScumblePanel):
+    bl_label = "Repaint"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Which image, where, how much."""
+        layout, settings = self.layout, context.scene.scumble
+        image = active.find_image(context)
+        layout.prop(settings, "image", text="Image")
+        if settings.image is None:
+            layout.label(text=image.name if image else "No active image", icon="IMAGE_DATA")
+        layout.prop(settings, "mask")
+        if settings.mask in ("FACES", "UV"):
+            layout.prop(settings, "margin")
+        if settings.mask == "LAYER":
+            row = layout.row(align=True)
+            row.operator("scumble.paint_mask", icon="BRUSH_DATA")
+            row.operator("scumble.clear_mask", text="", icon="X")
+        layout.prop(settings, "strength")
+        if settings.mask != "WHOLE":
+            layout.prop(settings, "exact")
+        layout.prop(settings, "repaint_seamless")
+        layout.prop(settings, "target")
+        row = layout.row(align=True)
+        row.operator("scumble.repaint_image", icon="TPAINT_HLT")
+        row.operator("scumble.revert_image", text="", icon="LOOP_BACK")
 
 
-def _draw_progress(layout: bpy.types.UILayout, status: Status) -> None:
-    row = layout.row(align=True)
-    row.scale_y = 1.4
-    row.progress(factor=status.fraction, type="BAR", text=status.progress_text)
-    row.operator("scumble.cancel_generation", text="", icon="X")
+class _Project(_ScumblePanel):
+    bl_label = "Project from View"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Cameras and how to blend them."""
+        layout, settings = self.layout, context.scene.scumble
+        layout.prop(settings, "view_from")
+        layout.prop(settings, "view_size")
+        layout.prop(settings, "strength")
+        layout.prop(settings, "depth_control")
+        layout.prop(settings, "target")
+        layout.operator("scumble.project_view", icon="OUTLINER_OB_CAMERA")
 
 
-def _draw_text(
-    layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str
-) -> None:
-    """A paragraph, wrapped to the sidebar's width."""
-    pixels = _CHARACTER_PIXELS * context.preferences.system.ui_scale
-    width = max(20, int((context.region.width - 60) / pixels)) if context.region else 40
-    column = layout.column(align=True)
-    column.scale_y = 0.8
-    for number, line in enumerate(textwrap.wrap(text, width)):
-        column.label(text=line, icon=icon if number == 0 else "BLANK1")
+class _FromImage(_ScumblePanel):
+    bl_label = "From Image"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Maps, a larger one, and what else it can be used for."""
+        layout, settings = self.layout, context.scene.scumble
+        layout.operator("scumble.make_maps", icon="MATERIAL")
+        row = layout.row(align=True)
+        row.prop(settings, "upscale_factor", expand=True)
+        row.operator("scumble.upscale_image")
+        row = layout.row(align=True)
+        row.operator("scumble.use_image", text="Paint on It").use = "PAINT"
+        row.operator("scumble.use_image", text="Clone from It").use = "CLONE"
+        layout.operator("scumble.mark_asset", icon="ASSET_MANAGER")
 
 
-_CLASSES = (SCUMBLE_PT_view3d, SCUMBLE_PT_image_editor)
+class _Model(_ScumblePanel):
+    bl_label = "Model"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Which one, and how it paints."""
+        layout, settings = self.layout, context.scene.scumble
+        presets.draw(layout)
+        layout.prop(settings, "model", placeholder="the server's default")
+        layout.prop(settings, "style")
+        layout.prop(settings, "num_inference_steps", text="Steps (0: auto)")
+        row = layout.row(align=True)
+        guidance = row.row(align=True)
+        guidance.active = not settings.guidance_auto
+        guidance.prop(settings, "guidance_scale", text="Guidance")
+        row.prop(settings, "guidance_auto", text="Auto", toggle=True)
+        layout.prop(settings, "few_step")
+        layout.prop(settings, "structure")
+        column = layout.column(align=True)
+        row = column.row()
+        row.label(text="LoRAs")
+        row.operator("scumble.add_lora", text="", icon="ADD")
+        for number, lora in enumerate(settings.loras):
+            row = column.row(align=True)
+            row.prop(lora, "name", text="")
+            row.prop(lora, "weight", text="")
+            row.operator("scumble.remove_lora", text="", icon="X").number = number
+
+
+class _History(_ScumblePanel):
+    bl_label = "History"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """The images of this file that Scumble made; the newest last."""
+        layout = self.layout
+        made = [image for image in bpy.data.images if images.RECIPE_KEY in image]
+        if not made:
+            layout.label(text="Nothing was painted in this file yet")
+        for image in made[-_HISTORY_ROWS:]:
+            row = layout.row(align=True)
+            row.label(text=image.name, icon_value=image.preview.icon_id if image.preview else 0)
+            row.operator("scumble.use_recipe", text="", icon="COPYDOWN").image = image.name
+            row.operator("scumble.generate_again", text="", icon="FILE_REFRESH").image = image.name
+
+
+def _panels() -> tuple[type, ...]:
+    """Each panel for each editor; the parts hang below the main one."""
+    made: list[type] = []
+    parts = (_Texture, _Repaint, _Project, _FromImage, _Model, _History)
+    for space, suffix in _SPACES.items():
+        main = f"SCUMBLE_PT_{suffix}"
+        made.append(type(main, (_Main, bpy.types.Panel), {"bl_space_type": space}))
+        for part in parts:
+            name = f"SCUMBLE_PT_{suffix}_{part.__name__.strip('_').lower()}"
+            members = {"bl_space_type": space, "bl_parent_id": main}
+            made.append(type(name, (part, bpy.types.Panel), members))
+    return tuple(made)
+
+
+_CLASSES = _panels()
 
 
 def register() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import bpy
 
+from . import keymap
 from .bridge.addresses import configured_address, refusal
 from .bridge.request import Server
 
@@ -52,6 +53,9 @@ class ScumblePreferences(bpy.types.AddonPreferences):
         if sentence := online_refusal(context):
             layout.label(text=sentence, icon="ERROR")
         layout.operator("scumble.check_server")
+        layout.separator()
+        layout.label(text="Shortcuts")
+        keymap.draw(layout, context)
 
     def to_server(self) -> Server:
         """The preferences as the bridge wants them."""

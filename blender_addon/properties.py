@@ -84,6 +84,13 @@ TARGET_ITEMS = (
     ("SAME", "Same Image", "Write into the image itself. Blender cannot undo pixels: Revert in the panel can"),
 )  # fmt: skip
 
+VIEW_ITEMS = (
+    ("CAMERA", "Camera", "The scene's camera"),
+    ("CAMERAS", "Selected Cameras", "Each camera that is selected, the active one first; each paints what the earlier "
+     "ones did not see"),
+    ("VIEWPORT", "Viewport", "The 3D viewport as you look at it"),
+)  # fmt: skip
+
 REPAINT_SEAMLESS_ITEMS = (
     ("auto", "Auto", "As the image was made: textures by Scumble stay seamless", 0),
     *SEAMLESS_ITEMS,
@@ -222,6 +229,17 @@ class ScumbleSettings(bpy.types.PropertyGroup):
     )  # fmt: skip
     target: bpy.props.EnumProperty(
         name="Result", description="Where the repainted image goes", items=TARGET_ITEMS, default="NEW", options=set(),
+    )  # fmt: skip
+    view_from: bpy.props.EnumProperty(
+        name="From", description="What looks at the object", items=VIEW_ITEMS, default="CAMERA", options=set(),
+    )  # fmt: skip
+    view_size: bpy.props.IntProperty(
+        name="View Size", description="Longest side of the view that is painted", default=768, min=64, max=4096,
+        subtype="PIXEL", options=set(),
+    )  # fmt: skip
+    depth_control: bpy.props.BoolProperty(
+        name="Depth Control", description="Steer the shape by the view's depth: needs a ControlNet for the model on "
+        "the server", default=False, options=set(),
     )  # fmt: skip
     upscale_factor: bpy.props.EnumProperty(
         name="Factor", description="How much larger", items=(("2", "2x", ""), ("4", "4x", "")), options=set(),

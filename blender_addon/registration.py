@@ -2,10 +2,18 @@
 
 from types import ModuleType
 
-from . import interface, operators, preferences, properties
+from . import interface, keymap, operators, preferences, presets, properties
 from .host import main_thread
 
-_MODULES: tuple[ModuleType, ...] = (preferences, properties, operators, interface, main_thread)
+_MODULES: tuple[ModuleType, ...] = (
+    preferences,
+    properties,
+    operators,
+    presets,
+    interface,
+    keymap,
+    main_thread,
+)
 
 
 def register() -> None:

@@ -54,7 +54,7 @@ class Previewed:
 
 @dataclass(frozen=True, slots=True)
 class Painted:
-    """Done. The pictures (maps and tiles of one variation share its index) are ready to become images; the thumbnail
+    """Done. The pictures (maps and tiles of one variation share its seed) are ready to become images; the thumbnail
     shows the first."""
 
     ticket: int

@@ -94,7 +94,8 @@ class ImageMask:
         y = (np.arange(height) * self.height + self.height // 2) // height
         x = (np.arange(width) * self.width + self.width // 2) // width
         stretched = value[np.minimum(y, self.height - 1)][:, np.minimum(x, self.width - 1)]
-        return np.rint(stretched * 255).astype(np.uint8)
+        mask: Mask = np.rint(stretched * 255).astype(np.uint8)
+        return mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,4 +108,5 @@ class AlphaMask:
         """See `MaskSource`."""
         if alpha is None:
             return np.zeros((height, width), np.uint8)
-        return np.subtract(np.uint8(255), alpha, dtype=np.uint8)
+        erased: Mask = np.uint8(255) - alpha
+        return erased

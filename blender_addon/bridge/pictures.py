@@ -53,8 +53,6 @@ class Picture:
     """What the server wants the artist to know about it, one sentence each."""
     png: bytes | None = None
     floats: FloatArray | None = None
-    index: int = 0
-    """Which variation."""
     tile: int = 0
     """Number of the UDIM tile, 1001 and up; 0 for a single image."""
     thumbnail: Thumbnail = NO_THUMBNAIL
@@ -94,7 +92,6 @@ class Source:
         *,
         seed: int,
         recipe: dict[str, Any],
-        index: int = 0,
     ) -> Picture:
         """The image with what was changed in it; all samples that are equal in `changed` and `before` (both as of
         `to_wire`) keep their bits."""
@@ -124,7 +121,6 @@ class Source:
             notes=tuple(str(note) for note in recipe.get("notes", ())),
             png=png,
             floats=floats,
-            index=index,
             tile=self.tile,
             thumbnail=thumbnail_from_wire(displayed(changed, self.color_space)),
         )
@@ -148,7 +144,6 @@ def picture_from_patch(patch: Patch) -> Picture:
         notes=tuple(str(note) for note in patch.recipe.get("notes", ())),
         png=encode_png(array, srgb=not is_data, text={"scumble": recipe}) if encoded else None,
         floats=None if encoded else to_blender(array, pixels.color_space),
-        index=patch.index,
         thumbnail=thumbnail_from_wire(displayed(array, pixels.color_space)),
     )
 

@@ -17,7 +17,7 @@ from .pictures import Picture, Source
 from .request import DEFAULT_OPTIONS, Ask, Options
 
 if TYPE_CHECKING:
-    from scumble.client import Bounds, Client, Inpaint, Patch, Pixels
+    from scumble.client import Bounds, Client, ControlImage, Inpaint, Patch, Pixels
 
 _OPAQUE = 255
 
@@ -56,11 +56,9 @@ class RepaintRequest:
                 client, ask, source, before, mask, share=(part, len(work))
             ):
                 pictures.append(
-                    source.to_picture(
-                        after, before, seed=patch.seed, recipe=patch.recipe, index=patch.index
-                    )
+                    source.to_picture(after, before, seed=patch.seed, recipe=patch.recipe)
                 )
-        return tuple(sorted(pictures, key=lambda picture: picture.index))
+        return tuple(pictures)
 
     def _mask(self, source: Source, before: NDArray[Any]) -> Mask:
         assert self.marked is not None
@@ -133,6 +131,7 @@ def inpaint_of(
     canvas: Any,
     seed: int,
     options: Options,
+    control: tuple[ControlImage, ...] = (),
 ) -> Inpaint:
     """Repaints `mask` in `document` (both of one height and width): only the planned context is sent."""
     from scumble.client import Bounds, Extent, Inpaint, Pixels
@@ -157,6 +156,7 @@ def inpaint_of(
         plan=plan,
         seed=seed,
         seamless=canvas.seamless,
+        control_images=control,
         **options.to_client(),
     )
 

@@ -176,8 +176,9 @@ class Controller:
         order = self._order
         if order is None or order.ticket != painted.ticket:
             return
-        numbers = sorted({picture.index for picture in painted.pictures})
-        found = [tuple(p for p in painted.pictures if p.index == number) for number in numbers]
+        # Maps and tiles of one variation share its seed.
+        seeds = dict.fromkeys(picture.seed for picture in painted.pictures)
+        found = [tuple(p for p in painted.pictures if p.seed == seed) for seed in seeds]
         if len(found) == 1:
             self._lay(found[0])
             return

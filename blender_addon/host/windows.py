@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import bpy
 
-_EDITORS_WITH_PANEL = {"VIEW_3D", "IMAGE_EDITOR"}
+_EDITORS_WITH_PANEL = {"VIEW_3D", "IMAGE_EDITOR", "NODE_EDITOR"}
 
 
 def redraw_panels() -> None:

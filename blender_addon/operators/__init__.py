@@ -8,11 +8,14 @@ from .generate_texture import SCUMBLE_OT_generate_texture
 from .loras import SCUMBLE_OT_add_lora, SCUMBLE_OT_remove_lora
 from .make_maps import SCUMBLE_OT_make_maps
 from .paint_mask import SCUMBLE_OT_clear_mask, SCUMBLE_OT_paint_mask
+from .project_view import SCUMBLE_OT_project_view
 from .repaint_image import SCUMBLE_OT_repaint_image
 from .revert_image import SCUMBLE_OT_revert_image
 from .start_server import SCUMBLE_OT_start_server
 from .stop_server import SCUMBLE_OT_stop_server
 from .upscale_image import SCUMBLE_OT_upscale_image
+from .use_image import SCUMBLE_OT_mark_asset, SCUMBLE_OT_use_image
+from .use_recipe import SCUMBLE_OT_generate_again, SCUMBLE_OT_use_recipe
 from .variations import (
     SCUMBLE_OT_accept_variation,
     SCUMBLE_OT_choose_variation,
@@ -24,6 +27,11 @@ _CLASSES = (
     SCUMBLE_OT_repaint_image,
     SCUMBLE_OT_make_maps,
     SCUMBLE_OT_upscale_image,
+    SCUMBLE_OT_project_view,
+    SCUMBLE_OT_generate_again,
+    SCUMBLE_OT_use_recipe,
+    SCUMBLE_OT_use_image,
+    SCUMBLE_OT_mark_asset,
     SCUMBLE_OT_paint_mask,
     SCUMBLE_OT_clear_mask,
     SCUMBLE_OT_revert_image,

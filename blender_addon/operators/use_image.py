@@ -1,0 +1,72 @@
+"""Put the active image to use: paint on it, clone from it, keep its material as an asset."""
+
+import bpy
+
+from ..bridge.errors import BridgeError
+from ..host import active, images
+
+
+class SCUMBLE_OT_use_image(bpy.types.Operator):
+    """Use the active image in Texture Paint"""
+
+    bl_idname = "scumble.use_image"
+    bl_label = "Use Image"
+    bl_options = {"REGISTER", "UNDO"}
+
+    use: bpy.props.EnumProperty(
+        name="Use", description="What for",
+        items=(
+            ("PAINT", "Paint on It", "Texture Paint paints on this image, whatever the material shows"),
+            ("CLONE", "Clone from It", "The Clone brush takes its colours from this image"),
+        ),
+    )  # fmt: skip
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Sets it."""
+        try:
+            image = active.image(context)
+        except BridgeError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        paint = context.tool_settings.image_paint
+        if self.use == "PAINT":
+            paint.mode, paint.canvas = "IMAGE", image
+        else:
+            paint.clone_image = image
+            brush = paint.brush
+            if brush is not None and hasattr(brush, "clone_image") and brush.library is None:
+                brush.clone_image = image  # the 2D Clone brush before 4.4
+        self.report({"INFO"}, f"'{image.name}' is set.")
+        return {"FINISHED"}
+
+
+class SCUMBLE_OT_mark_asset(bpy.types.Operator):
+    """Put the active material into the Asset Browser, with a preview and tags"""
+
+    bl_idname = "scumble.mark_asset"
+    bl_label = "Mark as Asset"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """A material of this file."""
+        material = getattr(context.active_object, "active_material", None)
+        return material is not None and material.library is None
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Marks it, describes it by its prompt and tags it."""
+        material = context.active_object.active_material
+        if material.asset_data is None:
+            material.asset_mark()
+        asset = material.asset_data
+        asset.tags.new("scumble", skip_if_exists=True)
+        for node in material.node_tree.nodes if material.node_tree else ():
+            prompt = node.image.get(images.PROMPT_KEY, "") if getattr(node, "image", None) else ""
+            if prompt:
+                asset.description = prompt
+                for word in prompt.replace(",", " ").split()[:8]:
+                    asset.tags.new(word.lower(), skip_if_exists=True)
+        if not bpy.app.background:
+            material.asset_generate_preview()
+        self.report({"INFO"}, f"'{material.name}' is an asset now.")
+        return {"FINISHED"}
