@@ -127,6 +127,7 @@ class Document(Thing):
         )
         self.layers = Collection(self, lambda: self.stack)
         self.layerSets = LayerSets(self)
+        self.historyStates = Collection(self, lambda: self.history)
         self.channels = Collection(
             self,
             lambda: (
