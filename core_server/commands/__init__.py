@@ -8,6 +8,7 @@ COMMANDS = (
     "serve",
     "generate",
     "img2img",
+    "live",
     "inpaint",
     "outpaint",
     "maps",

@@ -44,6 +44,14 @@ def test_canvas(gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert rows["of it paste"]["value"] > 0
 
 
+def test_live(gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = bench(gateway, tmp_path, monkeypatch, "--suite", "live", "--model", "tiny")
+    assert rows["1 step, 32 px"]["value"] > 0
+    assert rows["2 steps, latency p99"]["value"] >= rows["2 steps, latency p50"]["value"]
+    assert 0 <= rows["dropped in a hurry"]["value"] < 100
+    assert len(rows["report"]["details"]["1 step"]["latency_ms"]) == 4
+
+
 def test_server_beside_stock_diffusers(
     gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,102 @@
+"""Live painting: pictures a second and the time from a canvas to its picture, in the client, over gRPC."""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core_server.benchmarks.machine import machine_line
+from core_server.benchmarks.report import Report, Row
+from core_server.benchmarks.setting import CannotMeasure, Setting
+from core_server.benchmarks.timing import noise_picture
+
+if TYPE_CHECKING:
+    from scumble.client import Client, LiveSession, Pixels
+
+PROMPT, STRENGTH, SEED = "red bricks with white mortar", 0.5, 7
+SIDE, TINY_SIDE, QUICK_SIDE = 256, 64, 32
+PICTURES, QUICK_PICTURES = 40, 4
+HURRY = 8
+"""Canvases for each picture, from a client that does not wait."""
+SECONDS = 300.0
+
+
+def run(setting: Setting) -> Report:
+    """For 1 and 2 steps: a client that sends the next canvas when it has the picture, then one in a hurry."""
+    from scumble.client import Live  # noqa: PLC0415
+
+    side = QUICK_SIDE if setting.quick else TINY_SIDE if setting.model == "tiny" else SIDE
+    count = QUICK_PICTURES if setting.quick else max(setting.runs, 1) * PICTURES // 5
+    rows: list[Row] = []
+    details: dict[str, Any] = {}
+    with setting.connect() as client:
+        for steps in (1, 2):
+            settings = Live(
+                PROMPT, model=setting.model, strength=STRENGTH, seed=SEED, num_inference_steps=steps
+            )
+            with client.live(settings) as session:
+                _painted(session, noise_picture(0, side, side, 3))
+                rows += _in_turns(session, steps, side, count, details)
+        rows.append(_hurried(client, setting.model, side, count))
+        device = client.server_info().device
+    return Report("live", setting.command("live"), machine_line(device), rows, details)
+
+
+def _in_turns(
+    session: LiveSession, steps: int, side: int, count: int, details: dict[str, Any]
+) -> list[Row]:
+    latencies, painting = [], []
+    start = time.perf_counter()
+    for number in range(1, count + 1):
+        canvas = noise_picture(number, side, side, 3)
+        sent = time.perf_counter()
+        painting.append(_painted(session, canvas) * 1000)
+        latencies.append((time.perf_counter() - sent) * 1000)
+    rate = count / (time.perf_counter() - start)
+    name = f"{steps} step{'s' if steps > 1 else ''}"
+    details[name] = {"latency_ms": latencies, "worker_ms": painting}
+    outside = median(a - b for a, b in zip(latencies, painting, strict=True))
+    return [
+        Row(f"{name}, {side} px", rate, "pictures/s", headline=True,
+            note=f"the next canvas when the picture is there; {count} of them"),
+        Row(f"{name}, latency p50", median(latencies), "ms", headline=True,
+            note="canvas to pixels, in the client"),
+        Row(f"{name}, latency p99", float(np.percentile(latencies, 99)), "ms", headline=True),
+        Row(f"{name}, outside the worker", outside, "ms", note="client, gRPC and gateway"),
+    ]  # fmt: skip
+
+
+def _hurried(client: Client, model: str, side: int, count: int) -> Row:
+    """Several canvases for each picture: how many are dropped, so that the newest is painted next."""
+    from scumble.client import Live  # noqa: PLC0415
+
+    with client.live(Live(PROMPT, model=model, strength=STRENGTH, seed=SEED)) as session:
+        pause = _painted(session, noise_picture(0, side, side, 3)) / HURRY
+        last = 0
+        for number in range(1, count * HURRY + 1):
+            last = session.send(noise_picture(1000 + number, side, side, 3))
+            time.sleep(pause)
+        deadline = time.monotonic() + SECONDS
+        while (picture := session.latest(SECONDS)) is None or picture.frame_number < last:
+            if time.monotonic() > deadline:
+                raise CannotMeasure("The last canvas of a live session was never painted.")
+        figures = session.figures
+    share = 100 * figures.dropped / figures.sent
+    note = (
+        f"{figures.sent} canvases, {HURRY} for each picture's time; the last one is always painted"
+    )
+    return Row("dropped in a hurry", share, "%", note=note)
+
+
+def _painted(session: LiveSession, canvas: Pixels) -> float:
+    """Sends a canvas and waits for its picture; the seconds it took in the worker."""
+    number = session.send(canvas)
+    while True:
+        picture = session.latest(SECONDS)
+        if picture is None:
+            raise CannotMeasure(f"No picture came within {SECONDS:g} s.")
+        if picture.frame_number >= number:
+            return picture.painting
