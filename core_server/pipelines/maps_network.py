@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 from pathlib import Path
+from typing import Self
 
 import torch
 from safetensors.torch import load_file
@@ -95,7 +96,7 @@ class MapsNetwork(nn.Module):
         return torch.cat([scalars[:, :1], normal * 0.5 + 0.5, scalars[:, 4:]], 1)
 
     @classmethod
-    def load(cls, folder: Path) -> MapsNetwork:
+    def load(cls, folder: Path) -> Self:
         """The network of a folder with `CONFIG` and `WEIGHTS`, in float32, ready to use."""
         config = json.loads((folder / CONFIG).read_text("utf-8"))
         network = cls(tuple(config["widths"]))
