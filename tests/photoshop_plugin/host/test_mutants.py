@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from photoshop_plugin.document import Arrangement, LayerPatch, Sides, Source
 from photoshop_plugin.errors import PhotoshopError
 from photoshop_plugin.host import script
 from photoshop_plugin.host.photoshop import ComPhotoshop
+from scumble.client import Bounds, ColorSpace, Pixels
 from tests.fakes.photoshop import Application
 from tests.fakes.photoshop.com import Com
+from tests.fakes.photoshop.layer import ArtLayer, GroupState, LayerSet, LayerState
+from tests.fakes.photoshop.samples import convert_mode
 from tests.photoshop_plugin.scene import (
     CONTEXT,
     LATER,
@@ -20,6 +26,7 @@ from tests.photoshop_plugin.scene import (
     open_document,
     patch_for,
     soft_selection,
+    texture,
 )
 
 
@@ -40,8 +47,73 @@ def round_trip(com: Com, host: ComPhotoshop) -> None:
     assert_applied(before, [patch])
 
 
+def kinds_round_trip(com: Com, host: ComPhotoshop) -> None:
+    """The same for a CMYK document with groups, single layers as a source, more canvas, a new document, a pattern."""
+    com.running = Application()
+    host._application._runner = None  # another Photoshop than before
+    document = open_document(com.running, channels=4, mode="CMYK", profile="Coated", icc=b"Coated")
+    pixels = {name: texture(150, 120, "uint8", 5, seed) for name, seed in (("low", 3), ("high", 4))}
+    for array in pixels.values():
+        array[..., 4] = 255
+    low, high = (ArtLayer(document, LayerState(it, pixels[it], 60, 0)) for it in pixels)
+    low._state = replace(low._state, clipped=True)
+    group = LayerSet(document, GroupState("Group"))
+    group.stack[:] = [high, low]
+    document.stack.insert(0, group)
+    document.active = low
+    document.step("Layers")
+    before, described = Seen(document), host.describe()
+    for source, hidden in ((Source.LAYER, (0, 2)), (Source.BELOW, (0,))):
+        image = host.capture(described, CONTEXT, source).image.numpy()
+        assert before.differences(Seen(document)) == []
+        states = [layer._state for layer in (high, low, *document.stack[1:])]
+        if 2 in hidden:
+            low._state = replace(low._state, clipped=False)
+            for layer in document.stack[1:]:
+                layer._state = replace(layer._state, visible=False)
+        high._state = replace(high._state, visible=False)
+        shown = convert_mode(document.flatten(), "CMYK", "RGB")
+        for layer, state in zip((high, low, *document.stack[1:]), states, strict=True):
+            layer._state = state
+        shown = shown[CONTEXT.y : CONTEXT.bottom, CONTEXT.x : CONTEXT.right]
+        assert image.shape[2] == (4 if source is Source.LAYER else 3)
+        seen = shown[..., 3] > 0
+        assert np.array_equal(image[seen][:, :3], shown[seen][:, :3])
+
+    painted = texture(CONTEXT.width, CONTEXT.height)
+    moved = Bounds(CONTEXT.x + 3, CONTEXT.y + 5, *CONTEXT.extent)
+    patches = [
+        LayerPatch(name, Pixels.from_numpy(painted, ColorSpace.SRGB), None, moved)
+        for name in ("first", "second", "third")
+    ]
+    place = Arrangement(above=low.id, group="Scumble: moss", grow=Sides(3, 5, 7, 9))
+    host.apply(described, patches, TITLE, place)
+    assert document.extent == (SIZE[0] + 10, SIZE[1] + 14)
+    assert np.array_equal(document.flatten()[5, 3], before.picture[0, 0])
+    assert com.running.conversions[-1] == ("sRGB IEC61966-2.1", "Coated")
+    assert [layer.name for layer in group.stack] == ["high", "Scumble: moss", "low"]
+    made = group.stack[1]
+    assert [layer.name for layer in made.stack] == ["first", "second", "third"]
+    opaque = np.dstack([painted, np.full(painted.shape[:2], 255, "uint8")])
+    assert np.array_equal(made.stack[0]._state.pixels, convert_mode(opaque, "RGB", "CMYK"))
+    assert document.active is low
+    document.activeHistoryState = document.history[-2]
+    assert before.differences(Seen(document)) == []
+
+    samples = texture(20, 10, channels=4)
+    host.open_picture(Pixels.from_numpy(samples, ColorSpace.SRGB), "made", 72, b"")
+    front = com.running.front
+    assert (front.name, len(com.running.open_documents), front.alphas) == ("made", 2, [])
+    assert np.array_equal(front.flatten()[..., 3], samples[..., 3])
+    host.define_pattern(Pixels.from_numpy(texture(20, 10)), "tile")
+    assert np.array_equal(com.running.patterns["tile"][..., :3], texture(20, 10))
+    assert com.running.front is front
+    assert [it.name for it in host.documents()] == ["made", "photo.psd"]
+
+
 def test_the_programs_pass(com: Com, host: ComPhotoshop) -> None:
     round_trip(com, host)
+    kinds_round_trip(com, host)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +143,30 @@ def test_the_programs_pass(com: Com, host: ComPhotoshop) -> None:
         ("apply", 'doc.suspendHistory(request.title, "scumbleSuspended()");', "scumbleSuspended();"),
         ("apply", "scumbleState.sources[i].close(SaveOptions.DONOTSAVECHANGES);", ""),
         ("apply", "layer.name = patch.name;", ""),
+        ("lib", "return [i].concat(inside);", "return inside;"),
+        ("lib", "front = answer.value.front;", ""),
+        ("describe", "!request.all", "true"),
+        ("capture", 'request.source === "below"', "false"),
+        ("capture", "layer.visible = false;", ""),
+        ("capture", "layer.grouped = false;", ""),
+        ("capture", "scumbleIsolate(layer, path.slice(1), below);", ""),
+        ("capture", "if (request.srgb) {", "if (false) {"),
+        ("capture", "    app.activeDocument = copy;\n    copy.close", "    (function () {})"),
+        ("apply", "if (anchor !== null) { scumbleMove(layer, anchor); }", ""),
+        ("apply", "into ? ElementPlacement.INSIDE : ", ""),
+        ("apply", "    group.move(anchor, ElementPlacement.PLACEBEFORE);", ""),
+        ("apply", "group.name = request.group;", ""),
+        ("apply", "    anchor = layer;", ""),
+        ("apply", "if (request.grow !== null) { scumbleGrow(doc, request.grow); }", ""),
+        ("apply", "AnchorPosition.BOTTOMRIGHT", "AnchorPosition.TOPLEFT"),
+        ("apply", "source.colorProfileName = srgb;", ""),
+        ("apply", "{ source.convertProfile(", "{ (function () {})("),
+        ("open", "layer.isBackgroundLayer = false;", ""),
+        ("open", "SelectionType.REPLACE, true", "SelectionType.REPLACE, false"),
+        ("open", "source.channels[source.channels.length - 1].remove();", ""),
+        ("open", "doc.selection.selectAll();", ""),
+        ("open", 'putClass(stringIDToTypeID("pattern"))', 'putClass(stringIDToTypeID("channel"))'),
+        ("open", "    source.close(SaveOptions.DONOTSAVECHANGES);", ""),
     ],
 )  # fmt: skip
 def test_a_mistake_in_a_program_is_noticed(
@@ -91,3 +187,4 @@ def test_a_mistake_in_a_program_is_noticed(
     )
     with pytest.raises((AssertionError, PhotoshopError)):
         round_trip(com, host)
+        kinds_round_trip(com, host)
