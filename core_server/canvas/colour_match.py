@@ -32,12 +32,14 @@ MAX_CHANGE = 0.15
 @dataclass(frozen=True, slots=True)
 class ColourMatch:
     """What was done. strength 0..1; shift of the mean and gain of the contrast in Oklab (lightness, a, b); pixels:
-    how many of the surroundings counted. reason: why nothing was done, "" if something was."""
+    how many of the surroundings counted. edge: how the patch's edge was brought to its surroundings besides, "" for not
+    at all. reason: why nothing was done, "" if something was."""
 
     strength: float
     shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
     gain: tuple[float, float, float] = (1.0, 1.0, 1.0)
     pixels: int = 0
+    edge: str = ""
     reason: str = ""
 
     def recipe(self) -> dict[str, Any]:
@@ -49,6 +51,7 @@ class ColourMatch:
             "shift": [round(value, 5) for value in self.shift],
             "gain": [round(value, 5) for value in self.gain],
             "pixels": self.pixels,
+            "edge": self.edge,
         }
 
 

@@ -67,13 +67,17 @@ def selection_bounds(
     On a seamless axis the shorter way around counts, which may end beyond the border.
     Errors: InvalidRequest for an empty selection.
     """
-    selected = selection > 0
-    if not selected.any():
+    # Largest values, not comparisons: no copy of the document, and columns only of the rows that hold something.
+    largest = np.logical_or if selection.dtype.kind == "b" else np.fmax
+    rows = np.asarray(largest.reduce(selection, axis=1)) > 0
+    if not rows.any():
         raise InvalidRequest(
             "inpaint.selection", "The selection is empty; select at least one pixel and try again."
         )
-    x, width = _run(np.atleast_1d(selected.any(axis=0)), wraps(seamless, 1))
-    y, height = _run(np.atleast_1d(selected.any(axis=1)), wraps(seamless, 0))
+    y, height = _run(rows, wraps(seamless, 0))
+    held = np.flatnonzero(rows)
+    columns = np.asarray(largest.reduce(selection[held[0] : held[-1] + 1], axis=0)) > 0
+    x, width = _run(columns, wraps(seamless, 1))
     return Bounds(x, y, width, height)
 
 

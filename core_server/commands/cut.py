@@ -22,8 +22,9 @@ def cut(source: Pixels | npt.NDArray[Any], bounds: Bounds) -> Pixels:
     """A rectangle of a picture, or of a mask of shape (height, width). Beyond the border it wraps, as on a tile."""
     array = source.numpy() if isinstance(source, Pixels) else source[..., None]
     height, width = array.shape[:2]
-    piece = array
-    if bounds != Bounds(0, 0, width, height):
+    if bounds.x >= 0 <= bounds.y and bounds.right <= width and bounds.bottom <= height:
+        piece = array[bounds.y : bounds.bottom, bounds.x : bounds.right]
+    else:
         rows = np.arange(bounds.y, bounds.bottom) % height
         columns = np.arange(bounds.x, bounds.right) % width
         piece = array[rows[:, None], columns[None, :]]

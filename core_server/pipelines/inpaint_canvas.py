@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -13,6 +13,8 @@ from core_server.canvas.colour import from_unit, to_unit
 from core_server.canvas.colour_match import ColourMatch, match_colours
 from core_server.canvas.fill import fill
 from core_server.canvas.geometry import Bounds
+from core_server.canvas.harmony import harmonise
+from core_server.canvas.joint import feather_joint
 from core_server.canvas.masks import (
     make_masks,
     mask_extent_error,
@@ -21,7 +23,7 @@ from core_server.canvas.masks import (
     wrapped_axes,
 )
 from core_server.canvas.pixels import ColorSpace, Pixels
-from core_server.canvas.plan import CanvasPlan, FillMode, SeamlessAxes
+from core_server.canvas.plan import CanvasIntent, CanvasPlan, FillMode, SeamlessAxes
 from core_server.canvas.planner import plan_canvas, resolve
 from core_server.canvas.rendition import Rendition
 from core_server.errors import InvalidRequest
@@ -30,6 +32,9 @@ from core_server.pipelines.passes import in_multiples
 from core_server.pipelines.request import Inpaint
 from core_server.pipelines.settings import Settings
 from core_server.pipelines.sizes import TiledSizes, device_max_pixels
+
+_CONTINUING = (CanvasIntent.FILL, CanvasIntent.REMOVE_OBJECT, CanvasIntent.EXPAND)
+"""Intents whose patch goes on with its surroundings. An object is meant to differ; a refined picture is its own."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,13 +64,32 @@ class InpaintCanvas:
             painted, match = match_colours(painted, unpainted, masked, self.plan.color_match)
         bounds = _inner(self.plan)
         inner = bounds.slices
+        painted, unpainted = painted[inner], unpainted[inner]
+        if match.strength > 0:
+            painted, edge = self._without_edge(painted, unpainted)
+            match = replace(match, edge=edge)
         context = self.context.cut(bounds)
         # Under a fill the model never saw the document, so nothing it painted there can be the document's.
         shown = None if self.plan.fill is FillMode.NONE else 1 - self.mask[inner]
-        new = context.restore(painted[inner], unpainted[inner], shown)
+        new = context.restore(painted, unpainted, shown)
         untouched = self.composite_mask.array == 0
         array = np.where(untouched, context.document.array, new.array)
         return Pixels(array, new.color_space, new.icc_profile), match
+
+    def _without_edge(self, painted: FloatArray, unpainted: FloatArray) -> tuple[FloatArray, str]:
+        """What was painted in plan.mask, brought to its surroundings along its edge, and how; see the two functions."""
+        plan = self.plan
+        mask, axes = self.mask[_inner(plan).slices], wrapped_axes(plan, plan.mask)
+        if plan.exact_selection:
+            joined = feather_joint(painted, unpainted, mask > 0, axes)
+            return painted + np.float32(plan.color_match) * (joined - painted), "joined"
+        if plan.intent not in _CONTINUING:
+            return painted, ""
+        # From the end of the mask's soft edge to as far inside the selection as that edge is wide.
+        reach = plan.grow + plan.feather + plan.feather // 2
+        strength = plan.color_match
+        painted = harmonise(painted, unpainted, mask, reach=reach, strength=strength, seamless=axes)
+        return painted, "harmonised"
 
     def pasted(self, patch: Pixels) -> FloatArray:
         """The document's pixels of plan.context with the patch in them, 0..1 or more: what the client will see."""

@@ -159,7 +159,14 @@ def _steps(
     axes = request.parameters.seamless
     there = tiling_sides(sides, axes)
     steps = []
-    for increment in increments(extent, sides, depth, axes):
+    limit, most = profile.max_extent, device_max_pixels(model)
+    whole = grown(extent, there).extent
+    fits = (
+        whole.width <= limit.width
+        and whole.height <= limit.height
+        and whole.area <= (most or whole.area)
+    )
+    for increment in increments(extent, sides, depth, axes, fits=fits):
         picture, added = increment.picture, increment.added
         plan = plan_canvas(
             picture.extent,
@@ -169,7 +176,7 @@ def _steps(
             ),
             1.0,
             profile,
-            max_pixels=device_max_pixels(model),
+            max_pixels=most,
         )
         multiple = TiledSizes.of(model, wrapped_axes(plan, plan.context)).multiple
         plan = in_multiples(plan, multiple)
@@ -193,6 +200,8 @@ def _grow(rgb: FloatArray, step: _Step, mode: FillMode, paint: Painter) -> None:
     picture = rgb[top : top + height, left : left + width]
     added = np.zeros((height, width), np.bool_)
     added[plan.selection.slices] = True
+    before = step.increment.before.moved(-step.increment.picture.x, -step.increment.picture.y)
+    added[before.slices] = False
     axes = wrapped_axes(plan, plan.context)
     context = np.asarray(read_wrapped(picture, plan.context), np.float32)
     new = np.asarray(read_wrapped(added, plan.context), np.bool_)

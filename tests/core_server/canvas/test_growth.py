@@ -22,20 +22,32 @@ SIDES = st.builds(Sides, *[st.just(0) | st.integers(0, 90)] * 4)
     SIDES,
     st.integers(1, 70),
     st.sampled_from(SeamlessAxes),
+    st.booleans(),
 )
-def test_increments_cover_what_is_added_once(extent, sides, depth, axes):
+def test_increments_cover_what_is_added_once(extent, sides, depth, axes, fits):
     there = tiling_sides(sides, axes)
     whole = grown(extent, there)
     assert whole.extent == grown(extent, sides).extent
     covered = np.zeros((whole.height, whole.width), int)
     covered[Bounds(there.left, there.top, *extent).slices] = 1
     picture = Bounds(0, 0, *extent)
-    for step in increments(extent, sides, depth, axes):
+    for step in increments(extent, sides, depth, axes, fits=fits):
+        assert step.before == picture
         assert step.picture.contains(picture)
         assert step.picture.contains(step.added)
-        assert step.picture.extent.area == picture.extent.area + step.added.extent.area
-        assert 0 < min(step.added.extent) <= depth
-        covered[step.added.moved(there.left, there.top).slices] += 1
+        assert step.picture.extent != picture.extent
+        grew = Sides(
+            picture.x - step.picture.x,
+            step.picture.right - picture.right,
+            picture.y - step.picture.y,
+            step.picture.bottom - picture.bottom,
+        )
+        assert 0 <= min(grew) <= max(grew) <= depth
+        assert fits or sum(map(bool, grew)) == 1
+        new = np.zeros_like(covered)
+        new[step.added.moved(there.left, there.top).slices] = 1
+        new[picture.moved(there.left, there.top).slices] = 0
+        covered += new
         for axis, side in ((0, "height"), (1, "width")):
             complete = getattr(step.picture, side) == getattr(whole, side)
             assert wraps(step.seamless, axis) == (wraps(axes, axis) and complete)
@@ -47,7 +59,16 @@ def test_increments_cover_what_is_added_once(extent, sides, depth, axes):
 def test_a_tile_grows_into_one_gap():
     assert tiling_sides(Sides(3, 4, 5, 6), SeamlessAxes.XY) == (0, 7, 0, 11)
     (step,) = increments(Extent(10, 10), Sides(3, 4, 0, 0), 9, SeamlessAxes.X)
-    assert step == (Bounds(0, 0, 17, 10), Bounds(10, 0, 7, 10), SeamlessAxes.X)
+    assert step == (
+        Bounds(0, 0, 17, 10), Bounds(0, 0, 10, 10), Bounds(10, 0, 7, 10), SeamlessAxes.X,
+    )  # fmt: skip
+
+
+def test_what_fits_grows_on_all_sides_at_once():
+    steps = increments(Extent(10, 10), Sides(3, 9, 6, 0), 5, fits=True)
+    assert [step.picture for step in steps] == [Bounds(-1, -3, 15, 13), Bounds(-3, -6, 22, 16)]
+    (step,) = increments(Extent(10, 10), Sides(0, 0, 0, 4), 5, fits=True)
+    assert step.added == Bounds(0, 10, 10, 4)
 
 
 @pytest.mark.parametrize("axes", [SeamlessAxes.NONE, SeamlessAxes.X], ids=str)
