@@ -82,9 +82,11 @@ def run(options: argparse.Namespace) -> int:
 def _honesty(client: Client, model: str) -> str:
     """What the artist must know about the model; "" for a trained one."""
     for known in client.models():
-        if known.model_id == model or (not model and known.is_default):
-            if not known.trained:
-                return "These pictures come from an untrained test model: they show the way, not the art."
+        asked = known.model_id == model or (not model and known.is_default)
+        if asked and not known.trained:
+            return (
+                "These pictures come from an untrained test model: they show the way, not the art."
+            )
     return ""
 
 
