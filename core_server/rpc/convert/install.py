@@ -28,6 +28,7 @@ def to_proto_offer(offer: Offer) -> model_service_pb2.InstallModelResponse:
             commercial_use=offer.licence.commercial_use is True,
             size_bytes=offer.size_bytes,
             kind=_KINDS[offer.shelf] if offer.shelf else "",
+            trained=True,
         ),
         license_note=offer.licence.sentence,
         url=offer.url,
@@ -45,6 +46,7 @@ def to_proto_installed(installed: Installed, offer: Offer) -> model_service_pb2.
         commercial_use=offer.licence.commercial_use is True,
         size_bytes=offer.size_bytes,
         kind=_KINDS[installed.shelf],
+        trained=True,
     )
 
 
