@@ -59,6 +59,14 @@ class Metrics:
         yield GaugeMetricFamily(
             "scumble_jobs_active", "Jobs waiting and running", self._jobs.active_jobs()
         )
+        live = self._jobs.live
+        yield GaugeMetricFamily("scumble_live_sessions", "Live sessions open", live.sessions)
+        frames = CounterMetricFamily(
+            "scumble_live_frames", "Frames of live sessions since the start", labels=["answer"]
+        )
+        for answer in ("pictures", "skipped", "dropped"):
+            frames.add_metric([answer], live.figures[answer])
+        yield frames
         yield GaugeMetricFamily(
             "scumble_store_bytes", "Bytes of stored images", self._jobs.stored_bytes()
         )
