@@ -10,6 +10,8 @@ from concurrent.futures import TimeoutError as NotYet
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
+from photoshop_plugin.errors import ConnectionLost
+
 T = TypeVar("T")
 
 _INTERRUPT_POLL_SECONDS = 0.1
@@ -27,6 +29,7 @@ class ComThread:
         self._calls: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = (
             queue.SimpleQueue()
         )
+        self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="photoshop-com", daemon=True)
         self._thread.start()
 
@@ -35,6 +38,7 @@ class ComThread:
 
         Ctrl-C ends the waiting, not the function. finish: the first Ctrl-C is overlooked, since the function changes
         something and the caller should learn how it ended; the second one counts.
+        Raises ConnectionLost where the thread has ended or could not enter its apartment.
         """
         future: Future[T] = Future()
         self._calls.put((function, future))
@@ -42,8 +46,13 @@ class ComThread:
             try:
                 return future.result(timeout=_INTERRUPT_POLL_SECONDS)
             except NotYet:
-                if future.done():  # the function itself raised a TimeoutError
-                    raise
+                if (
+                    future.done()
+                ):  # since the wait ended, or the function itself raised a TimeoutError
+                    return future.result()
+                if not self._thread.is_alive() and not future.done():
+                    # Closed before the call, or COM could not be entered: nobody would ever answer.
+                    raise ConnectionLost from self._failure
             except KeyboardInterrupt:
                 if not finish:
                     raise
@@ -55,6 +64,12 @@ class ComThread:
         self._thread.join(timeout)
 
     def _run(self) -> None:
+        try:
+            self._serve()
+        except BaseException as error:  # noqa: BLE001 - told to whoever calls
+            self._failure = error
+
+    def _serve(self) -> None:
         with self._apartment():
             while (item := self._calls.get()) is not None:
                 function, future = item

@@ -1,7 +1,7 @@
 """What the panel does: every method returns at once, news comes through `notify`. Knows neither Qt nor COM.
 
-One thread talks to Photoshop, another one runs a generation, a third looks at the server; so nothing that hangs holds
-up the window, and a busy Photoshop does not hold up the job.
+One thread talks to Photoshop, another one runs a generation, a third applies, a fourth looks at the server; so nothing
+that hangs holds up the window, and a busy Photoshop does not hold up the job.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, replace
 from typing import Protocol
@@ -34,6 +33,7 @@ from photoshop_plugin.panel.events import (
     Working,
 )
 from photoshop_plugin.panel.history import Entry, History, Result
+from photoshop_plugin.panel.worker import Worker
 from photoshop_plugin.placing import Place, lay, place_of
 from scumble.client import AdapterInfo, Cancelled, Model, Patch, Pixels, ScumbleError, ServerInfo
 
@@ -71,9 +71,17 @@ class PanelController:
         self._open_host, self._connect = open_host, connect
         self._history, self._history_lock = history, threading.Lock()
         self._thumbnail, self._notify = thumbnail, notify
-        self._host_thread = ThreadPoolExecutor(1, "scumble-host")
-        self._job_thread = ThreadPoolExecutor(1, "scumble-job")
-        self._server_thread = ThreadPoolExecutor(1, "scumble-server")
+        self._host_thread = Worker("scumble-host")
+        self._job_thread = Worker("scumble-job")
+        self._apply_thread = Worker("scumble-apply")
+        self._server_thread = Worker("scumble-server")
+        self._threads = (
+            self._job_thread,
+            self._apply_thread,
+            self._server_thread,
+            self._host_thread,
+        )
+        self._closed = False
         self._host: PhotoshopHost | None = None
         self._host_context: AbstractContextManager[PhotoshopHost] | None = None
         self._server: PanelServer | None = None
@@ -121,7 +129,7 @@ class PanelController:
 
     def apply(self, job_id: str, indices: Sequence[int]) -> None:
         """Makes pictures of the history layers, the first one shown; then Applied or Stopped."""
-        self._start(self._job_thread, lambda: self._apply(job_id, list(indices)))
+        self._start(self._apply_thread, lambda: self._apply(job_id, list(indices)))
 
     def discard(self, job_id: str, indices: Sequence[int]) -> None:
         """Takes pictures off the history."""
@@ -131,17 +139,21 @@ class PanelController:
     def close(self) -> None:
         """Cancels, lets go of Photoshop and the server. Does not wait for a Photoshop that hangs."""
         self.cancel()
-        self._host_thread.submit(self._close_host)
-        for thread in (self._job_thread, self._server_thread, self._host_thread):
-            thread.shutdown(wait=False)
+        self._closed = True
+        with suppress(RuntimeError):  # closed before
+            self._host_thread.submit(self._close_host)
+        for thread in self._threads:
+            thread.shutdown()
 
-    def _start(self, thread: Executor, work: Callable[[], None]) -> None:
+    def _start(self, thread: Worker, work: Callable[[], None]) -> None:
         def run() -> None:
             try:
                 work()
             except (PhotoshopError, ScumbleError) as error:
                 self._notify(Stopped(_sentence(error)))
             except Exception as error:  # a mistake of ours must not leave the panel waiting
+                if self._closed:
+                    return
                 self._notify(Stopped(f"Something in Scumble's panel failed: {error!r}."))
                 raise
 
@@ -201,7 +213,7 @@ class PanelController:
         with suppress(ScumbleError):
             call()
 
-    # On the job's thread.
+    # On the job's thread; `_apply` on one of its own, so that it does not wait for a generation.
     def _generate(self, settings: Settings) -> None:
         news: PanelEvent = Stopped()
         try:

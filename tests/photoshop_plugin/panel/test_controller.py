@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -105,6 +107,41 @@ def test_photoshop_comes_and_goes(desk: Desk) -> None:
     open_document(desk.com.running)
     desk.controller.look()
     assert desk.wait_for(DocumentSeen).ready
+
+
+def test_results_can_be_applied_while_the_next_ones_are_painted(
+    photoshop: Application, desk: Desk
+) -> None:
+    open_document(photoshop)
+    desk.controller.generate(SETTINGS)
+    desk.wait_for(Finished)
+    go_on = threading.Event()
+
+    def painting() -> Iterator[Event]:
+        yield EVENTS[0]
+        assert go_on.wait(20)
+        yield EVENTS[-1]
+
+    desk.server.events = painting()
+    desk.controller.generate(SETTINGS)
+    desk.wait_for(Working)
+    desk.controller.apply("job-1", [1])
+    assert [layer.name for layer in desk.wait_for(Applied).layers] == ["Scumble: a red barn (41)"]
+    assert desk.controller.working
+    go_on.set()
+    desk.wait_for(Finished)
+
+
+def test_a_call_that_hangs_keeps_no_program_alive() -> None:
+    """In a process of its own: Python waits at its end for every thread but daemons."""
+    text = (
+        "import threading\n"
+        "from photoshop_plugin.panel.worker import Worker\n"
+        "worker = Worker('hangs')\n"
+        "worker.submit(threading.Event().wait)\n"
+        "worker.shutdown()\n"
+    )
+    assert subprocess.run([sys.executable, "-c", text], check=False, timeout=60).returncode == 0
 
 
 def test_cancelling_reaches_the_job(photoshop: Application, desk: Desk) -> None:

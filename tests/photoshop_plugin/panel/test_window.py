@@ -18,14 +18,16 @@ from PySide6.QtGui import QImage
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractButton, QApplication, QWidget
 
+from photoshop_plugin.document import Source
 from photoshop_plugin.host.photoshop import ComPhotoshop
 from photoshop_plugin.panel.app import Panel
 from photoshop_plugin.panel.hotkey import windows_keys
 from photoshop_plugin.panel.pictures import request_picture, to_image
 from photoshop_plugin.panel.preferences import Preferences
+from photoshop_plugin.task import Task
 from scumble.client import ColorSpace, NotRunning, Pixels
 from tests.fakes.photoshop import Application
-from tests.photoshop_plugin.scene import FILL_TITLE, open_document, texture
+from tests.photoshop_plugin.scene import FILL_TITLE, SIZE, open_document, texture
 from tests.photoshop_plugin.scripted_server import ScriptedServer
 
 if TYPE_CHECKING:
@@ -172,6 +174,66 @@ def test_what_will_be_done_is_said_before_it_runs(photoshop: Application, desk: 
     document.select(None)
     desk.until(lambda: not window.generate_button.isEnabled())
     assert "Select the part" in window.generate_button.toolTip()
+
+
+def test_fields_come_with_the_task_that_needs_them(photoshop: Application, desk: Desk) -> None:
+    document = open_document(photoshop)
+    window, form = desk.window, desk.window.form
+    desk.until(window.generate_button.isEnabled)
+    desk.until(lambda: form.look.lora.count() == 2)
+
+    def choose(task: Task) -> None:
+        form.task.setCurrentIndex(form.task.findData(task.value))
+
+    fields = form.task_fields
+    assert not fields.isVisible()
+    choose(Task.EXTEND)
+    assert fields.sides["left"].isVisible() and not fields.factor.isVisible()
+    fields.sides["left"].setValue(8)
+    choose(Task.UPSCALE)
+    assert fields.factor.isVisible() and form.strength.value() == 30
+    choose(Task.EXTEND)
+    assert form.strength.value() == 100
+    form.look.lora.setCurrentIndex(1)
+    form.look.weight.setValue(0.5)
+    form.look.style.setText("ink")
+    form.look.source.setCurrentIndex(2)
+    desk.click(window.generate_button)
+    desk.until(lambda: window.strip.list.count() == 1)
+    [request] = desk.server.requests
+    assert (request.left, request.top, request.right, request.bottom) == (8, 0, 0, 0)
+    assert [(it.name, it.weight) for it in request.adapters] == [("ink", 0.5)]
+    assert request.style == "ink"
+    desk.click(window.strip.apply_button)
+    desk.until(lambda: document.extent == (SIZE[0] + 8, SIZE[1]))
+
+    for field in (*fields.sides.values(), form.look.weight):
+        field.setValue(0)
+    form.look.lora.setCurrentIndex(0)
+    form.look.source.setCurrentIndex(0)
+    choose(Task.AUTO)
+    desk.until(lambda: "Laid back" in window.message.text())
+    desk.click(window.strip.again_button)
+    settings = form.settings()
+    assert (settings.task, settings.sides.left) == (Task.EXTEND, 8)
+    assert (settings.source, settings.style) == (Source.BELOW, "ink")
+    assert settings.adapters == request.adapters
+
+
+def test_a_pattern_needs_no_document(photoshop: Application, desk: Desk) -> None:
+    window, form = desk.window, desk.window.form
+    desk.until(lambda: "No document" in window.document_label.text())
+    form.prompt.setPlainText("moss")
+    assert not window.generate_button.isEnabled()
+    form.task.setCurrentIndex(form.task.findData(Task.PATTERN.value))
+    form.task_fields.pattern_side.setValue(64)
+    desk.until(window.generate_button.isEnabled)
+    desk.click(window.generate_button)
+    desk.until(lambda: window.strip.list.count() == 1)
+    desk.click(window.strip.apply_button)
+    desk.until(lambda: "patterns" in window.message.text())
+    [pattern] = photoshop.patterns.values()
+    assert pattern.shape[:2] == (64, 64)
 
 
 def test_a_seed_that_is_none_is_said(photoshop: Application, desk: Desk) -> None:
