@@ -50,7 +50,10 @@ class ModelSizing(StrEnum):
 
 
 class CanvasOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What the artist overrides; None is chosen by the planner. Unit: document px; color_match 0..1."""
+    """What the artist overrides; None is chosen by the planner. Unit: document px; color_match 0..1.
+
+    passes: 1 paints once, however large; 2 always refines the mask at full resolution afterwards.
+    """
 
     intent: CanvasIntent = CanvasIntent.AUTO
     fill: FillMode = FillMode.AUTO
@@ -60,6 +63,7 @@ class CanvasOptions(msgspec.Struct, frozen=True, kw_only=True):
     padding: int | None = None
     seamless: SeamlessAxes = SeamlessAxes.NONE
     color_match: float | None = None
+    passes: int | None = None
 
 
 class CanvasPlan(msgspec.Struct, frozen=True, kw_only=True):

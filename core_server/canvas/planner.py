@@ -32,6 +32,7 @@ DETAIL, ENLARGE_LEAST = 256, 1.25
 """A selection is enlarged towards so many model px a side, if that enlarges it at least so many times."""
 TWO_PASSES_BELOW = 0.9
 """Painted smaller than this share of its size, the mask is painted a second time at full resolution."""
+MAX_PASSES = 2
 REFINE_STRENGTH = 0.4
 """Strength of the second pass, times s: enough for detail, too little for a new layout."""
 SQUARENESS = 0.75
@@ -119,7 +120,9 @@ def plan_canvas(
     )
     refined = refining_extent(mask.extent, profile, max_pixels)
     # A second pass pays only where it shows the mask larger than the first one did.
-    if scale >= TWO_PASSES_BELOW or math.sqrt(refined.area / mask.extent.area) < scale * 1.1:
+    shown = math.sqrt(refined.area / mask.extent.area)
+    pays = scale < TWO_PASSES_BELOW and shown >= scale * 1.1
+    if options.passes == 1 or not (pays or options.passes == MAX_PASSES):
         return plan
     return msgspec.structs.replace(
         plan,
@@ -176,6 +179,12 @@ def _check(document: Extent, selection: Bounds, options: CanvasOptions, strength
                 f"{name} is {value} px; it must be 0 to {most} px.",
                 allowed=f"0..{most}",
             )
+    if options.passes is not None and not 1 <= options.passes <= MAX_PASSES:
+        raise InvalidRequest(
+            "options.passes",
+            f"passes is {options.passes}; it must be 1 or {MAX_PASSES}.",
+            allowed=f"1..{MAX_PASSES}",
+        )
     if options.color_match is not None and not 0 <= options.color_match <= 1:
         raise InvalidRequest(
             "options.color_match",

@@ -82,6 +82,12 @@ def register(subparsers: Subparsers) -> None:
         help="bring the patch's colours to those of its surroundings, 0 (off) to 1 (default)",
     )
     group.add_argument(
+        "--passes",
+        type=int,
+        choices=(1, 2),
+        help="1: paint once, however large; 2: always refine the mask at full resolution afterwards",
+    )
+    group.add_argument(
         "--exact-selection",
         action="store_true",
         help="blend with the mask as it is, without growing or softening it",
@@ -137,6 +143,7 @@ def run(options: argparse.Namespace) -> int:
         padding=options.padding,
         seamless=SeamlessAxes(axes),
         color_match=options.color_match,
+        passes=options.passes,
     )
     selected = Bounds(*selection_bounds(mask, canvas_plan.SeamlessAxes(axes)))
     with connected(options) as client:

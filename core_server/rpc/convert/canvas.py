@@ -20,6 +20,7 @@ MAX_DOCUMENT_SIDE = 300_000
 """What the largest document format of the hosts (PSB) allows, px; documents are planned, never sent whole."""
 MAX_EDGE = 512
 MAX_PADDING = 4096
+MAX_PASSES = 2
 
 INTENTS = EnumTable(
     canvas_pb2.CanvasIntent, "CANVAS_INTENT_", CanvasIntent, unspecified=CanvasIntent.AUTO
@@ -92,6 +93,9 @@ def from_proto_options(message: canvas_pb2.CanvasOptions, field: str) -> CanvasO
         padding=override("padding", MAX_PADDING),
         seamless=SEAMLESS.from_proto(message.seamless, f"{field}.seamless"),
         color_match=_color_match(message, field),
+        passes=whole(message.passes, f"{field}.passes", "The number of passes", 1, MAX_PASSES)
+        if message.HasField("passes")
+        else None,
     )
 
 
@@ -106,6 +110,7 @@ def to_proto_options(options: CanvasOptions) -> canvas_pb2.CanvasOptions:
         padding=options.padding,
         seamless=SEAMLESS.to_proto(options.seamless),
         color_match=options.color_match,
+        passes=options.passes,
     )
 
 

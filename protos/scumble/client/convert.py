@@ -141,6 +141,7 @@ def options_to_message(options: CanvasOptions) -> canvas_pb2.CanvasOptions:
         padding=options.padding,
         seamless=enum_to_message(canvas_pb2.SeamlessAxes, "SEAMLESS_AXES", options.seamless),
         color_match=options.color_match,
+        passes=options.passes,
     )
 
 

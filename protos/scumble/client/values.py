@@ -204,7 +204,10 @@ class ControlKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanvasOptions:
-    """What the artist overrides; None and AUTO are chosen by the planner. Unit: document px; color_match 0..1."""
+    """What the artist overrides; None and AUTO are chosen by the planner. Unit: document px; color_match 0..1.
+
+    passes: 1 paints once, however large; 2 always refines the mask at full resolution afterwards.
+    """
 
     intent: CanvasIntent = CanvasIntent.AUTO
     fill: FillMode = FillMode.AUTO
@@ -214,6 +217,7 @@ class CanvasOptions:
     padding: int | None = None
     seamless: SeamlessAxes = SeamlessAxes.NONE
     color_match: float | None = None
+    passes: int | None = None
 
 
 DEFAULT_OPTIONS = CanvasOptions()

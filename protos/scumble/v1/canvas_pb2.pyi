@@ -170,6 +170,7 @@ class CanvasOptions(google.protobuf.message.Message):
     PADDING_FIELD_NUMBER: builtins.int
     SEAMLESS_FIELD_NUMBER: builtins.int
     COLOR_MATCH_FIELD_NUMBER: builtins.int
+    PASSES_FIELD_NUMBER: builtins.int
     intent: global___CanvasIntent.ValueType
     """What should happen in the selection."""
     fill: global___FillMode.ValueType
@@ -186,6 +187,8 @@ class CanvasOptions(google.protobuf.message.Message):
     """Axes along which the document tiles; the context wraps across those borders."""
     color_match: builtins.float
     """How far the patch's colours are brought to those of its surroundings, 0 (off) to 1 (wholly, the default)."""
+    passes: builtins.int
+    """1: paint once, however large; 2: always refine the mask at full resolution afterwards. Unset: as the sizes need it."""
     def __init__(
         self,
         *,
@@ -197,9 +200,10 @@ class CanvasOptions(google.protobuf.message.Message):
         padding: builtins.int | None = ...,
         seamless: global___SeamlessAxes.ValueType = ...,
         color_match: builtins.float | None = ...,
+        passes: builtins.int | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_color_match", b"_color_match", "_feather", b"_feather", "_grow", b"_grow", "_padding", b"_padding", "color_match", b"color_match", "feather", b"feather", "grow", b"grow", "padding", b"padding"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_color_match", b"_color_match", "_feather", b"_feather", "_grow", b"_grow", "_padding", b"_padding", "color_match", b"color_match", "exact_selection", b"exact_selection", "feather", b"feather", "fill", b"fill", "grow", b"grow", "intent", b"intent", "padding", b"padding", "seamless", b"seamless"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_color_match", b"_color_match", "_feather", b"_feather", "_grow", b"_grow", "_padding", b"_padding", "_passes", b"_passes", "color_match", b"color_match", "feather", b"feather", "grow", b"grow", "padding", b"padding", "passes", b"passes"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_color_match", b"_color_match", "_feather", b"_feather", "_grow", b"_grow", "_padding", b"_padding", "_passes", b"_passes", "color_match", b"color_match", "exact_selection", b"exact_selection", "feather", b"feather", "fill", b"fill", "grow", b"grow", "intent", b"intent", "padding", b"padding", "passes", b"passes", "seamless", b"seamless"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_color_match", b"_color_match"]) -> typing.Literal["color_match"] | None: ...
     @typing.overload
@@ -208,6 +212,8 @@ class CanvasOptions(google.protobuf.message.Message):
     def WhichOneof(self, oneof_group: typing.Literal["_grow", b"_grow"]) -> typing.Literal["grow"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_padding", b"_padding"]) -> typing.Literal["padding"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_passes", b"_passes"]) -> typing.Literal["passes"] | None: ...
 
 global___CanvasOptions = CanvasOptions
 

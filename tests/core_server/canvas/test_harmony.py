@@ -47,7 +47,7 @@ def test_a_membrane_between_two_walls_is_the_straight_line():
     known[:, [0, 64]] = True
     values = np.zeros((20, 65, 1), np.float32)
     values[:, 64] = 1
-    assert membrane(values, known)[..., 0] == pytest.approx(np.linspace(0, 1, 65)[None], abs=0.05)
+    assert np.abs(membrane(values, known)[..., 0] - np.linspace(0, 1, 65)).max() < 0.04
 
 
 def test_a_rim_touches_from_outside():

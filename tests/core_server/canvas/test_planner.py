@@ -360,6 +360,27 @@ def test_impossible_selections_get_one_sentence(document, selection, options, st
         plan_canvas(document, selection, CanvasOptions(**options), strength, sizes)
 
 
+@pytest.mark.parametrize(
+    ("passes", "side", "expected"),
+    [(None, 300, 1), (None, 2000, 2), (1, 2000, 1), (2, 2000, 2), (2, 300, 2), (1, 300, 1)],
+)
+def test_the_number_of_passes_can_be_chosen(passes, side, expected):
+    document, selection = Extent(3000, 3000), Bounds(400, 400, side, side)
+    options = CanvasOptions(passes=passes)
+    plan = plan_canvas(document, selection, options, 1.0, ALL_SIZES[0])
+    assert (plan.passes, plan.refine is not None) == (expected, expected == 2)
+    default = plan_canvas(document, selection, CanvasOptions(), 1.0, ALL_SIZES[0])
+    assert (plan.context, plan.model, plan.mask) == (default.context, default.model, default.mask)
+
+
+@pytest.mark.parametrize("passes", [0, 3, -1])
+def test_other_numbers_of_passes_are_refused(passes):
+    with pytest.raises(InvalidRequest, match="must be 1 or 2"):
+        plan_canvas(
+            Extent(9, 9), Bounds(0, 0, 3, 3), CanvasOptions(passes=passes), 1.0, ALL_SIZES[0]
+        )
+
+
 def test_a_selection_across_a_seamless_border_is_one():
     soft = np.zeros((40, 100), np.float32)
     soft[:, :10] = soft[:, 95:] = 1

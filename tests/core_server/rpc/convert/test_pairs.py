@@ -69,6 +69,7 @@ OPTIONS = st.builds(
     padding=SMALL,
     seamless=st.sampled_from(SeamlessAxes),
     color_match=st.sampled_from([None, 0.0, 0.35, 1.0]),
+    passes=st.sampled_from([None, 1, 2]),
 )
 
 
