@@ -54,7 +54,7 @@ class Limits:
     """A job that gives no sign of progress for so long is ended, loading its model included."""
     max_worker_bytes: int = field(default_factory=most_of_memory)
     """Memory of the machine, not of the device, that the worker may use; 0 for no limit."""
-    max_idle_seconds: float = 900
+    max_idle_seconds: int = 900
     """Without work, after which models leave the device's memory; 0 for never. They are read again when needed."""
     max_live_sessions: int = 8
     """Live sessions at a time; they take turns, frame by frame."""

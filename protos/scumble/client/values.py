@@ -346,6 +346,12 @@ class Limits:
     max_stall_seconds: int = 0
     max_worker_bytes: int = 0
     max_log_bytes: int = 0
+    max_live_sessions: int = 0
+    max_live_sessions_per_owner: int = 0
+    max_live_pixels: int = 0
+    max_live_steps: int = 0
+    max_live_hold_seconds: int = 0
+    max_live_idle_seconds: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -92,6 +92,13 @@ class Limits(google.protobuf.message.Message):
     MAX_STALL_SECONDS_FIELD_NUMBER: builtins.int
     MAX_WORKER_BYTES_FIELD_NUMBER: builtins.int
     MAX_LOG_BYTES_FIELD_NUMBER: builtins.int
+    MAX_IDLE_SECONDS_FIELD_NUMBER: builtins.int
+    MAX_LIVE_SESSIONS_FIELD_NUMBER: builtins.int
+    MAX_LIVE_SESSIONS_PER_OWNER_FIELD_NUMBER: builtins.int
+    MAX_LIVE_PIXELS_FIELD_NUMBER: builtins.int
+    MAX_LIVE_STEPS_FIELD_NUMBER: builtins.int
+    MAX_LIVE_HOLD_SECONDS_FIELD_NUMBER: builtins.int
+    MAX_LIVE_IDLE_SECONDS_FIELD_NUMBER: builtins.int
     max_pixels: builtins.int
     """Largest picture, px (width x height)."""
     max_side: builtins.int
@@ -124,6 +131,20 @@ class Limits(google.protobuf.message.Message):
     """Memory of the worker process before its job is ended, bytes of the machine, not of the device; 0 for no limit."""
     max_log_bytes: builtins.int
     """Bytes of log kept for each process."""
+    max_idle_seconds: builtins.int
+    """Seconds without work after which models leave the device's memory; 0 for never."""
+    max_live_sessions: builtins.int
+    """Most live sessions at a time."""
+    max_live_sessions_per_owner: builtins.int
+    """Most live sessions of one token."""
+    max_live_pixels: builtins.int
+    """Largest canvas and picture of a live session, px (width x height)."""
+    max_live_steps: builtins.int
+    """Most denoising steps of a live picture."""
+    max_live_hold_seconds: builtins.int
+    """Seconds that a waiting job lets live sessions paint at most."""
+    max_live_idle_seconds: builtins.int
+    """Seconds without a frame, or without anybody who takes a picture, after which a live session is ended."""
     def __init__(
         self,
         *,
@@ -143,8 +164,15 @@ class Limits(google.protobuf.message.Message):
         max_stall_seconds: builtins.int = ...,
         max_worker_bytes: builtins.int = ...,
         max_log_bytes: builtins.int = ...,
+        max_idle_seconds: builtins.int = ...,
+        max_live_sessions: builtins.int = ...,
+        max_live_sessions_per_owner: builtins.int = ...,
+        max_live_pixels: builtins.int = ...,
+        max_live_steps: builtins.int = ...,
+        max_live_hold_seconds: builtins.int = ...,
+        max_live_idle_seconds: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["max_calls_per_owner", b"max_calls_per_owner", "max_connections", b"max_connections", "max_count", b"max_count", "max_log_bytes", b"max_log_bytes", "max_message_bytes", b"max_message_bytes", "max_pixels", b"max_pixels", "max_prompt_chars", b"max_prompt_chars", "max_queued_jobs", b"max_queued_jobs", "max_queued_jobs_per_owner", b"max_queued_jobs_per_owner", "max_result_age_seconds", b"max_result_age_seconds", "max_side", b"max_side", "max_stall_seconds", b"max_stall_seconds", "max_steps", b"max_steps", "max_store_bytes", b"max_store_bytes", "max_upload_bytes", b"max_upload_bytes", "max_worker_bytes", b"max_worker_bytes"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["max_calls_per_owner", b"max_calls_per_owner", "max_connections", b"max_connections", "max_count", b"max_count", "max_idle_seconds", b"max_idle_seconds", "max_live_hold_seconds", b"max_live_hold_seconds", "max_live_idle_seconds", b"max_live_idle_seconds", "max_live_pixels", b"max_live_pixels", "max_live_sessions", b"max_live_sessions", "max_live_sessions_per_owner", b"max_live_sessions_per_owner", "max_live_steps", b"max_live_steps", "max_log_bytes", b"max_log_bytes", "max_message_bytes", b"max_message_bytes", "max_pixels", b"max_pixels", "max_prompt_chars", b"max_prompt_chars", "max_queued_jobs", b"max_queued_jobs", "max_queued_jobs_per_owner", b"max_queued_jobs_per_owner", "max_result_age_seconds", b"max_result_age_seconds", "max_side", b"max_side", "max_stall_seconds", b"max_stall_seconds", "max_steps", b"max_steps", "max_store_bytes", b"max_store_bytes", "max_upload_bytes", b"max_upload_bytes", "max_worker_bytes", b"max_worker_bytes"]) -> None: ...
 
 global___Limits = Limits
 
