@@ -6,7 +6,9 @@ from core_server.pipelines.settings import Settings
 from core_server.pipelines.task import ModelProfile
 
 _SHOWN = 6
-_MORE = "`scumble models list --all` shows models that paint more, `scumble models install` adds one"
+_MORE = (
+    "`scumble models list --all` shows models that paint more, `scumble models install` adds one"
+)
 
 
 def materials_notes(profile: ModelProfile, settings: Settings) -> tuple[str, ...]:
