@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .exr import encode_exr
 from .png import encode_png
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ NO_THUMBNAIL = Thumbnail(1, 1, np.zeros(4, np.float32))
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A result, ready to become a Blender image: either `png` or `floats` is set.
+    """A result, ready to become a Blender image: either `png`, or `floats` and `exr`, are set.
 
     png: an encoded file. floats: height x width x 4, float32, bottom row first, scene-linear (or data).
     """
@@ -53,6 +54,8 @@ class Picture:
     """What the server wants the artist to know about it, one sentence each."""
     png: bytes | None = None
     floats: FloatArray | None = None
+    exr: bytes | None = None
+    """`floats` as a file."""
     tile: int = 0
     """Number of the UDIM tile, 1001 and up; 0 for a single image."""
     thumbnail: Thumbnail = NO_THUMBNAIL
@@ -121,6 +124,7 @@ class Source:
             notes=tuple(str(note) for note in recipe.get("notes", ())),
             png=png,
             floats=floats,
+            exr=None if floats is None else encode_exr(floats[::-1]),
             tile=self.tile,
             thumbnail=thumbnail_from_wire(displayed(changed, self.color_space)),
         )
@@ -133,6 +137,7 @@ def picture_from_patch(patch: Patch) -> Picture:
     is_data = pixels.color_space == "non_color"
     recipe = json.dumps(patch.recipe, ensure_ascii=False, sort_keys=True)
     encoded = array.dtype in (np.uint8, np.uint16)
+    floats = None if encoded else to_blender(array, pixels.color_space)
     return Picture(
         width=pixels.width,
         height=pixels.height,
@@ -143,7 +148,8 @@ def picture_from_patch(patch: Patch) -> Picture:
         map_name=patch.map_name,
         notes=tuple(str(note) for note in patch.recipe.get("notes", ())),
         png=encode_png(array, srgb=not is_data, text={"scumble": recipe}) if encoded else None,
-        floats=None if encoded else to_blender(array, pixels.color_space),
+        floats=floats,
+        exr=None if floats is None else encode_exr(floats[::-1]),
         thumbnail=thumbnail_from_wire(displayed(array, pixels.color_space)),
     )
 

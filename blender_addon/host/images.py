@@ -9,6 +9,7 @@ from ..bridge.pictures import Picture, Source
 RECIPE_KEY = "scumble_recipe"
 SEED_KEY = "scumble_seed"
 PROMPT_KEY = "scumble_prompt"
+_LINEAR = "Linear Rec.709"
 _NAME_CHARACTERS = 40  # Blender cuts names at 63 bytes and may add ".001"
 
 
@@ -22,15 +23,10 @@ def create_image(picture: Picture, prompt: str, name: str = "") -> bpy.types.Ima
     if picture.png is not None:
         image.pack(data=picture.png, data_len=len(picture.png))
         image.source = "FILE"
-    elif picture.floats is not None:
+    elif picture.exr is not None:
         bpy.data.images.remove(image)
-        image = bpy.data.images.new(
-            name, picture.width, picture.height,
-            alpha=picture.channels == 4, float_buffer=True, is_data=picture.is_data,
-        )  # fmt: skip
-        image.pixels.foreach_set(picture.floats.ravel())
-        image.update()
-        image.pack()
+        image = bpy.data.images.new(name, 1, 1, float_buffer=True, is_data=picture.is_data)
+        _pack_exr(image, picture.exr)
     if not picture.is_data and picture.png is not None:
         image.colorspace_settings.name = "sRGB"
     sign(image, picture, prompt)
@@ -84,7 +80,8 @@ def read_source(image: bpy.types.Image) -> Source:
 def create_like(image: bpy.types.Image, picture: Picture, prompt: str) -> bpy.types.Image:
     """A new, packed image that stands beside `image` and is used as it is."""
     made = create_image(picture, prompt, name=image.name)
-    made.colorspace_settings.name = image.colorspace_settings.name
+    if picture.png is not None:
+        made.colorspace_settings.name = image.colorspace_settings.name
     if image.alpha_mode in ("CHANNEL_PACKED", "NONE"):
         made.alpha_mode = image.alpha_mode
     return made
@@ -96,13 +93,17 @@ def overwrite(image: bpy.types.Image, picture: Picture, prompt: str) -> None:
         alpha_mode = image.alpha_mode
         image.pack(data=picture.png, data_len=len(picture.png))
         image.source = "FILE"
-        image.reload()
         # The PNG is straight, whatever the file was before.
         image.alpha_mode = "STRAIGHT" if alpha_mode == "PREMUL" else alpha_mode
-    elif picture.floats is not None:
-        image.pixels.foreach_set(picture.floats.ravel())
-        image.update()
-        image.pack()
+    elif picture.exr is not None:
+        if not picture.is_data:
+            image.colorspace_settings.name = (
+                _LINEAR  # a 16-bit file's pixels are linear in Blender, too
+            )
+        alpha_mode = image.alpha_mode
+        _pack_exr(image, picture.exr)
+        if alpha_mode in ("CHANNEL_PACKED", "NONE"):
+            image.alpha_mode = alpha_mode
     sign(image, picture, prompt)
 
 
@@ -119,6 +120,13 @@ def sign(image: bpy.types.Image, picture: Picture, prompt: str) -> None:
     image[RECIPE_KEY] = picture.recipe
     image[SEED_KEY] = str(picture.seed)  # custom properties hold 32 bit, seeds have 64
     image[PROMPT_KEY] = prompt
+
+
+def _pack_exr(image: bpy.types.Image, exr: bytes) -> None:
+    """Gives the image the pixels of an EXR file of ours, whose colours are multiplied by alpha."""
+    image.pack(data=exr, data_len=len(exr))
+    image.source = "FILE"
+    image.alpha_mode = "PREMUL"
 
 
 def _color_space(image: bpy.types.Image) -> str:

@@ -230,11 +230,11 @@ def test_projection_through_modifiers_and_past_another_object(scumble: Any) -> N
     # Each painted texel of a face is seen by the camera: nothing else is between them.
     depsgraph = bpy.context.evaluated_depsgraph_get()
     checked = hidden = 0
-    for index, uv in centres(subject, place[:: max(1, len(place) // 2000)]):
+    for _, uv in centres(subject, place[:: max(1, len(place) // 2000)]):
         point = uv
         direction = point - np.array(camera.matrix_world.translation)
         distance = float(np.linalg.norm(direction))
-        hit, where, _, _, thing, _ = bpy.context.scene.ray_cast(
+        hit, where, _, _, _, _ = bpy.context.scene.ray_cast(
             depsgraph, camera.matrix_world.translation, direction / distance
         )
         checked += 1

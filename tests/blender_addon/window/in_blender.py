@@ -56,6 +56,7 @@ def report():
         "server": status.server,
         "note": status.note,
         "error": status.error,
+        "variations": len(controller.variations),
         "images": sorted(bpy.data.images.keys()),
         "texture": [n.image.name for n in nodes if n.type == "TEX_IMAGE" and n.image],
         "longest": clock["longest"],
@@ -119,7 +120,7 @@ def start():
     settings = bpy.context.scene.scumble
     settings.prompt = "weathered red bricks, moss"
     settings.width = settings.height = 256
-    settings.num_inference_steps = 40
+    settings.num_inference_steps = int(os.environ.get("SCUMBLE_WINDOW_STEPS", "40"))
     split()
 
 

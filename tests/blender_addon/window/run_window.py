@@ -108,7 +108,7 @@ def check_the_window(window: Window, out: Path) -> None:
     )
     redraw = window.until("a redraw was timed", lambda s: s["redraw"] > 0)["redraw"] * 1000
     window.run("clock['longest'] = 0.0")
-    click_in_panel(window, "VIEW_3D", GENERATE)
+    click_in_panel(window, "VIEW_3D", GENERATE, LEFT_BUTTON)
     window.until("a click on Generate starts it", lambda s: s["busy"])
     window.until("it is half way", lambda s: s["fraction"] > 0.4)
     window.screenshot(out / "2-painting.png")
@@ -126,23 +126,76 @@ def check_the_window(window: Window, out: Path) -> None:
     window.until("redo brings it again", lambda s: s["texture"] == state["texture"])
     time.sleep(0.5)
     window.screenshot(out / "4-redone.png")
-    click_in_panel(window, "IMAGE_EDITOR", GENERATE)
+    click_in_panel(window, "IMAGE_EDITOR", GENERATE, LEFT_BUTTON)
     window.until("Generate in the Image Editor starts it", lambda s: s["fraction"] > 0.1)
     window.screenshot(out / "5-again.png")
-    click_in_panel(window, "IMAGE_EDITOR", GENERATE, from_right=40)
+    click_in_panel(window, "IMAGE_EDITOR", GENERATE, CROSS)
     window.until("Cancel frees the panel", lambda s: not s["busy"] and s["note"] == "Cancelled")
     window.run("bpy.context.scene.scumble.num_inference_steps = 4")
-    click_in_panel(window, "IMAGE_EDITOR", GENERATE)
+    click_in_panel(window, "IMAGE_EDITOR", GENERATE, LEFT_BUTTON)
     window.until(
         "the Image Editor shows what was painted from it",
         lambda s: any(area["image"] for area in s["areas"]) and not s["busy"],
     )
     time.sleep(1)
     window.screenshot(out / "6-image-editor.png")
+    pick_a_variation(window, out)
+    repaint_selected_faces(window, out)
+    project_from_two_cameras(window, out)
 
 
-GENERATE = 296
-"""The Generate button's middle below the sidebar's top, px."""
+def pick_a_variation(window: Window, out: Path) -> None:
+    """Four variations; the third is taken."""
+    window.run("bpy.context.scene.scumble.count = 4")
+    click_in_panel(window, "VIEW_3D", GENERATE, LEFT_BUTTON)
+    window.until("four variations wait to be picked from", lambda s: s["variations"] == 4)
+    window.run("bpy.ops.scumble.choose_variation(number=2)")
+    time.sleep(1)
+    window.screenshot(out / "7-variations.png")
+    before = window.state()["images"]
+    window.run("bpy.ops.scumble.accept_variation(); bpy.context.scene.scumble.count = 1")
+    window.until("one of them is in the file", lambda s: len(s["images"]) == len(before) + 1)
+
+
+def repaint_selected_faces(window: Window, out: Path) -> None:
+    """Two faces of the cube, selected in Edit Mode."""
+    window.run(
+        "bpy.context.view_layer.objects.active = bpy.data.objects['Cube'];"
+        "bpy.ops.object.mode_set(mode='EDIT'); bpy.ops.mesh.select_all(action='DESELECT');"
+        "import bmesh; mesh = bmesh.from_edit_mesh(bpy.context.object.data);"
+        "[face.select_set(face.index in (3, 5)) for face in mesh.faces];"
+        "bmesh.update_edit_mesh(bpy.context.object.data);"
+        "settings = bpy.context.scene.scumble; settings.prompt = 'green moss'; settings.strength = 1.0"
+    )
+    shown = window.state()["texture"]
+    click_in_panel(window, "VIEW_3D", GENERATE, RIGHT_BUTTON)
+    window.until("the faces are repainted", lambda s: not s["busy"] and s["texture"] != shown)
+    time.sleep(1)
+    window.screenshot(out / "8-faces.png")
+    window.run("bpy.ops.object.mode_set(mode='OBJECT')")
+
+
+def project_from_two_cameras(window: Window, out: Path) -> None:
+    """The scene's camera and one on the other side."""
+    window.run(
+        "one = bpy.data.objects['Camera']; two = one.copy(); bpy.context.collection.objects.link(two);"
+        "two.location = -one.location;"
+        "two.rotation_euler = one.location.to_track_quat('-Z', 'Y').to_euler();"
+        "one.select_set(True); two.select_set(True);"
+        "bpy.context.view_layer.objects.active = bpy.data.objects['Cube'];"
+        "settings = bpy.context.scene.scumble; settings.view_from = 'CAMERAS'; settings.view_size = 256;"
+        "settings.prompt = 'rusty metal'; bpy.ops.scumble.project_view()"
+    )
+    shown = window.state()["texture"]
+    window.until("two cameras have painted", lambda s: not s["busy"] and s["texture"] != shown)
+    time.sleep(1)
+    window.screenshot(out / "9-projected.png")
+
+
+GENERATE = 180
+"""The middle of Generate and Repaint below the sidebar's top, px."""
+LEFT_BUTTON, RIGHT_BUTTON, CROSS = 215, 110, 40
+"""Generate, Repaint and Cancel, px from the sidebar's right border."""
 
 
 def blender_window(
