@@ -30,6 +30,7 @@ from core_server.pipelines.conditioning import prompt_arguments
 from core_server.pipelines.denoise import as_tensor, denoise, tiling
 from core_server.pipelines.families.family import LatentSpace, Route
 from core_server.pipelines.few_step import with_few_steps
+from core_server.pipelines.live_autoencoder import LiveAutoencoder
 from core_server.pipelines.live_frame import (
     DEFAULT_LIVE_STEPS,
     LiveFrame,
@@ -88,6 +89,10 @@ class _Caches:
     words: Recent[Words] = field(default_factory=lambda: Recent(_MAX_PROMPTS))
     noises: Recent[torch.Tensor] = field(default_factory=lambda: Recent(_MAX_NOISES))
     latents: Recent[torch.Tensor] = field(default_factory=lambda: Recent(_MAX_CANVASES))
+    autoencoder: LiveAutoencoder = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.autoencoder = LiveAutoencoder(self.model)
 
 
 class LivePainter:
@@ -141,6 +146,7 @@ class LivePainter:
                 *size_note(canvas.extent, painted, sizes.multiple),
                 *rendition.notes(),
                 *settings.notes,
+                *(self.caches_of(model).autoencoder.notes if short else ()),
             )
         image = model_to_document(image, canvas.extent, sizes.multiple, axes)
         told = LiveTold(
@@ -186,7 +192,8 @@ class LivePainter:
         with tiling(axes, model, extent):
             digest = hashlib.blake2b(source.tobytes(), digest_size=16).digest()
             clean = caches.latents.get(
-                (digest, tuple(extent), axes, seed), lambda: _encoded(model, source, seed)
+                (digest, tuple(extent), axes, seed),
+                lambda: caches.autoencoder.encode(source, seed, axes),
             )
 
             def noise(index: int) -> torch.Tensor:
@@ -199,7 +206,7 @@ class LivePainter:
                 predict, clean, noise, steps, strength,
                 after_step=lambda step: on_step(StepProgress(step, steps, "Painting")),
             )  # fmt: skip
-            return model.decode(latents, extent)
+            return caches.autoencoder.decode(latents, extent, axes)
 
 
 def takes_short_way(model: LoadedModel) -> bool:
@@ -248,20 +255,6 @@ def _encode_words(model: LoadedModel, settings: Settings, extent: Extent) -> Wor
         ids = torch.tensor([sizes] * len(halves), dtype=found[0].dtype, device=model.device)
         words["added_cond_kwargs"] = {"text_embeds": torch.cat(list(pooled)), "time_ids": ids}
     return words
-
-
-def _encoded(model: LoadedModel, source: FloatArray, seed: int) -> torch.Tensor:
-    """The latents of a picture, in single precision. Drawn anew from the same seed, so that nothing flickers."""
-    vae = model.vae
-    upcast = model.decodes_upcast
-    if upcast:
-        vae.to(torch.float32)
-    try:
-        pixels = as_tensor(source * 2 - 1).to(model.device, vae.dtype)
-        return model.latents.encode(pixels, torch.Generator("cpu").manual_seed(seed)).float()
-    finally:
-        if upcast:
-            vae.to(torch.float16)
 
 
 def _noise(like: torch.Tensor, seed: int, index: int) -> torch.Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import numpy as np
 import pytest
 import torch
@@ -12,7 +13,8 @@ import torch
 from core_server.canvas.geometry import Extent
 from core_server.canvas.pixels import ColorSpace, Pixels
 from core_server.canvas.plan import SeamlessAxes
-from core_server.errors import InvalidRequest, TaskCancelled
+from core_server.errors import InvalidRequest, ModelLoadFailed, TaskCancelled
+from core_server.pipelines.live_autoencoder import TINY_NOTE
 from core_server.pipelines.live_frame import LiveFrame, LivePicture
 from core_server.pipelines.live_solver import LiveSolver
 from core_server.pipelines.request import Parameters
@@ -169,3 +171,38 @@ def test_other_families_paint_too(family: str, tmp_path: Path) -> None:
     assert np.array_equal(first.pixels.array, again.pixels.array)
     other = paint(runtime, canvas, num_inference_steps=2, prompt="rust")
     assert not np.array_equal(first.pixels.array, other.pixels.array)
+
+
+def tiny_autoencoder(channels: int) -> diffusers.AutoencoderTiny:
+    torch.manual_seed(5)
+    return diffusers.AutoencoderTiny(
+        latent_channels=channels,
+        encoder_block_out_channels=(8, 8, 8, 8),
+        decoder_block_out_channels=(8, 8, 8, 8),
+        num_encoder_blocks=(1, 1, 1, 1),
+        num_decoder_blocks=(1, 1, 1, 1),
+    )
+
+
+def test_a_tiny_autoencoder_in_the_models_folder_is_used(tmp_path: Path) -> None:
+    stock = save_tiny_family("stable_diffusion", tmp_path / "model")
+    runtime = create_runtime(str(tmp_path / "model"), "cpu", tmp_path)
+    canvas = picture(64, 64)
+    whole = paint(runtime, canvas)
+    assert TINY_NOTE not in whole.told.notes
+    tiny = tiny_autoencoder(stock.vae.config.latent_channels)
+    tiny.save_pretrained(tmp_path / "model" / "tiny_vae")
+    runtime.unload("")
+    first, again = paint(runtime, canvas), paint(runtime, canvas)
+    assert TINY_NOTE in first.told.notes
+    assert np.array_equal(first.pixels.array, again.pixels.array)
+    assert not np.array_equal(first.pixels.array, whole.pixels.array)
+    paint(runtime, canvas, seamless=SeamlessAxes.XY)
+
+
+def test_a_tiny_autoencoder_of_another_family_is_refused(tmp_path: Path) -> None:
+    save_tiny_family("stable_diffusion", tmp_path / "model")
+    tiny_autoencoder(16).save_pretrained(tmp_path / "model" / "tiny_vae")
+    runtime = create_runtime(str(tmp_path / "model"), "cpu", tmp_path)
+    with pytest.raises(ModelLoadFailed, match="another family's: it has 16 channels"):
+        paint(runtime, picture(64, 64))
