@@ -140,6 +140,8 @@ class PanelController:
         """Cancels, lets go of Photoshop and the server. Does not wait for a Photoshop that hangs."""
         self.cancel()
         self._closed = True
+        # The window goes with its last reference, which must not be one of these threads'.
+        self._notify = lambda event: None
         with suppress(RuntimeError):  # closed before
             self._host_thread.submit(self._close_host)
         for thread in self._threads:

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from tests.fakes.photoshop.com import Com
 
 LEFT = Qt.MouseButton.LeftButton
+_KEPT: list[Panel] = []
+"""Panels live as long as the program, as the real one does: a widget whose last reference a thread drops would be
+destroyed there, which Qt does not survive."""
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +57,7 @@ class Desk:
         self.panel.controller._connect = lambda: self.server
         self.window = self.panel.window
         self.panel.show()
+        _KEPT.append(self.panel)
 
     def until(self, true: Callable[[], object]) -> None:
         """Lets Qt work until it is true. (QTest.qWait does not let other threads run.)"""
