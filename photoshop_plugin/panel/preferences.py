@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QSettings, Qt
-from PySide6.QtGui import QGuiApplication, QKeySequence
+from PySide6.QtGui import QColor, QGuiApplication, QKeySequence, QPalette
 from PySide6.QtWidgets import (
     QComboBox,
     QDialog,
@@ -17,6 +17,9 @@ from PySide6.QtWidgets import (
 
 from photoshop_plugin.panel.hotkey import DEFAULT_KEYS
 
+_MIDDLE = 128
+"""Of lightness, 0..255."""
+
 SCHEMES = {
     "system": Qt.ColorScheme.Unknown,
     "dark": Qt.ColorScheme.Dark,
@@ -26,7 +29,37 @@ SCHEMES = {
 
 def apply_scheme(name: str) -> None:
     """Light, dark, or as the system has it."""
-    QGuiApplication.styleHints().setColorScheme(SCHEMES.get(name, Qt.ColorScheme.Unknown))
+    scheme = SCHEMES.get(name, Qt.ColorScheme.Unknown)
+    QGuiApplication.setPalette(QPalette())
+    QGuiApplication.styleHints().setColorScheme(scheme)
+    # Not every platform can be told; there the colours are set one by one.
+    is_dark = QGuiApplication.palette().color(QPalette.ColorRole.Window).lightness() < _MIDDLE
+    if scheme is Qt.ColorScheme.Dark and not is_dark:
+        QGuiApplication.setPalette(_dark())
+
+
+def _dark() -> QPalette:
+    """Greys near those of Photoshop's own dark panels."""
+    palette = QPalette(QColor("#535353"), QColor("#3a3a3a"))
+    role = QPalette.ColorRole
+    for place, color in (
+        (role.Base, "#2b2b2b"),
+        (role.AlternateBase, "#333333"),
+        (role.ToolTipBase, "#2b2b2b"),
+        (role.Highlight, "#3f7f8c"),
+        (role.PlaceholderText, "#8a8a8a"),
+    ):
+        palette.setColor(place, QColor(color))
+    for place in (
+        role.WindowText,
+        role.Text,
+        role.ButtonText,
+        role.ToolTipText,
+        role.HighlightedText,
+    ):
+        palette.setColor(place, QColor("#e6e6e6"))
+        palette.setColor(QPalette.ColorGroup.Disabled, place, QColor("#8a8a8a"))
+    return palette
 
 
 class Preferences(QDialog):

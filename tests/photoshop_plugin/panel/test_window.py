@@ -14,7 +14,7 @@ if not os.environ.get("CI"):  # there it has to be there
     pytest.importorskip("PySide6.QtWidgets", reason="Qt or a library it needs is missing")
 
 from PySide6.QtCore import QDeadlineTimer, QEventLoop, QPoint, Qt
-from PySide6.QtGui import QImage
+from PySide6.QtGui import QImage, QPalette
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractButton, QApplication, QWidget
 
@@ -23,7 +23,7 @@ from photoshop_plugin.host.photoshop import ComPhotoshop
 from photoshop_plugin.panel.app import Panel
 from photoshop_plugin.panel.hotkey import windows_keys
 from photoshop_plugin.panel.pictures import request_picture, to_image
-from photoshop_plugin.panel.preferences import Preferences
+from photoshop_plugin.panel.preferences import Preferences, apply_scheme
 from photoshop_plugin.task import Task
 from scumble.client import ColorSpace, NotRunning, Pixels
 from tests.fakes.photoshop import Application
@@ -322,3 +322,17 @@ def test_the_settings_are_written_when_accepted(desk: Desk) -> None:
     dialog.accept()
     assert desk.panel.store.value("server") == "studio:7861"
     assert desk.panel.store.value("scheme") == "dark"
+
+
+def test_dark_and_light(application: QApplication) -> None:
+    def lightness() -> int:
+        return application.palette().color(QPalette.ColorRole.Window).lightness()
+
+    before = lightness()
+    apply_scheme("dark")
+    assert lightness() < 100
+    assert application.palette().color(QPalette.ColorRole.WindowText).lightness() > 200
+    apply_scheme("light")
+    assert lightness() > 150
+    apply_scheme("system")
+    assert lightness() == before
