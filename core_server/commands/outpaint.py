@@ -16,6 +16,8 @@ from core_server.commands.options import (
 
 SIDES = ("left", "right", "top", "bottom")
 FILLS = ("auto", "blur", "neutral", "border", "structure")
+STRENGTH = 0.85
+"""At full strength painting starts from noise alone, and lines of the picture would not be led on."""
 _EXAMPLES = """\
   scumble outpaint photo.png "a wide beach" -o wide.png --left 200 --right 200
   scumble outpaint tile.png "gravel" -o larger.png --right 256 --seamless xy     the larger tile tiles too
@@ -44,9 +46,10 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--strength",
         type=float,
-        default=1.0,
+        default=STRENGTH,
         metavar="X",
-        help="denoising strength, above 0 to 1 (default): how far to go from the fill",
+        help="denoising strength, above 0 to 1: how far to go from the fill; default %(default)s, so that it leads "
+        "lines across the joint",
     )
     parser.add_argument(
         "--fill",
