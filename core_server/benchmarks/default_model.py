@@ -75,8 +75,9 @@ def run(setting: Setting) -> Report:
     if layouts:
         rows += _noise_row(from_noise, part)
     rows += _seams("texture", pictures)
-    rows += _seams("image to image", repainted)
-    rows += _seams("inpainting across the border", inpainted)
+    given = [measures.true_picture(question) for question in few]
+    rows += _seams("image to image", repainted, start=given)
+    rows += _seams("inpainting across the border", inpainted, start=given)
     rows += mapped
     rows += _seams("true renders", truth, target=None)
     rows += _likeness(pictures, truth, setting)
@@ -183,25 +184,39 @@ def _noise_row(pictures: list[Picture], asked: list[Question]) -> list[Row]:
     ]  # fmt: skip
 
 
-def _seams(title: str, pictures: Sequence[Picture], target: Target | None = SEAM) -> list[Row]:
+def _seams(
+    title: str,
+    pictures: Sequence[Picture],
+    target: Target | None = SEAM,
+    start: Sequence[Picture] = (),
+) -> list[Row]:
+    """start: the perfect tiles that the pictures were made from; then their own ratio is divided out."""
     rows = []
     for axis in ("x", "y"):
         found = [seams(picture)[axis] for picture in pictures]
-        ratios = [seam.ratio for seam in found]
+        ratio = mean(seam.ratio for seam in found)
         note = (
-            f"mean of {len(found)}; largest {max(ratios):.2f}; plain {mean(s.plain for s in found):.2f}; "
-            f"worst line of its picture in {mean(s.worst for s in found):.0%}"
+            f"mean of {len(found)}; largest {max(seam.ratio for seam in found):.2f}; plain "
+            f"{mean(seam.plain for seam in found):.2f}; worst line of its picture in "
+            f"{mean(seam.worst for seam in found):.0%}"
         )
-        rows.append(Row(f"seam ratio {axis}, {title}", mean(ratios), "", target, note))
+        if start:
+            before = mean(seams(picture)[axis].ratio for picture in start)
+            note = f"{ratio:.3f} after, {before:.3f} before, in the perfect tiles given; {note}"
+            ratio /= before
+        rows.append(Row(f"seam ratio {axis}, {title}", ratio, "", target, note))
     return rows
 
 
 def _maps(painter: Painter, few: list[Question]) -> list[Row]:
-    [model] = [m for m in painter.client.models() if m.model_id == painter.model]
-    if "material_maps" not in model.tasks:
-        return [Row("seam ratio, material maps", None, note="this model makes no maps")]
-    maps = paint_all(painter.maps, few, "material maps")
-    return _seams("material maps", [one for group in maps for one in group])
+    from scumble.client import FailedPrecondition, InvalidRequest, Unimplemented  # noqa: PLC0415
+
+    try:
+        maps = paint_all(painter.maps, few, "material maps")
+    except (FailedPrecondition, InvalidRequest, Unimplemented) as error:
+        return [Row("seam ratio, material maps", None, note=str(error))]
+    given = [measures.true_picture(question) for question in few]
+    return _seams("material maps", [one for group in maps for one in group], start=given)
 
 
 def _likeness(pictures: list[Picture], truth: list[Picture], setting: Setting) -> list[Row]:
