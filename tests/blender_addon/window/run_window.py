@@ -163,14 +163,18 @@ def repaint_selected_faces(window: Window, out: Path) -> None:
         "bpy.context.view_layer.objects.active = bpy.data.objects['Cube'];"
         "bpy.ops.object.mode_set(mode='EDIT'); bpy.ops.mesh.select_all(action='DESELECT');"
         "import bmesh; mesh = bmesh.from_edit_mesh(bpy.context.object.data);"
-        "[face.select_set(face.index in (3, 5)) for face in mesh.faces];"
+        "[face.select_set(face.normal.z > 0.5 or face.normal.x > 0.5) for face in mesh.faces];"
         "bmesh.update_edit_mesh(bpy.context.object.data);"
         "settings = bpy.context.scene.scumble; settings.prompt = 'green moss'; settings.strength = 1.0"
     )
     shown = window.state()["texture"]
     click_in_panel(window, "VIEW_3D", GENERATE, RIGHT_BUTTON)
     window.until("the faces are repainted", lambda s: not s["busy"] and s["texture"] != shown)
-    time.sleep(1)
+    window.run(
+        "area = next(a for a in bpy.context.window_manager.windows[0].screen.areas if a.type == 'IMAGE_EDITOR');"
+        "area.spaces[0].image = bpy.data.objects['Cube'].active_material.node_tree.nodes.active.image"
+    )
+    time.sleep(5)  # Blender's panels glide to their new places
     window.screenshot(out / "8-faces.png")
     window.run("bpy.ops.object.mode_set(mode='OBJECT')")
 
@@ -188,13 +192,13 @@ def project_from_two_cameras(window: Window, out: Path) -> None:
     )
     shown = window.state()["texture"]
     window.until("two cameras have painted", lambda s: not s["busy"] and s["texture"] != shown)
-    time.sleep(1)
+    time.sleep(5)
     window.screenshot(out / "9-projected.png")
 
 
 GENERATE = 180
 """The middle of Generate and Repaint below the sidebar's top, px."""
-LEFT_BUTTON, RIGHT_BUTTON, CROSS = 215, 110, 40
+LEFT_BUTTON, RIGHT_BUTTON, CROSS = 215, 110, 48
 """Generate, Repaint and Cancel, px from the sidebar's right border."""
 
 
