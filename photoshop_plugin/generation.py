@@ -6,13 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-import numpy as np
-
 from photoshop_plugin.document import NO_SIDES, Capture, Document, Sides, Source
 from photoshop_plugin.errors import DocumentRefused
 from photoshop_plugin.host.interface import PhotoshopHost
 from photoshop_plugin.task import TITLES, Task, resolve
-from photoshop_plugin.transparency import is_empty, opaque, transparent_part
+from photoshop_plugin.transparency import bounding_box, cut, is_empty, opaque, transparent_part
 from scumble.client import (
     Adapter,
     Bounds,
@@ -183,11 +181,9 @@ def _fill_transparent(
     """What is transparent, within the selection where there is one. All of it is read once, then cut."""
     whole = _captured(host, document, document.bounds, settings.source, may_be_empty=True)
     mask = transparent_part(whole.image, whole.selection)
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
+    box = bounding_box(mask)
+    if box is None:
         raise DocumentRefused("not_transparent")
-    left, top = int(columns[0]), int(rows[0])
-    box = Bounds(left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top)
     plan = server.plan(
         document.extent,
         box,
@@ -195,14 +191,9 @@ def _fill_transparent(
         strength=settings.strength,
         options=replace(settings.options, intent=CanvasIntent.EXPAND),
     )
-    part = plan.context
-    cut = slice(part.y, part.bottom), slice(part.x, part.right)
-    image = opaque(whole.image)
     capture = Capture(
-        Pixels.from_numpy(
-            np.ascontiguousarray(image.numpy()[cut]), image.color_space, image.icc_profile
-        ),
-        Pixels.from_numpy(np.ascontiguousarray(mask[cut]), whole.selection.color_space),
+        cut(opaque(whole.image), plan.context),
+        cut(Pixels.from_numpy(mask, whole.selection.color_space), plan.context),
         whole.icc_profile,
     )
     return _inpaint(document, settings, Task.EXTEND, plan, capture)

@@ -21,6 +21,7 @@ from photoshop_plugin.document import (
 )
 from photoshop_plugin.errors import DocumentRefused, NotInstalled
 from photoshop_plugin.host.tiff import convert_samples
+from photoshop_plugin.transparency import bounding_box
 from scumble.client import Bounds, ColorSpace, Extent, Pixels
 
 Array = npt.NDArray[Any]
@@ -66,7 +67,7 @@ class PsdFile:
             bits=int(psd.depth),
             profile="sRGB IEC61966-2.1" if _SRGB_NAME in self._profile() else "",
             quick_mask=False,
-            selection=_box(self._selection),
+            selection=None if self._selection is None else bounding_box(self._selection),
         )
 
     def documents(self) -> list[Document]:
@@ -242,11 +243,3 @@ class PsdFile:
 
         info = self._psd.image_resources.get_data(Resource.RESOLUTION_INFO)
         return float(info.horizontal) / _FIXED_POINT if info is not None else 72.0
-
-
-def _box(coverage: Array | None) -> Bounds | None:
-    if coverage is None:
-        return None
-    rows, columns = np.flatnonzero(coverage.any(axis=1)), np.flatnonzero(coverage.any(axis=0))
-    left, top = int(columns[0]), int(rows[0])
-    return Bounds(left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top)

@@ -9,6 +9,12 @@ import numpy as np
 
 from tests.fakes.photoshop import files
 from tests.fakes.photoshop.channel import COMPONENT, Channel, ChannelState, Selection
+from tests.fakes.photoshop.history import (
+    HistoryState,
+    copied_layers,
+    restore_layers,
+    saved_layers,
+)
 from tests.fakes.photoshop.layer import ArtLayer, Layer, LayerSet, LayerSets, LayerState, walk
 from tests.fakes.photoshop.objects import (
     NO_SUCH_PROPERTY,
@@ -38,17 +44,6 @@ BITS = {
     "uint16": Enum("BitsPerChannelType.SIXTEEN"),
     "float32": Enum("BitsPerChannelType.THIRTYTWO"),
 }
-
-
-class HistoryState(Thing):
-    """JS: HistoryState. `snapshot` restores the document."""
-
-    typename = "HistoryState"
-
-    def __init__(self, document: Document, name: str, snapshot: dict[str, Any]) -> None:
-        self.document = document
-        self.name = name
-        self._snapshot = snapshot
 
 
 class Document(Thing):
@@ -210,7 +205,7 @@ class Document(Thing):
             mode=self.mode.name.removeprefix("DocumentMode."),
         )
         if not merge_layers:
-            copy.stack = _copied(self.stack, copy)
+            copy.stack = copied_layers(self.stack, copy)
             copy.active = copy.stack[0]
         if self.application.duplicates_keep_selection:
             copy.selected = self.selected
@@ -389,7 +384,7 @@ class Document(Thing):
             "extent": self.extent,
             "active": self.active,
             "selected": self.selected,
-            "stack": _saved(self.stack),
+            "stack": saved_layers(self.stack),
             "alphas": [(channel, channel._state) for channel in self.alphas],
         }
 
@@ -398,29 +393,7 @@ class Document(Thing):
         self.extent, self.active, self.selected = (
             snapshot[name] for name in ("extent", "active", "selected")
         )
-        _restored(self.stack, snapshot["stack"])
+        restore_layers(self.stack, snapshot["stack"])
         self.alphas[:] = [channel for channel, _ in snapshot["alphas"]]
         for channel, state in snapshot["alphas"]:
             channel._state = state
-
-
-def _saved(stack: list[Any]) -> list[tuple[Any, Any, Any]]:
-    return [(it, it._state, _saved(getattr(it, "stack", []))) for it in stack]
-
-
-def _restored(stack: list[Any], saved: list[tuple[Any, Any, Any]]) -> None:
-    stack[:] = [layer for layer, _, _ in saved]
-    for layer, state, inside in saved:
-        layer._state = state
-        if isinstance(layer, LayerSet):
-            _restored(layer.stack, inside)
-
-
-def _copied(stack: list[Any], target: Document) -> list[Any]:
-    copies = []
-    for layer in stack:
-        copy = type(layer)(target, layer._state)
-        if isinstance(layer, LayerSet):
-            copy.stack[:] = _copied(layer.stack, target)
-        copies.append(copy)
-    return copies
