@@ -305,6 +305,10 @@ def _output_spec(
         spec.attribute("compression", _COMPRESSION[ending])
     if ending in (".jpg", ".jpeg"):
         spec.attribute("jpeg:subsampling", "4:4:4")
+    if pixels.color_space is ColorSpace.NON_COLOR:
+        spec.attribute(
+            "oiio:ColorSpace", "data"
+        )  # or a reader bends normals and heights by a gamma
     if pixels.color_space is ColorSpace.ICC:
         profile = np.frombuffer(pixels.icc_profile, np.uint8)
         spec.attribute("ICCProfile", oiio.TypeDesc(f"uint8[{len(profile)}]"), profile)

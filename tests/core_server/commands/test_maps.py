@@ -42,6 +42,7 @@ def test_maps_are_files_named_after_the_picture(
         with Image.open(tmp_path / folder / f"wall.v2-{name}.png") as image:
             assert image.size == (9, 6)
             assert (image.mode == "L") is (name != "height")
+            assert not {"gamma", "srgb", "chromaticity"} & set(image.info), "data is no colour"
 
 
 def test_a_generated_texture_has_its_maps_beside_it(scumble: Scumble, tmp_path: Path):
