@@ -17,7 +17,10 @@ PROMPT = "a-prompt-that-is-my-own-business"
 
 def test_logs_and_counts_without_prompts_and_secrets(tmp_path: Path) -> None:
     data_dir, bundle = tmp_path / "data", tmp_path / "bundle.zip"
-    with running_server(data_dir) as server, scumble.client.connect(server.address, token=server.token) as client:
+    with (
+        running_server(data_dir) as server,
+        scumble.client.connect(server.address, token=server.token) as client,
+    ):
         job = client.submit(TextToImage(PROMPT, width=64, height=64, num_inference_steps=1))
         job.result(timeout=100)
     named = TokenBook(data_dir).add("ada")
