@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import random
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from core_server.pipelines import maps_network
 from core_server.pipelines.maps_network import CHANNELS, CONFIG, WEIGHTS
 from core_server.pipelines.small_weights import pack
 from core_server.training.default_model.networks import Padding, use_padding
+from core_server.training.jpeg import jpeg
 from core_server.training.materials import FAMILY_NAMES, Rendered, render_materials, sample_batch
 
 Tensor = torch.Tensor
@@ -116,23 +116,6 @@ def place(image: Tensor, target: Tensor, wrapped: bool) -> tuple[Tensor, Tensor]
         image = F.interpolate(image[..., :cut, :cut], (side, side), mode="bilinear")
         maps = F.interpolate(maps[..., :cut, :cut], (side, side), mode="bilinear")
     return image, maps
-
-
-def jpeg(x: Tensor, strength: Tensor) -> Tensor:
-    """Quantise 8 x 8 cosine blocks as JPEG does, coarser for high frequencies.
-
-    x: (B, 3, H, W) in [0, 1], sides multiples of 8; strength: (B, 1, 1, 1), 1 is about quality 25.
-    """
-    n, c, height, width = x.shape
-    k = torch.arange(8, device=x.device, dtype=x.dtype)
-    basis = torch.cos(math.pi * (2 * k[None] + 1) * k[:, None] / 16) * 0.5
-    basis[0] /= math.sqrt(2)
-    blocks = x.reshape(n, c, height // 8, 8, width // 8, 8)
-    waves = torch.einsum("ui,vj,nchiwj->nchuwv", basis, basis, blocks)
-    step = (0.06 + 0.05 * (k[:, None] + k[None]))[:, None, :] * strength[..., None, None]
-    waves = (waves / step).round() * step
-    back = torch.einsum("ui,vj,nchuwv->nchiwj", basis, basis, waves)
-    return back.reshape(n, c, height, width)
 
 
 def train_maps(

@@ -11,7 +11,7 @@ import torch
 
 from core_server.canvas.seams import seams
 from core_server.training.evaluation import train as classifier_training
-from core_server.training.evaluation.augment import jpeg, place
+from core_server.training.evaluation.augment import place
 from core_server.training.evaluation.classifier import MaterialClassifier, Reading, read_pictures
 from core_server.training.evaluation.color import color_error, look_alikes, main_colors
 from core_server.training.evaluation.data import CATEGORY_FAMILIES, render_labelled
@@ -29,6 +29,7 @@ from core_server.training.evaluation.measures import (
 )
 from core_server.training.evaluation.perceptual import PerceptualNetwork
 from core_server.training.evaluation.prompts import Question, questions
+from core_server.training.jpeg import jpeg
 from core_server.training.materials import FAMILY_NAMES, is_held_out
 from core_server.training.materials.colors import COLOR_NAMES, COLORS
 
