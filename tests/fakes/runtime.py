@@ -97,20 +97,8 @@ class FakeRuntime:
         self.calls.append(f"run {script}")
         self.load(parameters.model)
         steps, seconds = (parameters.num_inference_steps or 4, 0.0)
+        self._misbehave(script)
         match script:
-            case "crash":
-                _die()
-            case "crash once":
-                flag = self._data_dir / "crashed-once"
-                if not flag.exists():
-                    flag.touch()
-                    _die()
-            case "oom":
-                raise OutOfMemory("The device has too little memory; make the picture smaller.")
-            case "bug":
-                _ = 1 // 0
-            case "hang":
-                time.sleep(3600)
             case "eat":
                 for step in range(128):
                     self._eaten.append(np.ones(32 << 20, np.uint8))
@@ -127,11 +115,8 @@ class FakeRuntime:
             on_step(StepProgress(step + 1, total, "Painting", preview))
         return self._outputs(request, images, script)
 
-    def paint(self, frame: LiveFrame, canvas: Pixels, on_step: StepCallback) -> LivePicture:
-        """The canvas, inverted; the same scripts, where "slow" takes 0.1 s a frame."""
-        script = frame.parameters.prompt.partition(":")[0].strip()
-        self.calls.append(f"paint {script}")
-        self.load(frame.parameters.model)
+    def _misbehave(self, script: str) -> None:
+        """The troubles that a picture and a live frame have in common."""
         match script:
             case "crash":
                 _die()
@@ -146,6 +131,14 @@ class FakeRuntime:
                 _ = 1 // 0
             case "hang":
                 time.sleep(3600)
+
+    def paint(self, frame: LiveFrame, canvas: Pixels, on_step: StepCallback) -> LivePicture:
+        """The canvas, inverted; the same scripts, where "slow" takes 0.1 s a frame."""
+        script = frame.parameters.prompt.partition(":")[0].strip()
+        self.calls.append(f"paint {script}")
+        self.load(frame.parameters.model)
+        self._misbehave(script)
+        match script:
             case "slow":
                 for step in range(5):
                     time.sleep(0.02)

@@ -82,6 +82,16 @@ def common_arguments(guidance: Guidance) -> dict[str, Any]:
     }
 
 
+def as_planned_arguments(guidance: Guidance) -> dict[str, Any]:
+    """For pipelines that would choose another size and rewrite the prompt by themselves."""
+    return common_arguments(guidance) | {
+        "negative_prompt": guidance.negative_prompt,
+        # Sizes are planned by the server, and cleaning would rewrite the prompt as if it came from a web page.
+        "use_resolution_binning": False,
+        "clean_caption": False,
+    }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
     """A kind of model: everything of one architecture and one set of tasks.

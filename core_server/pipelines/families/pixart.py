@@ -6,28 +6,16 @@ tasks are built from them.
 
 from __future__ import annotations
 
-from typing import Any
-
 from core_server.pipelines.families.family import (
     Defaults,
     Family,
-    Guidance,
     LatentSpace,
     Route,
     Seamless,
     TaskPipeline,
-    common_arguments,
+    as_planned_arguments,
 )
 from core_server.pipelines.schedulers import DIFFUSION_SCHEDULERS
-
-
-def _arguments(guidance: Guidance) -> dict[str, Any]:
-    return common_arguments(guidance) | {
-        "negative_prompt": guidance.negative_prompt,
-        # Sizes are planned by the server, and cleaning would rewrite the prompt as if it came from a web page.
-        "use_resolution_binning": False,
-        "clean_caption": False,
-    }
 
 
 def _family(name: str, title: str, class_name: str, original: str) -> Family:
@@ -49,7 +37,7 @@ def _family(name: str, title: str, class_name: str, original: str) -> Family:
         min_side=512,
         max_side=1536,
         defaults=lambda _index, _denoiser: Defaults(20, 4.5),
-        arguments=_arguments,
+        arguments=as_planned_arguments,
     )
 
 

@@ -6,28 +6,16 @@ arXiv:2410.10629. Its autoencoder makes one latent of 32 x 32 px. diffusers has 
 
 from __future__ import annotations
 
-from typing import Any
-
 from core_server.pipelines.families.family import (
     Defaults,
     Family,
-    Guidance,
     LatentSpace,
     Route,
     Seamless,
     TaskPipeline,
-    common_arguments,
+    as_planned_arguments,
 )
 from core_server.pipelines.schedulers import FLOW_SCHEDULERS
-
-
-def _arguments(guidance: Guidance) -> dict[str, Any]:
-    return common_arguments(guidance) | {
-        "negative_prompt": guidance.negative_prompt,
-        "use_resolution_binning": False,
-        "clean_caption": False,
-    }
-
 
 SANA = Family(
     name="sana",
@@ -47,5 +35,5 @@ SANA = Family(
     min_side=512,
     patch=1,
     defaults=lambda _index, _denoiser: Defaults(20, 4.5),
-    arguments=_arguments,
+    arguments=as_planned_arguments,
 )
