@@ -12,9 +12,10 @@ from core_server.pipelines.families.registry import FAMILIES
 from core_server.pipelines.schedulers import SCHEDULERS
 from core_server.pipelines.sources.install import Installer
 from core_server.pipelines.sources.recommended import best_for, recommended
+from core_server.pipelines.words.styles import Styles
 from core_server.rpc.calls import Context, patience
 from core_server.rpc.convert import fields
-from core_server.rpc.convert.install import to_proto_adapter, to_proto_recommended
+from core_server.rpc.convert.install import to_proto_adapter, to_proto_recommended, to_proto_style
 from core_server.rpc.convert.model import to_proto_model
 from core_server.rpc.known import WAIT_SECONDS, profile_for, require_model, wait_for_info
 from core_server.rpc.model_installs import ModelInstalls
@@ -32,6 +33,7 @@ class ModelServicer(ModelServiceServicer):
     ) -> None:
         self._engine = engine
         self._adapters = AdapterShelf(config.data_dir)
+        self._styles = Styles(config.data_dir)
         self._installs = ModelInstalls(
             config.data_dir, config.model, engine, installer or Installer(config.data_dir)
         )
@@ -112,6 +114,12 @@ class ModelServicer(ModelServiceServicer):
             fitting = FAMILIES[profile.family].adapters if profile.family in FAMILIES else ""
             adapters = tuple(it for it in adapters if it.family in ("", fitting))
         return messages.ListAdaptersResponse(adapters=[to_proto_adapter(it) for it in adapters])
+
+    async def ListStyles(
+        self, request: messages.ListStylesRequest, context: Context
+    ) -> messages.ListStylesResponse:
+        styles = await asyncio.to_thread(self._styles.all)
+        return messages.ListStylesResponse(styles=[to_proto_style(it) for it in styles.values()])
 
 
 def _model(value: str, field: str) -> str:

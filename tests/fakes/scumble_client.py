@@ -22,6 +22,7 @@ from scumble.client import (
     Request,
     ScumbleError,
     ServerInfo,
+    Style,
     Unavailable,
     WorkerState,
 )
@@ -101,6 +102,9 @@ class FakeClient:
         return []
 
     def adapters(self) -> list[AdapterInfo]:
+        return []
+
+    def styles(self) -> list[Style]:
         return []
 
     def close(self) -> None:

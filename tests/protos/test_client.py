@@ -255,3 +255,17 @@ def test_a_wrong_token_is_told_with_its_origin(gateway: Gateway, tmp_path: Path)
         scumble.client.connect(gateway.address, data_dir=tmp_path)
     with pytest.raises(scumble.client.Unauthenticated, match="none was found"):
         scumble.client.connect(gateway.address, data_dir=tmp_path / "nothing")
+
+
+def test_styles_shipped_and_own(client: Client, gateway: Gateway) -> None:
+    own = gateway.config.data_dir / "styles.json"
+    own.write_text('{"mine": "{prompt}, in my style"}')
+    styles = {style.name: style for style in client.styles()}
+    assert list(styles)[-1] == "mine"
+    assert (styles["mine"].prompt, styles["mine"].is_own) == ("{prompt}, in my style", True)
+    assert "{prompt}" in styles["watercolour"].prompt
+    assert styles["watercolour"].negative_prompt and not styles["watercolour"].is_own
+    own.write_text('{"mine": "no place"}')
+    with pytest.raises(InvalidRequest, match=r"styles\.json is broken"):
+        client.styles()
+    own.unlink()

@@ -1,4 +1,4 @@
-"""What could be installed, what was, and the adapters that are there."""
+"""What could be installed, what was, and the adapters and styles that are there."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Collection
 from core_server.pipelines.adapter_files import AdapterFile
 from core_server.pipelines.sources.offer import Installed, Offer, Shelf
 from core_server.pipelines.sources.recommended import Recommended
+from core_server.pipelines.words.styles import Style
 from core_server.rpc.convert.canvas import to_proto_extent
 from core_server.rpc.convert.parameters import ADAPTER_KINDS
 from scumble.v1 import model_service_pb2
@@ -83,4 +84,14 @@ def to_proto_adapter(adapter: AdapterFile) -> model_service_pb2.AdapterInfo:
         trigger_words=adapter.trigger_words,
         size_bytes=adapter.size_bytes,
         license=adapter.license,
+    )
+
+
+def to_proto_style(style: Style) -> model_service_pb2.Style:
+    """A prompt template."""
+    return model_service_pb2.Style(
+        name=style.name,
+        prompt=style.prompt,
+        negative_prompt=style.negative_prompt,
+        is_own=style.is_own,
     )

@@ -79,6 +79,7 @@ from scumble.client.values import (
     SeamlessAxes,
     ServerInfo,
     StructureStart,
+    Style,
     WorkerState,
 )
 
@@ -142,6 +143,7 @@ __all__ = [
     "ServerInfo",
     "Stalled",
     "StructureStart",
+    "Style",
     "TextToImage",
     "Texture",
     "Unauthenticated",

@@ -45,6 +45,7 @@ from scumble.client.values import (
     Priority,
     Scheduler,
     ServerInfo,
+    Style,
 )
 from scumble.v1 import (
     generation_service_pb2,
@@ -153,6 +154,11 @@ class Client:
     def adapters(self, model: str = "") -> list[AdapterInfo]:
         """LoRAs and textual inversions on the server; with a model only those that fit it. Raises ModelNotFound."""
         return models.adapters(self._connection, model)
+
+    def styles(self) -> list[Style]:
+        """The prompt templates that requests may name, in the order to show them. Raises InvalidRequest for a broken
+        styles.json, Unimplemented by a server that is older than this call."""
+        return models.styles(self._connection)
 
     def install_plan(self, source: str, name: str = "") -> InstallPlan:
         """What installing `source` would bring, and its licence; nothing is fetched but that.

@@ -1,4 +1,4 @@
-"""Models and adapters on the server: installing, removing, loading, listing."""
+"""Models and adapters on the server: installing, removing, loading, listing; styles."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from collections.abc import Iterator
 from scumble.client.connection import Connection
 from scumble.client.convert import enum_from_message, model_from_message
 from scumble.client.errors import InternalError
-from scumble.client.values import AdapterInfo, AdapterKind, InstallPlan, InstallProgress, Model
+from scumble.client.values import (
+    AdapterInfo,
+    AdapterKind,
+    InstallPlan,
+    InstallProgress,
+    Model,
+    Style,
+)
 from scumble.v1 import generation_pb2, model_service_pb2
 
 INSTALL_SECONDS = 7 * 24 * 3600.0
@@ -92,4 +99,18 @@ def adapters(connection: Connection, model: str = "") -> list[AdapterInfo]:
             license=it.license,
         )
         for it in response.adapters
+    ]
+
+
+def styles(connection: Connection) -> list[Style]:
+    """See `Client.styles`."""
+    response = connection.call(connection.model.ListStyles, model_service_pb2.ListStylesRequest())
+    return [
+        Style(
+            name=it.name,
+            prompt=it.prompt,
+            negative_prompt=it.negative_prompt,
+            is_own=it.is_own,
+        )
+        for it in response.styles
     ]

@@ -327,6 +327,19 @@ class Scheduler:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Style:
+    """A prompt template by the name to use in requests. prompt: `{prompt}` in it stands for the artist's words.
+
+    negative_prompt: what is added to the artist's. is_own: the user's, not a shipped one.
+    """
+
+    name: str
+    prompt: str
+    negative_prompt: str = ""
+    is_own: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What the server allows; 0 where it does not say."""
 

@@ -526,3 +526,65 @@ class ListAdaptersResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["adapters", b"adapters"]) -> None: ...
 
 global___ListAdaptersResponse = ListAdaptersResponse
+
+@typing.final
+class ListStylesRequest(google.protobuf.message.Message):
+    """Asks for styles."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___ListStylesRequest = ListStylesRequest
+
+@typing.final
+class Style(google.protobuf.message.Message):
+    """A prompt template."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    PROMPT_FIELD_NUMBER: builtins.int
+    NEGATIVE_PROMPT_FIELD_NUMBER: builtins.int
+    IS_OWN_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """The name to use in requests."""
+    prompt: builtins.str
+    """The template; `{prompt}` in it stands for the artist's words."""
+    negative_prompt: builtins.str
+    """What is added to the artist's negative prompt; may be empty."""
+    is_own: builtins.bool
+    """True for one of the user's own, false for a shipped one."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        prompt: builtins.str = ...,
+        negative_prompt: builtins.str = ...,
+        is_own: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["is_own", b"is_own", "name", b"name", "negative_prompt", b"negative_prompt", "prompt", b"prompt"]) -> None: ...
+
+global___Style = Style
+
+@typing.final
+class ListStylesResponse(google.protobuf.message.Message):
+    """The styles."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STYLES_FIELD_NUMBER: builtins.int
+    @property
+    def styles(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Style]:
+        """In the order to show them: the shipped ones, then the user's own."""
+
+    def __init__(
+        self,
+        *,
+        styles: collections.abc.Iterable[global___Style] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["styles", b"styles"]) -> None: ...
+
+global___ListStylesResponse = ListStylesResponse

@@ -70,6 +70,11 @@ class ModelServiceStub(object):
                 request_serializer=scumble_dot_v1_dot_model__service__pb2.ListAdaptersRequest.SerializeToString,
                 response_deserializer=scumble_dot_v1_dot_model__service__pb2.ListAdaptersResponse.FromString,
                 _registered_method=True)
+        self.ListStyles = channel.unary_unary(
+                '/scumble.v1.ModelService/ListStyles',
+                request_serializer=scumble_dot_v1_dot_model__service__pb2.ListStylesRequest.SerializeToString,
+                response_deserializer=scumble_dot_v1_dot_model__service__pb2.ListStylesResponse.FromString,
+                _registered_method=True)
 
 
 class ModelServiceServicer(object):
@@ -125,6 +130,13 @@ class ModelServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListStyles(self, request, context):
+        """Lists the styles: the shipped ones and those of styles.json in the data folder.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ModelServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -162,6 +174,11 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.ListAdapters,
                     request_deserializer=scumble_dot_v1_dot_model__service__pb2.ListAdaptersRequest.FromString,
                     response_serializer=scumble_dot_v1_dot_model__service__pb2.ListAdaptersResponse.SerializeToString,
+            ),
+            'ListStyles': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListStyles,
+                    request_deserializer=scumble_dot_v1_dot_model__service__pb2.ListStylesRequest.FromString,
+                    response_serializer=scumble_dot_v1_dot_model__service__pb2.ListStylesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -354,6 +371,33 @@ class ModelService(object):
             '/scumble.v1.ModelService/ListAdapters',
             scumble_dot_v1_dot_model__service__pb2.ListAdaptersRequest.SerializeToString,
             scumble_dot_v1_dot_model__service__pb2.ListAdaptersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListStyles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/scumble.v1.ModelService/ListStyles',
+            scumble_dot_v1_dot_model__service__pb2.ListStylesRequest.SerializeToString,
+            scumble_dot_v1_dot_model__service__pb2.ListStylesResponse.FromString,
             options,
             channel_credentials,
             insecure,

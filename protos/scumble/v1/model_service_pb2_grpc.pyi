@@ -63,6 +63,12 @@ class ModelServiceStub:
     ]
     """Lists LoRAs and textual inversions in the data folder."""
 
+    ListStyles: grpc.UnaryUnaryMultiCallable[
+        scumble.v1.model_service_pb2.ListStylesRequest,
+        scumble.v1.model_service_pb2.ListStylesResponse,
+    ]
+    """Lists the styles: the shipped ones and those of styles.json in the data folder."""
+
 class ModelServiceAsyncStub:
     """What can be painted with."""
 
@@ -107,6 +113,12 @@ class ModelServiceAsyncStub:
         scumble.v1.model_service_pb2.ListAdaptersResponse,
     ]
     """Lists LoRAs and textual inversions in the data folder."""
+
+    ListStyles: grpc.aio.UnaryUnaryMultiCallable[
+        scumble.v1.model_service_pb2.ListStylesRequest,
+        scumble.v1.model_service_pb2.ListStylesResponse,
+    ]
+    """Lists the styles: the shipped ones and those of styles.json in the data folder."""
 
 class ModelServiceServicer(metaclass=abc.ABCMeta):
     """What can be painted with."""
@@ -166,5 +178,13 @@ class ModelServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[scumble.v1.model_service_pb2.ListAdaptersResponse, collections.abc.Awaitable[scumble.v1.model_service_pb2.ListAdaptersResponse]]:
         """Lists LoRAs and textual inversions in the data folder."""
+
+    @abc.abstractmethod
+    def ListStyles(
+        self,
+        request: scumble.v1.model_service_pb2.ListStylesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[scumble.v1.model_service_pb2.ListStylesResponse, collections.abc.Awaitable[scumble.v1.model_service_pb2.ListStylesResponse]]:
+        """Lists the styles: the shipped ones and those of styles.json in the data folder."""
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
