@@ -19,6 +19,7 @@ ScumbleServerError                reason, metadata; the message is a sentence an
 │   ├── ModelLoadFailed           the model's files are missing, broken or of an unknown kind
 │   ├── Stalled                   no sign of progress for too long
 │   └── WorkerCrashed             the worker process died
+│       └── DeviceFault           because its device reported an error that no process survives
 └── StartupError                  the server cannot start
     ├── AddressInUse              another program, or another Scumble, listens there
     ├── InsecureAddress           a non-loopback address without TLS
@@ -151,6 +152,12 @@ class Stalled(TaskFailed):
 
 class WorkerCrashed(TaskFailed):
     reason = "WORKER_CRASHED"
+
+
+class DeviceFault(WorkerCrashed):
+    """The worker's device answers no more (an illegal access, a failed assertion); a new process may do better."""
+
+    reason = "DEVICE_FAULT"
 
 
 class StartupError(ScumbleServerError):

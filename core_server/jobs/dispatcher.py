@@ -14,7 +14,13 @@ import msgspec
 from core_server.canvas.geometry import Extent
 from core_server.canvas.pixels import ColorSpace, Pixels
 from core_server.config import Limits
-from core_server.errors import ScumbleServerError, TaskCancelled, Unavailable, WorkerCrashed
+from core_server.errors import (
+    DeviceFault,
+    ScumbleServerError,
+    TaskCancelled,
+    Unavailable,
+    WorkerCrashed,
+)
 from core_server.jobs import codec, retention
 from core_server.jobs.blobs import BlobStore
 from core_server.jobs.checkpoints import Reached, nobody
@@ -159,11 +165,16 @@ class Dispatcher:
             log.warning("Job %s is tried again. %s", live.job.job_id, error)
             await self._end(live, JobState.QUEUED, crashed=True)
         else:
+            attempts, fault = live.job.attempts, isinstance(error, DeviceFault)
+            hint = (
+                ""
+                if fault
+                else " The server goes on; the same job may work with a smaller picture."
+            )
             failure = JobFailure(
-                reason=WorkerCrashed.reason,
-                message=f"The job was tried {live.job.attempts} times and is not tried again. {error.message} "
-                "The server goes on; the same job may work with a smaller picture.",
-                metadata={"attempts": str(live.job.attempts)},
+                reason=error.reason if fault else WorkerCrashed.reason,
+                message=f"The job was tried {attempts} times and is not tried again. {error.message}{hint}",
+                metadata=error.metadata | {"attempts": str(attempts)},
             )
             await self._end(live, JobState.FAILED, failure, crashed=True)
 

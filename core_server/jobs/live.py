@@ -193,9 +193,10 @@ class LiveSession:
             except WorkerCrashed as error:
                 crashes += 1
                 if crashes >= _MAX_CRASHES:
-                    raise WorkerCrashed(
+                    raise type(error)(
                         f"Live painting ended, because the worker died {crashes} times over it. {error.message} "
                         "The server goes on; a smaller canvas or another model may work.",
+                        **error.metadata,
                     ) from error
                 yield self._answer(
                     wish,

@@ -15,10 +15,17 @@ import msgspec
 
 from core_server.canvas.pixels import Pixels
 from core_server.config import ServerConfig
-from core_server.errors import ScumbleServerError, TaskCancelled, Unavailable, WorkerCrashed
+from core_server.errors import (
+    DeviceFault,
+    ScumbleServerError,
+    TaskCancelled,
+    Unavailable,
+    WorkerCrashed,
+)
 from core_server.jobs import messages, segments, watchdog
 from core_server.jobs.deliveries import output_of, progress_of
 from core_server.jobs.engine import EngineState, EngineStatus
+from core_server.jobs.job import JobFailure
 from core_server.jobs.worker_process import WorkerProcess
 from core_server.pipelines.live_frame import LiveFrame, LivePicture
 from core_server.pipelines.request import Request
@@ -322,7 +329,7 @@ class LocalEngine:
         if message.failure is None:
             loaded.set_result(None)
         else:
-            loaded.set_exception(messages.error_of(message.failure))
+            loaded.set_exception(self._error_of(message.failure))
 
     def _on_task_message(
         self,
@@ -344,7 +351,7 @@ class LocalEngine:
                     running.ended.set_result(LivePicture(pixels, message.told))
             case messages.Failed():
                 self._set_info(message.info)
-                running.fail(messages.error_of(message.failure))
+                running.fail(self._error_of(message.failure))
 
     def _grant(self, running: _Running, size: int) -> None:
         if self._worker is None:
@@ -367,6 +374,12 @@ class LocalEngine:
         )
         if not running.ended.done():
             running.ended.set_result(outputs)
+
+    def _error_of(self, failure: JobFailure) -> ScumbleServerError:
+        error = messages.error_of(failure)
+        if isinstance(error, DeviceFault):  # this worker is about to end: send it nothing more
+            self._set_status(EngineState.RESTARTING, f"Restarting. {error.message}")
+        return error
 
     # --- small things
 

@@ -13,6 +13,9 @@ from core_server.pipelines.live_frame import LiveFrame, LiveTold
 from core_server.pipelines.request import Request
 from core_server.pipelines.task import RuntimeInfo
 
+DEVICE_FAULT_STATUS = 86
+"""Exit status of a worker whose device has failed."""
+
 
 class PlacedPixels(msgspec.Struct, frozen=True, kw_only=True):
     """Pixels inside a shared segment. shape: (height, width, channels); offset in bytes."""
@@ -119,7 +122,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
 
     job_id: str
     outputs: list[PlacedOutput]
-    info: RuntimeInfo
+    info: RuntimeInfo | None
 
 
 class Painted(msgspec.Struct, frozen=True, kw_only=True, tag="painted"):

@@ -25,7 +25,7 @@ from typing import NoReturn
 import msgspec
 
 from core_server.canvas.pixels import Pixels
-from core_server.errors import OutOfMemory, ScumbleServerError, TaskCancelled
+from core_server.errors import DeviceFault, OutOfMemory, ScumbleServerError, TaskCancelled
 from core_server.jobs import messages, segments
 from core_server.jobs.job import JobFailure
 from core_server.logs import logging_to
@@ -80,12 +80,12 @@ def _load_factory(name: str) -> RuntimeFactory:
     return factory
 
 
-def _leave() -> NoReturn:
-    """Ends the process at once, from any thread: the gateway is gone, and with it the reason for any task."""
+def _leave(status: int = 0) -> NoReturn:
+    """Ends the process at once, from any thread: the gateway is gone, or the device, and with it the reason to be."""
     # Python's own shutdown would wait for the task under way. What must not be skipped are the named semaphores that
     # libraries (tqdm) hold, since they outlive a process.
     util._run_finalizers(0)  # type: ignore[attr-defined]
-    os._exit(0)
+    os._exit(status)
 
 
 class _Worker:
@@ -128,6 +128,9 @@ class _Worker:
         problem = ""
         try:
             runtime.load("")
+        except DeviceFault as error:
+            log.error("%s", error)
+            _leave(messages.DEVICE_FAULT_STATUS)
         except ScumbleServerError as error:
             problem = error.message
         except Exception as error:
@@ -157,12 +160,13 @@ class _Worker:
                     self._cancelled.discard(task.job_id)
 
     def _answer(self, runtime: Runtime, do: Callable[[str], object], model: str) -> None:
-        failure = None
         try:
             do(model)
         except Exception as error:  # noqa: BLE001
-            failure = _told(error)
-        self.send(messages.Loaded(info=_info(runtime), failure=failure))
+            self.send(messages.Loaded(info=_info(runtime, error), failure=_told(error)))
+            _leave_if_broken(error)
+            return
+        self.send(messages.Loaded(info=_info(runtime)))
 
     def _run(self, runtime: Runtime, task: messages.Run) -> None:
         def on_step(progress: StepProgress) -> None:
@@ -177,10 +181,11 @@ class _Worker:
             outputs = runtime.run(task.request, images, on_step)
             placed = self._deliver(task.job_id, outputs)
         except Exception as error:  # noqa: BLE001
-            failure = _told(error)
-            self.send(messages.Failed(job_id=task.job_id, failure=failure, info=_info(runtime)))
+            told, info = _told(error), _info(runtime, error)
+            self.send(messages.Failed(job_id=task.job_id, failure=told, info=info))
+            _leave_if_broken(error)
             return
-        self.send(messages.Done(job_id=task.job_id, outputs=placed, info=runtime.info()))
+        self.send(messages.Done(job_id=task.job_id, outputs=placed, info=_info(runtime)))
 
     def _paint(self, runtime: Runtime, task: messages.Paint) -> None:
         """One frame of a live session. Only what takes long is told of on the way: a frame is over soon."""
@@ -206,6 +211,7 @@ class _Worker:
                 segment.close()
         except Exception as error:  # noqa: BLE001
             self.send(messages.Failed(job_id=task.job_id, failure=_told(error)))
+            _leave_if_broken(error)
             return
         self.send(messages.Painted(job_id=task.job_id, pixels=pixels, told=picture.told))
 
@@ -267,13 +273,21 @@ def _step(job_id: str, progress: StepProgress) -> messages.Step:
 
 
 def _told(error: Exception) -> JobFailure:
-    if not isinstance(error, ScumbleServerError):
+    if not isinstance(error, ScumbleServerError) or isinstance(error, DeviceFault):
         log.error("A task failed", exc_info=error)
     return messages.failure_of(error)
 
 
-def _info(runtime: Runtime) -> RuntimeInfo | None:
+def _leave_if_broken(error: Exception) -> None:
+    """A device that has failed does nothing more for this process; the next one finds it fresh."""
+    if isinstance(error, DeviceFault):
+        _leave(messages.DEVICE_FAULT_STATUS)
+
+
+def _info(runtime: Runtime, error: Exception | None = None) -> RuntimeInfo | None:
     """After a failure the device may not even answer."""
+    if isinstance(error, DeviceFault):
+        return None
     try:
         return runtime.info()
     except Exception:

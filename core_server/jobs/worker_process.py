@@ -130,6 +130,8 @@ class WorkerProcess:
 
 
 def _how_it_ended(exitcode: int | None) -> str:
+    if exitcode == messages.DEVICE_FAULT_STATUS:
+        return "its graphics device failed"
     if exitcode is None or exitcode >= 0:
         return f"the worker process ended with status {exitcode}"
     try:

@@ -14,6 +14,7 @@ from core_server.canvas.pixels import Pixels
 from core_server.errors import ImageNotFound, OutOfMemory
 from core_server.pipelines import devices
 from core_server.pipelines.catalogue import Catalogue
+from core_server.pipelines.faults import faults_told
 from core_server.pipelines.few_step import with_few_steps
 from core_server.pipelines.keeper import Budget, ModelKeeper
 from core_server.pipelines.live import LivePainter
@@ -62,13 +63,17 @@ class LocalRuntime:
         self._live = LivePainter(self._styles, data_dir)
 
     def load(self, model: str) -> ModelProfile:
-        """Loads a model ("" = default) if it is not loaded yet. Errors: ModelNotFound, ModelLoadFailed, OutOfMemory."""
-        try:
-            return self._model(model).profile
-        except Exception as error:
-            if not devices.is_out_of_memory(error):
-                raise
-            raise self._out_of_memory() from error
+        """Loads a model ("" = default) if it is not loaded yet.
+
+        Errors: ModelNotFound, ModelLoadFailed, OutOfMemory, DeviceFault.
+        """
+        with faults_told(self._device):
+            try:
+                return self._model(model).profile
+            except Exception as error:
+                if not devices.is_out_of_memory(error):
+                    raise
+                raise self._out_of_memory() from error
 
     def unload(self, model: str) -> None:
         """Gives a model's memory back. One that is not loaded is no error."""
@@ -100,19 +105,21 @@ class LocalRuntime:
         for image_id in image_ids(request):
             if image_id not in images:
                 raise ImageNotFound(image_id)
-        return self._within_memory(
-            request.parameters.model,
-            on_step,
-            lambda name: self._attempt(name, request, images, on_step),
-        )
+        with faults_told(self._device):
+            return self._within_memory(
+                request.parameters.model,
+                on_step,
+                lambda name: self._attempt(name, request, images, on_step),
+            )
 
     def paint(self, frame: LiveFrame, canvas: Pixels, on_step: StepCallback) -> LivePicture:
         """Paints one frame of a live session. Errors: as `run`."""
-        return self._within_memory(
-            frame.parameters.model,
-            on_step,
-            lambda name: self._live.paint(self._model(name), frame, canvas, on_step),
-        )
+        with faults_told(self._device):
+            return self._within_memory(
+                frame.parameters.model,
+                on_step,
+                lambda name: self._live.paint(self._model(name), frame, canvas, on_step),
+            )
 
     def _within_memory(
         self, model: str, on_step: StepCallback, attempt: Callable[[str], Result]

@@ -8,6 +8,8 @@ hang           never returns and never calls back
 eat            takes 32 MiB more with every step of 50 ms, up to 4 GiB
 crash          kills its own process with SIGKILL (exit status 9 where there is none)
 crash once     the same, but only while `<data_dir>/crashed-once` does not exist
+fault          raises DeviceFault, after which the worker ends itself
+fault once     the same, but only while `<data_dir>/failed-once` does not exist
 oom            raises OutOfMemory
 bug            raises ZeroDivisionError
 echo           gives the first input image back, bit for bit
@@ -28,7 +30,7 @@ import numpy as np
 
 from core_server.canvas.geometry import Bounds, Extent
 from core_server.canvas.pixels import ColorSpace, Pixels
-from core_server.errors import ModelLoadFailed, ModelNotFound, OutOfMemory
+from core_server.errors import DeviceFault, ModelLoadFailed, ModelNotFound, OutOfMemory
 from core_server.pipelines.live_frame import LiveFrame, LivePicture, LiveTold
 from core_server.pipelines.request import ImageToImage, Inpaint, MaterialMaps, Request, Texture
 from core_server.pipelines.task import (
@@ -38,6 +40,8 @@ from core_server.pipelines.task import (
     StepProgress,
     TaskOutput,
 )
+
+FAULT = "The graphics device reported an error (cuda:0: device-side assert triggered)."
 
 
 def create(model: str, device: str, data_dir: Path) -> FakeRuntime:
@@ -120,17 +124,24 @@ class FakeRuntime:
         match script:
             case "crash":
                 _die()
-            case "crash once":
-                flag = self._data_dir / "crashed-once"
-                if not flag.exists():
-                    flag.touch()
-                    _die()
+            case "crash once" if self._first("crashed-once"):
+                _die()
+            case "fault":
+                raise DeviceFault(FAULT, device="cuda:0")
+            case "fault once" if self._first("failed-once"):
+                raise DeviceFault(FAULT, device="cuda:0")
             case "oom":
                 raise OutOfMemory("The device has too little memory; make the picture smaller.")
             case "bug":
                 _ = 1 // 0
             case "hang":
                 time.sleep(3600)
+
+    def _first(self, name: str) -> bool:
+        flag = self._data_dir / name
+        there = flag.exists()
+        flag.touch()
+        return not there
 
     def paint(self, frame: LiveFrame, canvas: Pixels, on_step: StepCallback) -> LivePicture:
         """The canvas, inverted; the same scripts, where "slow" takes 0.1 s a frame."""

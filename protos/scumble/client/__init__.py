@@ -16,6 +16,7 @@ from scumble.client.client import Client, connect
 from scumble.client.discovery import default_data_dir
 from scumble.client.errors import (
     Cancelled,
+    DeviceFault,
     FailedPrecondition,
     ImageNotFound,
     InternalError,
@@ -96,6 +97,7 @@ __all__ = [
     "ColorSpace",
     "ControlImage",
     "ControlKind",
+    "DeviceFault",
     "Event",
     "Extent",
     "FailedPrecondition",

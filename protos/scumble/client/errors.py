@@ -12,6 +12,7 @@ ScumbleError                reason, metadata; the message is a sentence an artis
 ├── OutOfMemory             the device has too little memory for it
 ├── Stalled                 the job made no progress for too long and was ended
 ├── WorkerCrashed           the worker process died, also on the second try
+│   └── DeviceFault         because the graphics device reported an error
 ├── Cancelled               the job was cancelled
 ├── LimitExceeded           a limit of the server; says which and how large
 ├── FailedPrecondition      the request does not fit the state of what it names
@@ -127,6 +128,12 @@ class WorkerCrashed(ScumbleError):
     default_reason = "WORKER_CRASHED"
 
 
+class DeviceFault(WorkerCrashed):
+    """The graphics device reported an error of its own, also on the second try."""
+
+    default_reason = "DEVICE_FAULT"
+
+
 class Cancelled(ScumbleError):
     """The job was cancelled."""
 
@@ -178,6 +185,7 @@ _BY_REASON: dict[str, type[ScumbleError]] = {
         OutOfMemory,
         Stalled,
         WorkerCrashed,
+        DeviceFault,
         Cancelled,
         LimitExceeded,
         FailedPrecondition,

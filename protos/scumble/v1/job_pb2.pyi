@@ -128,6 +128,10 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """The token may not do that; metadata: scope."""
     ERROR_REASON_STALLED: _ErrorReason.ValueType  # 16
     """The job made no progress for too long and was ended; metadata: seconds."""
+    ERROR_REASON_DEVICE_FAULT: _ErrorReason.ValueType  # 17
+    """The graphics device reported an error of its own, also on the second try with a new worker process; metadata:
+    device.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a job or a call failed. Also the `reason` of google.rpc.ErrorInfo (domain "scumble")."""
@@ -166,6 +170,10 @@ ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 15
 """The token may not do that; metadata: scope."""
 ERROR_REASON_STALLED: ErrorReason.ValueType  # 16
 """The job made no progress for too long and was ended; metadata: seconds."""
+ERROR_REASON_DEVICE_FAULT: ErrorReason.ValueType  # 17
+"""The graphics device reported an error of its own, also on the second try with a new worker process; metadata:
+device.
+"""
 global___ErrorReason = ErrorReason
 
 @typing.final

@@ -15,6 +15,7 @@ import pytest
 
 from core_server.canvas.pixels import SAMPLE_DTYPES, ColorSpace, Pixels
 from core_server.errors import (
+    DeviceFault,
     ModelLoadFailed,
     ModelNotFound,
     OutOfMemory,
@@ -121,6 +122,18 @@ async def test_a_worker_deaf_to_cancelling_is_replaced(engine: LocalEngine) -> N
     assert engine.status.state is EngineState.RESTARTING
     assert len(await engine.run("next", text_to_image(), {}, ignore)) == 1
     assert engine.worker_pid != deaf
+
+
+async def test_a_worker_whose_device_failed_ends_itself(engine: LocalEngine) -> None:
+    await engine.wait_ready()
+    broken = engine.worker_pid
+    with pytest.raises(DeviceFault, match="device-side assert") as caught:
+        await engine.run("job", text_to_image("fault"), {}, ignore)
+    assert caught.value.metadata == {"device": "cuda:0"}
+    assert engine.status.state is EngineState.RESTARTING
+    assert "device-side assert" in engine.status.message
+    assert len(await engine.run("next", text_to_image(), {}, ignore)) == 1
+    assert engine.worker_pid != broken
 
 
 @pytest.mark.parametrize(

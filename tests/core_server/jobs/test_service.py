@@ -144,10 +144,18 @@ async def test_cancelling_what_waits_and_what_runs(service: JobService) -> None:
     assert never.start_time is None
 
 
-@posix
-async def test_a_crash_is_tried_once_more(service: JobService) -> None:
-    saved = await service.create("ada", "0", text_to_image("crash once"))
-    doomed = await service.create("ada", "1", text_to_image("crash"))
+@pytest.mark.parametrize(
+    ("death", "reason", "told"),
+    [
+        pytest.param("crash", "WORKER_CRASHED", "SIGKILL", marks=posix),
+        ("fault", "DEVICE_FAULT", "device-side assert"),
+    ],
+)
+async def test_a_dead_worker_costs_one_retry(
+    service: JobService, death: str, reason: str, told: str
+) -> None:
+    saved = await service.create("ada", "0", text_to_image(f"{death} once"))
+    doomed = await service.create("ada", "1", text_to_image(death))
     after = await service.create("ada", "2", text_to_image())
     saved, events = await finished(service, saved)
     assert (saved.state, saved.attempts) == (JobState.SUCCEEDED, 2)
@@ -161,8 +169,8 @@ async def test_a_crash_is_tried_once_more(service: JobService) -> None:
     doomed, events = await finished(service, doomed)
     assert (doomed.state, doomed.attempts) == (JobState.FAILED, 2)
     assert doomed.failure is not None
-    assert doomed.failure.reason == "WORKER_CRASHED"
-    assert "SIGKILL" in doomed.failure.message
+    assert doomed.failure.reason == reason
+    assert told in doomed.failure.message
     assert events[-1].failure == doomed.failure
     assert (await finished(service, after))[0].state is JobState.SUCCEEDED
 

@@ -300,11 +300,16 @@ def test_a_killed_worker_is_replaced_and_painting_goes_on(studio: Gateway) -> No
     stream.close()
 
 
-def test_a_frame_that_kills_every_worker_ends_the_session(studio: Gateway) -> None:
+@pytest.mark.parametrize(
+    ("prompt", "reason"), [("crash", "WORKER_CRASHED"), ("fault", "DEVICE_FAULT")]
+)
+def test_a_frame_that_kills_every_worker_ends_the_session(
+    studio: Gateway, prompt: str, reason: str
+) -> None:
     refusal = refusal_of(
-        lambda: studio.live.Paint(iter([frame(0, canvas(1), parameters=settings("crash"))]))
+        lambda: studio.live.Paint(iter([frame(0, canvas(1), parameters=settings(prompt))]))
     )
-    assert refusal.reason == "WORKER_CRASHED"
+    assert refusal.reason == reason
     assert "died 2 times" in refusal.message
     until(lambda: studio.jobs.live.sessions == 0)
     studio.run(studio.jobs.engine.wait_ready())

@@ -27,6 +27,7 @@ CASES = [
     (errors.OutOfMemory("Too large."), CODE.RESOURCE_EXHAUSTED),
     (errors.ModelLoadFailed("No weights."), CODE.FAILED_PRECONDITION),
     (errors.WorkerCrashed("It died."), CODE.INTERNAL),
+    (errors.DeviceFault("It asserted.", device="cuda:0"), CODE.INTERNAL),
     (errors.NotAllowed("Only admins.", scope="admin"), CODE.PERMISSION_DENIED),
     (errors.Stalled("It hung.", seconds="900"), CODE.DEADLINE_EXCEEDED),
     (errors.TaskFailed("A mistake."), CODE.INTERNAL),
