@@ -48,19 +48,26 @@ class TokenInterceptor(grpc.aio.ServerInterceptor):
 
     def __init__(self, tokens: TokenBook, token_file: str) -> None:
         self._tokens = tokens
+        self._wrong = Unauthenticated(
+            f"The token of this call is not this server's. The right one is in the file {token_file} on the "
+            "server's computer; SCUMBLE_TOKEN, if set, must hold the same. A token that was removed or rotated "
+            "counts no more."
+        )
         self._refuse_missing = _refusal(
             Unauthenticated(
                 "This server needs its token with every call, as the metadata `authorization: Bearer <token>`. "
                 f"It is in the file {token_file} on the server's computer."
             )
         )
-        self._refuse_wrong = _refusal(
-            Unauthenticated(
-                f"The token of this call is not this server's. The right one is in the file {token_file} on the "
-                "server's computer; SCUMBLE_TOKEN, if set, must hold the same. A token that was removed or rotated "
-                "counts no more."
-            )
-        )
+        self._refuse_wrong = _refusal(self._wrong)
+
+    def why_not(self, caller: Caller) -> ScumbleServerError | None:
+        """Why a call that was let in may not go on: its token was removed or rotated since. None: it may."""
+        try:
+            return None if self._tokens.still_counts(caller) else self._wrong
+        except ScumbleServerError as error:
+            logger.error("%s", error)
+            return None  # files that cannot be read take nobody's work away
 
     async def intercept_service(
         self,

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Never
 
@@ -15,8 +15,9 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from core_server.errors import InvalidRequest, LimitExceeded, ScumbleServerError, Unavailable
-from core_server.rpc.auth import current_owner
+from core_server.rpc.auth import current_caller
 from core_server.rpc.status import INTERNAL_SENTENCE, abort_with
+from core_server.rpc.tokens import Caller
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +31,17 @@ class _Undecodable:
     """Stands for bytes that are no message of the method's type; they are refused where errors get their status."""
 
 
+@dataclass(slots=True)
+class _UnderWay:
+    """A call. is_stream: of responses. end: what it was ended with by us."""
+
+    caller: Caller
+    is_stream: bool
+    end: ScumbleServerError | None = None
+
+
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Turns what a servicer raises into the call's status, and ends streams for a shutdown.
+    """Turns what a servicer raises into the call's status, and ends calls for a shutdown or a revoked token.
 
     Errors of our tree keep their sentence. Anything else is a mistake of ours: it is logged with its traceback and
     the caller gets one plain sentence, never a stack.
@@ -40,8 +50,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def __init__(self, max_calls_per_owner: int) -> None:
         self._max_calls_per_owner = max_calls_per_owner
         self._calls_of: Counter[str] = Counter()
-        self._streams: set[asyncio.Task[Any]] = set()
-        self._stopping = False
+        self._calls: dict[asyncio.Task[Any], _UnderWay] = {}
 
     @property
     def under_way(self) -> int:
@@ -50,9 +59,20 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def end_streams(self) -> None:
         """Ends open streams of responses with UNAVAILABLE, so that their readers reconnect to the next server."""
-        self._stopping = True
-        for stream in self._streams:
-            stream.cancel()
+        for task, call in self._calls.items():
+            if call.is_stream:
+                call.end = Unavailable("The server is stopping. Connect again in a moment.")
+                task.cancel()
+
+    def end_revoked(self, why_not: Callable[[Caller], ScumbleServerError | None]) -> None:
+        """Ends every call whose caller may not go on, with the reason that `why_not` gives."""
+        verdicts = {
+            caller: why_not(caller) for caller in {it.caller for it in self._calls.values()}
+        }
+        for task, call in self._calls.items():
+            if call.end is None and (error := verdicts[call.caller]) is not None:
+                call.end = error
+                task.cancel()
 
     async def intercept_service(
         self,
@@ -88,11 +108,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self, method: str, inner: Callable[..., Any], decoded: Callable[[Any], Any]
     ) -> Callable[..., Any]:
         async def call(request: Any, context: Context) -> Any:
-            try:
-                with self._counted():
-                    return await inner(decoded(request), context)
-            except Exception as error:  # noqa: BLE001 - the one place where everything ends
-                await _fail(method, context, error)
+            async with self._ended_well(method, context, is_stream=False):
+                return await inner(decoded(request), context)
 
         return call
 
@@ -100,34 +117,40 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self, method: str, inner: Callable[..., Any], decoded: Callable[[Any], Any]
     ) -> Callable[..., Any]:
         async def call(request: Any, context: Context) -> None:
-            task = asyncio.current_task()
-            assert task is not None
-            self._streams.add(task)
-            try:
-                with self._counted():
-                    responses = inner(decoded(request), context)
-                    if isinstance(responses, AsyncIterator):
-                        async for response in responses:
-                            await context.write(response)
-                    else:  # the servicer writes to the context itself, as health's does
-                        await responses
-            except asyncio.CancelledError:
-                if not self._stopping:
-                    raise
-                await abort_with(
-                    context, Unavailable("The server is stopping. Connect again in a moment.")
-                )
-            except Exception as error:  # noqa: BLE001 - as above
-                await _fail(method, context, error)
-            finally:
-                self._streams.discard(task)
+            async with self._ended_well(method, context, is_stream=True):
+                responses = inner(decoded(request), context)
+                if isinstance(responses, AsyncIterator):
+                    async for response in responses:
+                        await context.write(response)
+                else:  # the servicer writes to the context itself, as health's does
+                    await responses
 
         return call
 
+    @asynccontextmanager
+    async def _ended_well(
+        self, method: str, context: Context, *, is_stream: bool
+    ) -> AsyncIterator[None]:
+        """The one place where every call ends: whatever stops it becomes its status."""
+        task = asyncio.current_task()
+        assert task is not None
+        under_way = self._calls[task] = _UnderWay(current_caller(), is_stream)
+        try:
+            with self._counted(under_way.caller.owner):
+                yield
+        except asyncio.CancelledError:
+            if under_way.end is None:
+                raise  # the caller went away
+            await abort_with(context, under_way.end)
+        except Exception as error:  # noqa: BLE001
+            await _fail(method, context, error)
+        finally:
+            del self._calls[task]
+
     @contextmanager
-    def _counted(self) -> Iterator[None]:
+    def _counted(self, owner: str) -> Iterator[None]:
         """Errors: LimitExceeded where the caller's token has too many calls under way already."""
-        owner, limit = current_owner(), self._max_calls_per_owner
+        limit = self._max_calls_per_owner
         if self._calls_of[owner] >= limit:
             raise LimitExceeded(
                 f"This token has {limit} calls under way (max_calls_per_owner); end some watches or wait.",

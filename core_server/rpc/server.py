@@ -55,6 +55,7 @@ _KEEPALIVE_SECONDS = 60
 _MIN_PING_SECONDS = 10
 _HANDSHAKE_SECONDS = 10
 _IDLE_SECONDS = 30 * 60
+_REVOKED_SECONDS = 0.5
 _METADATA_BYTES = 16 * 1024
 _ONLY_UNCOMPRESSED = 1
 """Bit 0 is "identity". gRPC measures a message before it unpacks it, so a small one could be a bomb; and pictures on
@@ -69,13 +70,11 @@ class GatewayServer:
 
     def __init__(self, config: ServerConfig, jobs: JobService, tokens: TokenBook) -> None:
         self._calls = CallInterceptor(config.limits.max_calls_per_owner)
+        self._guard = TokenInterceptor(tokens, str(config.data_dir / TOKEN_FILE))
         self._health = Health(jobs.engine)
-        self._following: asyncio.Task[None] | None = None
+        self._chores: list[asyncio.Task[None]] = []
         self._server = grpc.aio.server(
-            interceptors=[
-                TokenInterceptor(tokens, str(config.data_dir / TOKEN_FILE)),
-                self._calls,
-            ],
+            interceptors=[self._guard, self._calls],
             options=_options(config),
             maximum_concurrent_rpcs=MAX_CONCURRENT_CALLS,
         )
@@ -84,15 +83,19 @@ class GatewayServer:
 
     async def start(self) -> None:
         """Accepts calls from now on."""
-        self._following = asyncio.create_task(self._health.follow(), name="health")
+        self._chores = [
+            asyncio.create_task(self._health.follow(), name="health"),
+            asyncio.create_task(self._end_revoked(), name="end revoked calls"),
+        ]
         await self._server.start()
 
     async def stop(self, grace_seconds: float = STOP_GRACE_SECONDS) -> None:
         """Accepts no more calls, ends streams so that their readers reconnect, lets short calls finish."""
-        if self._following is not None:
-            self._following.cancel()
+        for chore in self._chores:
+            chore.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._following
+                await chore
+        if self._chores:
             await self._health.end()
         stopping = asyncio.create_task(self._server.stop(grace_seconds))
         await asyncio.sleep(
@@ -100,6 +103,12 @@ class GatewayServer:
         )  # refuse new calls first, so that no stream begins after the others ended
         self._calls.end_streams()
         await stopping
+
+    async def _end_revoked(self) -> None:
+        """A token that is removed ends its watches and live sessions too, not only its next calls."""
+        while True:
+            await asyncio.sleep(_REVOKED_SECONDS)
+            self._calls.end_revoked(self._guard.why_not)
 
 
 def _options(config: ServerConfig) -> list[tuple[str, int]]:

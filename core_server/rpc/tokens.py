@@ -40,11 +40,12 @@ _MAX_FILE_BYTES = 4 * 1024 * 1024
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Whom a token stands for. owner: what jobs and images belong to."""
+    """Whom a token stands for. owner: what jobs and images belong to. digest: SHA-256 of the token, hex."""
 
     name: str
     owner: str
     scopes: tuple[Scope, ...]
+    digest: str
 
     def may(self, scope: str) -> bool:
         """Whether the token has a scope."""
@@ -95,13 +96,18 @@ class TokenBook:
             found = self.main
         for token in self._file.tokens:
             if hmac.compare_digest(digest, token.digest):
-                found = Caller(token.name, token.owner, token.scopes)
+                found = _caller_of(token)
         return found
+
+    def still_counts(self, caller: Caller) -> bool:
+        """Whether the token behind a call of before is there yet, and may do what it might."""
+        self._look()
+        return caller == self.main or any(caller == _caller_of(it) for it in self._file.tokens)
 
     @property
     def main(self) -> Caller:
         """Whoever can read this computer's token file."""
-        return Caller(MAIN, self._file.main_owner, (USE, ADMIN))
+        return Caller(MAIN, self._file.main_owner, (USE, ADMIN), self._main_digest)
 
     def names(self) -> tuple[NamedToken, ...]:
         """All named tokens, in order of their making."""
@@ -229,6 +235,10 @@ class TokenBook:
                     f"The token file {path} is broken ({error}). Take it from a backup, or delete it: then only the "
                     f"token in {TOKEN_FILE!r} counts."
                 ) from error
+
+
+def _caller_of(token: NamedToken) -> Caller:
+    return Caller(token.name, token.owner, token.scopes, token.digest)
 
 
 def _digest(token: str) -> str:

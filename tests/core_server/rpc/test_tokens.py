@@ -6,7 +6,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,10 +16,31 @@ import pytest
 
 from core_server.errors import StartupError
 from core_server.rpc.tokens import ADMIN, MAIN, USE, TokenBook
+from scumble.v1 import (
+    generation_pb2,
+    image_pb2,
+    job_pb2,
+    live_service_pb2,
+    model_service_pb2,
+    server_service_pb2,
+)
 from scumble.v1 import generation_service_pb2 as messages
-from scumble.v1 import job_pb2, model_service_pb2, server_service_pb2
-from tests.core_server.rpc.asking import create, finished, text_to_image, upload, watch
-from tests.core_server.rpc.gateway import TOKEN, Gateway, connect, refusal_of, running_gateway
+from tests.core_server.rpc.asking import (
+    create,
+    finished,
+    header_of,
+    text_to_image,
+    upload,
+    watch,
+)
+from tests.core_server.rpc.gateway import (
+    SECONDS,
+    TOKEN,
+    Gateway,
+    connect,
+    refusal_of,
+    running_gateway,
+)
 
 posix = pytest.mark.skipif(os.name == "nt", reason="modes are POSIX")
 
@@ -148,6 +169,45 @@ def test_a_removed_or_rotated_token_counts_no_more(served: tuple[Gateway, TokenB
         book.remove("carol")
         ask = lambda: carol.about.GetServerInfo(server_service_pb2.GetServerInfoRequest())  # noqa: E731
         soon(ask, grpc.StatusCode.UNAUTHENTICATED)
+
+
+def watching(gateway: Gateway) -> Iterator[object]:
+    job = create(gateway, text_to_image())
+    return gateway.generation.WatchJob(messages.WatchJobRequest(job_id=job.job_id))
+
+
+def painting(gateway: Gateway) -> Iterator[object]:
+    def frames() -> Iterator[live_service_pb2.PaintRequest]:
+        parameters = generation_pb2.GenerationParameters(prompt="moss")
+        canvas = np.zeros((16, 16, 3), np.uint8)
+        data = image_pb2.ImageData(header=header_of(canvas), payload=canvas.tobytes())
+        yield live_service_pb2.PaintRequest(parameters=parameters, canvas=data)
+        time.sleep(SECONDS)
+
+    return gateway.live.Paint(frames())
+
+
+@pytest.mark.parametrize("begin", [watching, painting])
+@pytest.mark.parametrize("how", ["remove", "rotate"])
+def test_what_a_token_began_ends_with_it(
+    served: tuple[Gateway, TokenBook], begin: Callable[[Gateway], Iterator[object]], how: str
+) -> None:
+    gateway, book = served
+    name = f"{how}-{begin.__name__}"
+    with as_(gateway, book.add(name)) as user, as_(gateway, TOKEN) as other:
+        soon_ready(user)
+        busy = create(other, text_to_image("slow")).job_id
+        others = other.generation.WatchJob(messages.WatchJobRequest(job_id=busy))
+        stream = begin(user)
+        next(stream), next(others)
+        getattr(book, how)(name)
+        started = time.monotonic()
+        refusal = refusal_of(lambda: list(stream))
+        assert refusal.code is grpc.StatusCode.UNAUTHENTICATED
+        assert "removed or rotated" in refusal.message
+        assert time.monotonic() - started < 5, "at once, not when the call would have ended"
+        next(others)
+        other.generation.CancelJob(messages.CancelJobRequest(job_id=busy))
 
 
 def test_the_computers_own_token_rotates_and_keeps_its_jobs(tmp_path: Path) -> None:
