@@ -114,6 +114,31 @@ class _Repaint(_ScumblePanel):
         row.operator("scumble.revert_image", text="", icon="LOOP_BACK")
 
 
+class _Live(_ScumblePanel):
+    bl_label = "Live"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """The switch, what can be changed while it runs, and how it goes."""
+        layout, settings, live = self.layout, context.scene.scumble, controller.get().live
+        row = layout.row(align=True)
+        row.scale_y = 1.4
+        if live.running:
+            row.operator("scumble.stop_live", text="Live", icon="REC", depress=True)
+        else:
+            row.operator("scumble.start_live", text="Live", icon="REC")
+        row.operator("scumble.keep_live", icon="CHECKMARK")
+        if live.told:
+            draw_text(layout, context, live.told, icon="INFO")
+        layout.prop(settings, "live_strength")
+        row = layout.row(align=True)
+        row.prop(settings, "live_size")
+        row.prop(settings, "live_steps", text="Steps (0: auto)")
+        column = layout.column()
+        column.enabled = not live.running
+        column.row(align=True).prop(settings, "live_show", expand=True)
+
+
 class _Project(_ScumblePanel):
     bl_label = "Project from View"
     bl_options = {"DEFAULT_CLOSED"}
@@ -195,7 +220,7 @@ class _History(_ScumblePanel):
 def _panels() -> tuple[type, ...]:
     """Each panel for each editor; the parts hang below the main one."""
     made: list[type] = []
-    parts = (_Texture, _Repaint, _Project, _FromImage, _Model, _History)
+    parts = (_Texture, _Repaint, _Live, _Project, _FromImage, _Model, _History)
     for space, suffix in _SPACES.items():
         main = f"SCUMBLE_PT_{suffix}"
         made.append(type(main, (_Main, bpy.types.Panel), {"bl_space_type": space}))

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import bpy
 
+from .bridge.live import LiveWish
 from .bridge.request import Options, TextureRequest
 from .host import controller
 
@@ -89,6 +90,11 @@ VIEW_ITEMS = (
     ("CAMERAS", "Selected Cameras", "Each camera that is selected, the active one first; each paints what the earlier "
      "ones did not see"),
     ("VIEWPORT", "Viewport", "The 3D viewport as you look at it"),
+)  # fmt: skip
+
+LIVE_SHOW_ITEMS = (
+    ("BESIDE", "Beside", "In another Image Editor; the one you paint in is split where there is none"),
+    ("OBJECT", "On the Object", "Materials show the picture in the painting's place for as long as it runs"),
 )  # fmt: skip
 
 REPAINT_SEAMLESS_ITEMS = (
@@ -241,6 +247,21 @@ class ScumbleSettings(bpy.types.PropertyGroup):
         name="Depth Control", description="Steer the shape by the view's depth: needs a ControlNet for the model on "
         "the server", default=False, options=set(),
     )  # fmt: skip
+    live_strength: bpy.props.FloatProperty(
+        name="Strength", description="How far the picture may go from what you paint; can be changed while it runs",
+        default=0.6, min=0.05, max=1.0, subtype="FACTOR", options=set(),
+    )  # fmt: skip
+    live_size: bpy.props.IntProperty(
+        name="Size", description="Longest side of the pictures; smaller is faster. The painting is never enlarged",
+        default=512, min=64, max=2048, step=64, subtype="PIXEL", options=set(),
+    )  # fmt: skip
+    live_steps: bpy.props.IntProperty(
+        name="Steps", description="Denoising steps of a picture; fewer are faster, 0 lets the server choose",
+        default=0, min=0, max=4, options=set(),
+    )  # fmt: skip
+    live_show: bpy.props.EnumProperty(
+        name="Show", description="Where the picture is seen", items=LIVE_SHOW_ITEMS, default="BESIDE", options=set(),
+    )  # fmt: skip
     upscale_factor: bpy.props.EnumProperty(
         name="Factor", description="How much larger", items=(("2", "2x", ""), ("4", "4x", "")), options=set(),
     )  # fmt: skip
@@ -278,6 +299,19 @@ class ScumbleSettings(bpy.types.PropertyGroup):
             seamless=self.seamless,
             seed=self.new_seed(),
             maps=tuple(name for name, *_ in MAP_ITEMS if name in self.maps),
+            options=self.to_options(),
+        )
+
+    def to_live_wish(self, image: bpy.types.Image | None = None) -> LiveWish:
+        """How to paint live, as the panel says now. Draws no seed: the picture moves only where the canvas does."""
+        image = image or controller.get().live.canvas
+        return LiveWish(
+            prompt=self.prompt.strip(),
+            strength=self.live_strength,
+            seed=self.seed,
+            longest=self.live_size,
+            steps=self.live_steps,
+            seamless="none" if image is None else self.seamless_of(image),
             options=self.to_options(),
         )
 

@@ -7,7 +7,8 @@ value / 255 for byte images and scene-linear light for float images.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from .exr import encode_exr
 from .png import encode_png
 
 if TYPE_CHECKING:
-    from scumble.client import Patch
+    from scumble.client import Patch, Pixels
 
 FloatArray = NDArray[np.float32]
 PREVIEW_SIDE = 256
@@ -132,10 +133,15 @@ class Source:
 
 def picture_from_patch(patch: Patch) -> Picture:
     """Encodes a result. 8 and 16 bit become a PNG that carries the recipe; half and full float stay floats."""
-    pixels = patch.pixels
+    picture = picture_from_pixels(patch.pixels, patch.seed, patch.recipe)
+    return replace(picture, map_name=patch.map_name)
+
+
+def picture_from_pixels(pixels: Pixels, seed: int, recipe: Mapping[str, Any]) -> Picture:
+    """As `picture_from_patch`, of pixels that come without a job."""
     array = pixels.numpy()
     is_data = pixels.color_space == "non_color"
-    recipe = json.dumps(patch.recipe, ensure_ascii=False, sort_keys=True)
+    text = json.dumps(recipe, ensure_ascii=False, sort_keys=True)
     encoded = array.dtype in (np.uint8, np.uint16)
     floats = None if encoded else to_blender(array, pixels.color_space)
     return Picture(
@@ -143,11 +149,11 @@ def picture_from_patch(patch: Patch) -> Picture:
         height=pixels.height,
         channels=pixels.channels,
         is_data=is_data,
-        seed=patch.seed,
-        recipe=recipe,
-        map_name=patch.map_name,
-        notes=tuple(str(note) for note in patch.recipe.get("notes", ())),
-        png=encode_png(array, srgb=not is_data, text={"scumble": recipe}) if encoded else None,
+        seed=seed,
+        recipe=text,
+        map_name="",
+        notes=tuple(str(note) for note in recipe.get("notes", ())),
+        png=encode_png(array, srgb=not is_data, text={"scumble": text}) if encoded else None,
         floats=floats,
         exr=None if floats is None else encode_exr(floats[::-1]),
         thumbnail=thumbnail_from_wire(displayed(array, pixels.color_space)),

@@ -15,6 +15,7 @@ from ..bridge.status import Status
 from . import images, windows
 from .kept import Kept
 from .landing import Landing
+from .live import LivePainting
 from .preview import Preview
 
 _CHECK_SECONDS = 3.0
@@ -49,6 +50,7 @@ class Controller:
         self.chosen = 0
         """Which variation is shown large."""
         self.kept = Kept()
+        self.live = LivePainting()
         self._order: _Order | None = None
         self._panel_drawn = False
         self._server_starts = False
@@ -161,12 +163,16 @@ class Controller:
             self.cancel()
             self.pump()
             self.status.note = "Cancelled: the file was closed."
+        if self.live.running:
+            self.live.end("Live painting ended: the file was closed.")
+        self.live.forget()
         self.preview.clear()
         self.discard()
         self.kept.forget()
 
     def close(self) -> None:
         """The add-on is disabled or Blender quits: no job, thread, process or icon stays behind."""
+        self.live.close()
         self.session.close()
         self.server_process.stop()
         self.preview.close()

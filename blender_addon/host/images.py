@@ -4,7 +4,7 @@ import bpy
 import numpy as np
 
 from ..bridge.errors import Refused
-from ..bridge.pictures import Picture, Source
+from ..bridge.pictures import FloatArray, Picture, Source
 
 RECIPE_KEY = "scumble_recipe"
 SEED_KEY = "scumble_seed"
@@ -42,10 +42,10 @@ def image_name(prompt: str, map_name: str = "") -> str:
     return (words or "Scumble") + suffix
 
 
-def read_source(image: bpy.types.Image) -> Source:
+def read_source(image: bpy.types.Image, buffer: FloatArray | None = None) -> Source:
     """A single image's pixels, unsaved paint included. Raises Refused with a sentence where there are none.
 
-    Costs one copy of the floats; everything else happens on the bridge's thread.
+    Costs one copy of the floats, into `buffer` if there is one; everything else happens on the bridge's thread.
     """
     if image.source == "TILED":
         raise Refused(
@@ -65,7 +65,7 @@ def read_source(image: bpy.types.Image) -> Source:
             f"The image '{image.name}' has no pixels that can be read: its file is missing. Find it with File > "
             "External Data > Find Missing Files."
         )
-    flat = np.empty(width * height * 4, np.float32)
+    flat = np.empty(width * height * 4, np.float32) if buffer is None else buffer
     image.pixels.foreach_get(flat)
     return Source(
         flat=flat,

@@ -9,10 +9,11 @@ from typing import Any
 import bpy
 
 from .. import preferences
-from . import controller, windows
+from . import controller, live, windows
 
 _BUSY_SECONDS = 0.1
 _IDLE_SECONDS = 1.0
+_LIVE_SECONDS = 0.05
 _WAIT_SECONDS = 0.02
 
 
@@ -22,12 +23,17 @@ def _tick() -> float:
     try:
         if scumble.wants_check and not preferences.online_refusal(bpy.context):
             scumble.check(preferences.get(bpy.context).to_server())
-        if scumble.pump():
+        changed = scumble.pump()
+        if scumble.live.wants_tick:
+            changed |= scumble.live.tick(bpy.context.scene.scumble.to_live_wish())
+        if changed:
             windows.redraw_panels()
     except Exception as error:  # noqa: BLE001
         traceback.print_exc()
         scumble.status.fail(f"Something unexpected happened ({error}); the console has more.")
         windows.redraw_panels()
+    if scumble.live.wants_tick:
+        return _LIVE_SECONDS
     return _BUSY_SECONDS if scumble.busy else _IDLE_SECONDS
 
 
@@ -58,9 +64,15 @@ def _before_load(*_: Any) -> None:
     controller.get().file_closes()
 
 
+@bpy.app.handlers.persistent  # type: ignore[untyped-decorator]
+def _after_load(*_: Any) -> None:
+    live.clean_up()
+
+
 def register() -> None:
     controller.start()
     bpy.app.handlers.load_pre.append(_before_load)
+    bpy.app.handlers.load_post.append(_after_load)
     bpy.app.timers.register(_tick, first_interval=_IDLE_SECONDS, persistent=True)
 
 
@@ -68,4 +80,5 @@ def unregister() -> None:
     if bpy.app.timers.is_registered(_tick):
         bpy.app.timers.unregister(_tick)
     bpy.app.handlers.load_pre.remove(_before_load)
+    bpy.app.handlers.load_post.remove(_after_load)
     controller.stop()

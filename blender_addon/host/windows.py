@@ -30,6 +30,34 @@ def show_image(image: bpy.types.Image, editor: int) -> None:
             area.spaces.active.image = image
 
 
+def redraw_showing(image: bpy.types.Image, *, materials: bool) -> None:
+    """Draws the Image Editors that show the image anew, and the viewports where materials show it."""
+    for area in _areas():
+        shown = area.type == "IMAGE_EDITOR" and area.spaces.active.image == image
+        if shown or (materials and area.type == "VIEW_3D"):
+            area.tag_redraw()
+
+
+def show_beside(context: bpy.types.Context, image: bpy.types.Image) -> None:
+    """Opens the image in an Image Editor other than the one the call comes from; where there is none, that editor is
+    split. Does nothing without a window."""
+    if context.window is None or context.area is None:
+        return
+    here = context.area
+    others = [a for a in context.screen.areas if a.ui_type == "IMAGE_EDITOR" and a != here]
+    shown = next((a for a in others if a.spaces.active.image == image), None)
+    other = shown or next(iter(others), None)
+    if other is None:
+        before = {area.as_pointer() for area in context.screen.areas}
+        region = next(r for r in here.regions if r.type == "WINDOW")
+        with context.temp_override(area=here, region=region):
+            bpy.ops.screen.area_split(direction="VERTICAL", factor=0.5)
+        other = next(a for a in context.screen.areas if a.as_pointer() not in before)
+        other.ui_type = "IMAGE_EDITOR"
+    other.spaces.active.image = image
+    other.spaces.active.mode = "VIEW"
+
+
 def push_undo(message: str) -> None:
     """One undo step for what was done since the last one. A timer has no window of its own, so one is lent to it."""
     manager = bpy.context.window_manager

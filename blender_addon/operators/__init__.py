@@ -5,6 +5,12 @@ import bpy
 from .cancel_generation import SCUMBLE_OT_cancel_generation
 from .check_server import SCUMBLE_OT_check_server
 from .generate_texture import SCUMBLE_OT_generate_texture
+from .live import (
+    SCUMBLE_OT_keep_live,
+    SCUMBLE_OT_start_live,
+    SCUMBLE_OT_stop_live,
+    SCUMBLE_OT_update_live,
+)
 from .loras import SCUMBLE_OT_add_lora, SCUMBLE_OT_remove_lora
 from .make_maps import SCUMBLE_OT_make_maps
 from .paint_mask import SCUMBLE_OT_clear_mask, SCUMBLE_OT_paint_mask
@@ -28,6 +34,10 @@ _CLASSES = (
     SCUMBLE_OT_make_maps,
     SCUMBLE_OT_upscale_image,
     SCUMBLE_OT_project_view,
+    SCUMBLE_OT_start_live,
+    SCUMBLE_OT_stop_live,
+    SCUMBLE_OT_update_live,
+    SCUMBLE_OT_keep_live,
     SCUMBLE_OT_generate_again,
     SCUMBLE_OT_use_recipe,
     SCUMBLE_OT_use_image,
