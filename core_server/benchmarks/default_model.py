@@ -26,13 +26,13 @@ from core_server.benchmarks.processes import gateway_process, peak_bytes, worker
 from core_server.benchmarks.report import Report, Row, Target, at_least, at_most
 from core_server.benchmarks.setting import Setting
 from core_server.benchmarks.timing import timed
-from core_server.canvas.seams import seams
+from core_server.canvas.seams import mean_ratio, seams
 from core_server.training.evaluation import measures
 from core_server.training.evaluation.perceptual import PACKAGE, PerceptualNetwork
 from core_server.training.evaluation.prompts import Question, questions
 
 SEAM = at_most(1.05)
-"""Mean over the pictures; `canvas.seams` says what it compares."""
+"""Geometric mean over the pictures; `canvas.seams` says what it compares."""
 QUICK_QUESTIONS, SEAM_QUESTIONS, NOISE_QUESTIONS = 4, 24, 60
 
 
@@ -194,14 +194,13 @@ def _seams(
     rows = []
     for axis in ("x", "y"):
         found = [seams(picture)[axis] for picture in pictures]
-        ratio = mean(seam.ratio for seam in found)
+        ratio = mean_ratio(found)
         note = (
-            f"mean of {len(found)}; largest {max(seam.ratio for seam in found):.2f}; plain "
-            f"{mean(seam.plain for seam in found):.2f}; worst line of its picture in "
-            f"{mean(seam.worst for seam in found):.0%}"
+            f"geometric mean of {len(found)}; inner lines reach {mean(seam.inside for seam in found):.2f}; "
+            f"the border stands out in {mean(seam.shows for seam in found):.0%}"
         )
         if start:
-            before = mean(seams(picture)[axis].ratio for picture in start)
+            before = mean_ratio(seams(picture)[axis] for picture in start)
             note = f"{ratio:.3f} after, {before:.3f} before, in the perfect tiles given; {note}"
             ratio /= before
         rows.append(Row(f"seam ratio {axis}, {title}", ratio, "", target, note))

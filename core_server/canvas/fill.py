@@ -59,18 +59,32 @@ def fill(
 def _unrolled(
     image: FloatArray, hole: BoolArray, mode: FillMode, seamless: SeamlessAxes
 ) -> FloatArray:
-    """The fill of a tile, worked out where the hole lies in the middle and has surroundings on both sides."""
+    """The fill of a tile, worked out where the hole lies in the middle and has surroundings on all sides."""
     bounds = selection_bounds(hole, seamless)
-    shifts = [
-        side // 2 - (start + length // 2) if wraps(seamless, axis) else 0
-        for axis, (side, start, length) in enumerate(
-            zip(hole.shape, (bounds.y, bounds.x), (bounds.height, bounds.width), strict=True)
-        )
-    ]
-    if not any(shifts):
-        return _reduced(image, hole, mode)
-    filled = _reduced(np.roll(image, shifts, (0, 1)), np.roll(hole, shifts, (0, 1)), mode)
+    shifts, margins = [0, 0], [0, 0]
+    across = min(bounds.extent) // 2
+    spans = ((bounds.y, bounds.height), (bounds.x, bounds.width))
+    for axis, ((start, length), side) in enumerate(zip(spans, hole.shape, strict=True)):
+        if wraps(seamless, axis):
+            shifts[axis] = side // 2 - (start + length // 2)
+            # A hole that goes all around has no beginning: worked out a little further, its two ends are faded.
+            margins[axis] = min(max(across, 16), side) if length == side else 0
+    widths = [(margin, margin) for margin in margins]
+    image = np.pad(np.roll(image, shifts, (0, 1)), [*widths, (0, 0)], mode="wrap")
+    filled = _reduced(image, np.pad(np.roll(hole, shifts, (0, 1)), widths, mode="wrap"), mode)
+    for axis, margin in enumerate(margins):
+        if margin:
+            filled = _closed(filled, axis, margin)
     return np.roll(filled, [-shift for shift in shifts], (0, 1))
+
+
+def _closed(image: FloatArray, axis: int, margin: int) -> FloatArray:
+    """A ring from a strip whose first and last `margin` lines are what lies beyond its two ends."""
+    lines = np.moveaxis(image, axis, 0)
+    inside, beyond = lines[margin:-margin].copy(), lines[-margin:]
+    weight = ((np.arange(margin, dtype=np.float32) + 0.5) / margin)[:, None, None]
+    inside[:margin] = inside[:margin] * weight + beyond * (1 - weight)
+    return np.moveaxis(inside, 0, axis)
 
 
 def _reduced(image: FloatArray, hole: BoolArray, mode: FillMode) -> FloatArray:

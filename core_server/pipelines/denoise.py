@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from PIL import Image
 
 from core_server.canvas.geometry import Extent
 from core_server.canvas.plan import SeamlessAxes
+from core_server.canvas.resample import extent_of, resize
 from core_server.pipelines.conditioning import prompt_arguments
 from core_server.pipelines.control import stock_pipeline
 from core_server.pipelines.families.family import Guidance, Route, Seamless
@@ -68,6 +68,10 @@ def denoise(
     if control is not None:
         multiple = TiledSizes.of(model, axes).multiple
         arguments |= control.arguments(task, painted, multiple, axes)
+    if settings.reference is not None:
+        config = model.denoiser.config
+        guided = settings.guidance_scale > 1 and config.time_cond_proj_dim is None
+        arguments |= settings.reference.arguments(guided=guided)
     hook = reporter.step_hook(painted, change)
     with tiling(axes, model, painted):
         reporter.begin()
@@ -90,7 +94,7 @@ def denoise(
         reporter.picture_done()
         reporter.stage("Decoding")
         picture = model.decode(result.images, painted)
-    return resized(picture, extent)
+    return resized(picture, extent, axes)
 
 
 @contextmanager
@@ -158,11 +162,8 @@ def _as_pil(arguments: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def resized(picture: FloatArray, extent: Extent) -> FloatArray:
+def resized(picture: FloatArray, extent: Extent, axes: SeamlessAxes) -> FloatArray:
     """For pipelines that paint pictures at a size of their own, whatever they are asked for."""
-    if picture.shape[:2] == (extent.height, extent.width):
+    if extent_of(picture) == extent:
         return picture
-    shrinks = picture.shape[0] * picture.shape[1] > extent.area
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    resized = cv2.resize(picture, tuple(extent), interpolation=method)
-    return np.asarray(np.clip(resized, 0, 1), np.float32)
+    return np.asarray(np.clip(resize(picture, extent, seamless=axes), 0, 1), np.float32)

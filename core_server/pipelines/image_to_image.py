@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from core_server.canvas.pixels import Pixels
-from core_server.canvas.plan import SeamlessAxes
 from core_server.canvas.rendition import Rendition
 from core_server.canvas.resample import document_to_model, model_to_document
-from core_server.canvas.seams import seam_ratios
+from core_server.canvas.seams import as_recipe, seams
 from core_server.canvas.sizes import model_extent
 from core_server.pipelines.denoise import as_tensor, denoise
 from core_server.pipelines.model import LoadedModel
@@ -66,7 +65,6 @@ def image_to_image(
         )
         image = model_to_document(image, document.extent, sizes.multiple, axes)
         pixels = rendition.restore(image, unpainted)
-        more = {} if axes is SeamlessAxes.NONE else {"seam_ratio": seam_ratios(pixels.array)}
         recipe = make_recipe(
             model,
             request,
@@ -79,7 +77,7 @@ def image_to_image(
                 "strength": request.strength,
                 "extent": list(document.extent),
                 "model_extent": list(painted),
-                **more,
+                **as_recipe(seams(pixels.array, axes)),
             },
         )
         outputs.append(TaskOutput(pixels, seed, recipe))

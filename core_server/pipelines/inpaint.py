@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from core_server.canvas.pixels import Pixels
-from core_server.canvas.seams import border_ratios
+from core_server.canvas.seams import as_recipe, border_seams
 from core_server.pipelines.inpaint_canvas import prepare
 from core_server.pipelines.model import LoadedModel
 from core_server.pipelines.passes import paint_context, painter, parts_of, passes_of, unchanged
@@ -56,8 +56,6 @@ def inpaint(
         paint = painter(model, settings, seed, reporter)
         image = paint_context(canvas.image, canvas.mask, passes, paint)
         pixels, match = canvas.patch(image, unpainted)
-        seam = border_ratios(canvas.pasted(pixels), plan)
-        more = {"seam_ratio": seam} if seam else {}
         recipe = make_recipe(
             model,
             request,
@@ -74,7 +72,7 @@ def inpaint(
                 "model_extent": list(plan.model),
                 "passes": [it.told() for it in passes],
                 "color_match": match.recipe(),
-                **more,
+                **as_recipe(border_seams(canvas.pasted(pixels), plan)),
             },
         )
         outputs.append(

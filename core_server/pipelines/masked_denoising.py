@@ -88,7 +88,7 @@ class MaskedDenoising:
         self._pipeline = stock_pipeline("image_to_image", model, settings)
         generator = torch.Generator("cpu").manual_seed(seed)
         painted = model.family.paints_at("image_to_image", image.shape[1], image.shape[0])
-        image = resized(image, Extent(*painted))
+        image = resized(image, Extent(*painted), axes)
         with torch.no_grad(), seamless_vae(axes, model.vae, model.scale_factor):
             pixels = self._pipeline.image_processor.preprocess(as_tensor(image))
             pixels = pixels.to(model.device, model.dtype)

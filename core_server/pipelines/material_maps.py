@@ -11,7 +11,7 @@ from core_server.canvas.colour import from_unit, to_model_rgb
 from core_server.canvas.geometry import Extent
 from core_server.canvas.pixels import ColorSpace, Pixels
 from core_server.canvas.plan import SeamlessAxes
-from core_server.canvas.seams import seam_ratios
+from core_server.canvas.seams import as_recipe, seams
 from core_server.errors import FailedPrecondition, InvalidRequest
 from core_server.pipelines.map_maker import MAP_NAMES, FloatArray, MapMaker
 from core_server.pipelines.model import LoadedModel
@@ -106,9 +106,7 @@ def map_outputs(
     for name in dict.fromkeys(names):
         dtype = np.dtype(height_dtype if name == "height" else "uint8")
         array = np.ascontiguousarray(from_unit(maps[name], dtype))
-        own: dict[str, Any] = {"map": name, **CONVENTIONS.get(name, {})}
-        if axes is not SeamlessAxes.NONE:
-            own["seam_ratio"] = seam_ratios(array)
+        own = {"map": name, **CONVENTIONS.get(name, {}), **as_recipe(seams(array, axes))}
         outputs.append(
             TaskOutput(Pixels(array, ColorSpace.NON_COLOR), seed, {**recipe, **own}, map_name=name)
         )

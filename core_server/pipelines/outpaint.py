@@ -19,11 +19,10 @@ from core_server.canvas.plan import (
     CanvasOptions,
     CanvasPlan,
     FillMode,
-    SeamlessAxes,
 )
 from core_server.canvas.planner import plan_canvas
 from core_server.canvas.rendition import Rendition
-from core_server.canvas.seams import seam_ratios
+from core_server.canvas.seams import as_recipe, seams
 from core_server.errors import InvalidRequest
 from core_server.pipelines.model import FloatArray, LoadedModel
 from core_server.pipelines.passes import (
@@ -112,7 +111,6 @@ def outpaint(
             picture.icc_profile,
         )
         passes = [it for step in steps for it in step.passes]
-        more = {} if axes is SeamlessAxes.NONE else {"seam_ratio": seam_ratios(pixels.array)}
         recipe = make_recipe(
             model,
             request,
@@ -133,7 +131,7 @@ def outpaint(
                     }
                     for step in steps
                 ],
-                **more,
+                **as_recipe(seams(pixels.array, axes)),
             },
         )
         outputs.append(

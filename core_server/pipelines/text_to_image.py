@@ -9,7 +9,7 @@ from core_server.canvas.geometry import Extent
 from core_server.canvas.pixels import Pixels
 from core_server.canvas.plan import SeamlessAxes
 from core_server.canvas.resample import model_to_document
-from core_server.canvas.seams import seam_ratios
+from core_server.canvas.seams import as_recipe, seams
 from core_server.canvas.sizes import model_extent
 from core_server.errors import InvalidRequest
 from core_server.pipelines.denoise import as_tensor, denoise
@@ -61,7 +61,6 @@ def text_to_image(
         image = denoise(task, model, settings, seed, axes=axes, reporter=reporter, **start)
         image = model_to_document(image, request.extent, sizes.multiple, axes)
         array = to_uint8(image)
-        more = {} if axes is SeamlessAxes.NONE else {"seam_ratio": seam_ratios(array)}
         recipe = make_recipe(
             model,
             request,
@@ -73,7 +72,7 @@ def text_to_image(
                 "extent": list(request.extent),
                 "model_extent": list(painted),
                 **_structure(layout),
-                **more,
+                **as_recipe(seams(array, axes)),
             },
         )
         map_name = BASE_COLOR if isinstance(request, Texture) else ""

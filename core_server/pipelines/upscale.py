@@ -19,7 +19,7 @@ from core_server.canvas.resample import (
     resize,
     wraps,
 )
-from core_server.canvas.seams import seam_ratios
+from core_server.canvas.seams import as_recipe, seams
 from core_server.canvas.sizes import model_extent, round_up
 from core_server.canvas.tiling import Blend, read_tile, tiles_of
 from core_server.errors import InvalidRequest
@@ -108,7 +108,6 @@ def upscale(
                 blend.add(place, model_to_document(image, place.extent, sizes.multiple, around))
             painted = _consistent(blend.result(), small.rgb, axes)
         pixels = large.restore(painted)
-        more = {} if axes is SeamlessAxes.NONE else {"seam_ratio": seam_ratios(pixels.array)}
         recipe = make_recipe(
             model,
             request,
@@ -124,7 +123,7 @@ def upscale(
                 "model_extent": list(model_extent(tile, sizes)),
                 "tiles": [list(place) for place in bounds],
                 "overlap": overlap,
-                **more,
+                **as_recipe(seams(pixels.array, axes)),
             },
         )
         outputs.append(TaskOutput(pixels, seed, recipe))

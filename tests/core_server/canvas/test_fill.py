@@ -77,6 +77,24 @@ def test_on_a_tile_the_surroundings_go_on_at_the_other_side(mode, axes):
     assert (np.roll(inside, shift, (0, 1)) == across).all()
 
 
+@pytest.mark.parametrize("mode", [FillMode.BLUR, FillMode.BORDER, FillMode.STRUCTURE], ids=str)
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_hole_that_goes_all_around_has_no_ends(mode, axis):
+    """A tile grown along one axis, as outpainting does it: the fill repeats along the other."""
+    rng = np.random.default_rng(3)
+    wave = 0.5 + 0.3 * np.sin(np.arange(96) * 2 * np.pi / 96 + 1)
+    image = np.repeat(wave[:, None, None], 120, 1).repeat(3, 2)
+    image = (image + rng.random(image.shape) * 0.02).astype(np.float32)
+    mask = np.zeros((96, 120), np.float32)
+    mask[:, 80:] = 1
+    filled = fill(image, mask, mode, SeamlessAxes.XY)[:, 80:]
+    if axis == 1:
+        image, mask = image.transpose(1, 0, 2).copy(), mask.T.copy()
+        filled = fill(image, mask, mode, SeamlessAxes.XY)[80:].transpose(1, 0, 2)
+    steps = np.abs(filled - np.roll(filled, 1, 0)).mean((1, 2))
+    assert steps[0] <= 1.2 * np.sort(steps)[-3]
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     st.integers(1, 48),
