@@ -36,7 +36,7 @@ def register(subparsers: Subparsers) -> None:
     info = add_command(actions, "info", _info, "tell all about a model and its schedulers")
     info.add_argument("model_id", metavar="ID")
     add_server_options(info)
-    install = add_command(actions, "install", _install, "install a model, LoRA or control network")
+    install = add_command(actions, "install", _install, "install a model or what works beside one")
     install.add_argument("source", metavar="ID|HUB_ID|URL|FILE", help=_SOURCES)
     install.add_argument("--name", default="", help="the name to install under")
     install.add_argument(

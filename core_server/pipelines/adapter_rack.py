@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
@@ -31,7 +32,7 @@ class AdapterRack:
 
         Yields the SHA-256 of each file. Errors: InvalidRequest for a LoRA that does not fit.
         """
-        hashes = [sha256_of(adapter) for adapter, _, _ in wanted]
+        hashes = [sha256_of(adapter.path) for adapter, _, _ in wanted]
         try:
             names = [
                 self._load(adapter, digest, at)
@@ -91,11 +92,11 @@ class AdapterRack:
 _hashes: dict[tuple[str, int, int], str] = {}
 
 
-def sha256_of(adapter: AdapterFile) -> str:
-    """Of the file; read once for each change of it."""
-    stat = adapter.path.stat()
-    key = (str(adapter.path), stat.st_size, stat.st_mtime_ns)
+def sha256_of(path: Path) -> str:
+    """Of a file; read once for each change of it."""
+    stat = path.stat()
+    key = (str(path), stat.st_size, stat.st_mtime_ns)
     if key not in _hashes:
-        with adapter.path.open("rb") as stream:
+        with path.open("rb") as stream:
             _hashes[key] = hashlib.file_digest(stream, "sha256").hexdigest()
     return _hashes[key]

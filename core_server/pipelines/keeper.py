@@ -74,7 +74,7 @@ class ModelKeeper:
     def step_down(self, model_id: str) -> LoadedModel | None:
         """After memory ran out: the model on the next rung, others given up first; None if there is no other way."""
         model = self._loaded[model_id]
-        model.few_step_model = None
+        model.few_step_model = model.reference_kit = None
         others = [name for name in self._loaded if name != model_id]
         for name in others:
             del self._loaded[name]

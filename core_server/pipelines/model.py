@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,9 @@ from core_server.pipelines.memory import Activations, Rung
 from core_server.pipelines.preview import PreviewProjection
 from core_server.pipelines.schedulers import make_scheduler
 from core_server.pipelines.task import ModelProfile
+
+if TYPE_CHECKING:
+    from core_server.pipelines.reference import ReferenceKit
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -57,6 +60,8 @@ class LoadedModel:
     """What a picture takes beside the weights, as far as it was measured."""
     rack: AdapterRack | None = None
     """The LoRAs that were used on it."""
+    reference_kit: ReferenceKit | None = None
+    """The IP-Adapter that was used on it last."""
     _pipelines: dict[str, Any] = field(default_factory=dict)
     _preview: PreviewProjection | None = None
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from core_server.canvas.pixels import Pixels
-from core_server.errors import NotImplementedHere
 from core_server.pipelines.adapter_files import AdapterShelf, require_family, token_of
 from core_server.pipelines.adapter_rack import AdapterRack, sha256_of
 from core_server.pipelines.control import take_control
 from core_server.pipelines.model import LoadedModel
-from core_server.pipelines.request import AdapterKind, Request, task_name
+from core_server.pipelines.reference import looking_at
+from core_server.pipelines.request import Adapter, AdapterKind, Request, task_name
 from core_server.pipelines.settings import Settings
 from core_server.pipelines.textual_inversion import new_words, with_tokens
 
@@ -33,29 +33,38 @@ def dressed(
     are of another family, or do not fit.
     """
     parameters = request.parameters
-    if parameters.reference_images:
-        raise NotImplementedHere(
-            "Reference images (IP-Adapter) are not part of this version; describe the look in the prompt, "
-            "or use a LoRA."
-        )
-    if parameters.control_images:
-        control = take_control(
-            model, parameters.control_images, images, task_name(request), data_dir
-        )
-        recipe = {**settings.recipe, "control_images": control.recipe()}
-        settings = dataclasses.replace(settings, control=control, recipe=recipe)
+    with ExitStack() as worn:
+        if parameters.control_images:
+            control = take_control(
+                model, parameters.control_images, images, task_name(request), data_dir
+            )
+            recipe = {**settings.recipe, "control_images": control.recipe()}
+            settings = dataclasses.replace(settings, control=control, recipe=recipe)
+        if parameters.reference_images:
+            reference = worn.enter_context(
+                looking_at(model, parameters.reference_images, images, data_dir)
+            )
+            recipe = {**settings.recipe, **reference.recipe()}
+            settings = dataclasses.replace(settings, reference=reference, recipe=recipe)
+        if parameters.adapters or model.rack is not None:
+            settings = worn.enter_context(_adapted(model, parameters.adapters, settings, data_dir))
+        yield settings
+
+
+@contextmanager
+def _adapted(
+    model: LoadedModel, adapters: Sequence[Adapter], settings: Settings, data_dir: Path
+) -> Iterator[Settings]:
+    """LoRAs and textual inversions."""
     shelf = AdapterShelf(data_dir)
     chosen = []
-    for index, wanted in enumerate(parameters.adapters):
+    for index, wanted in enumerate(adapters):
         at = f"parameters.adapters[{index}]"
         adapter = shelf.find(wanted.kind, wanted.name, f"{at}.name")
         require_family(adapter, model.family.adapters, model.family.title, f"{at}.name")
         chosen.append((adapter, wanted.weight, at))
     loras = [it for it in chosen if it[0].kind is AdapterKind.LORA]
     words = [it for it in chosen if it[0].kind is AdapterKind.TEXTUAL_INVERSION]
-    if not chosen and model.rack is None:
-        yield settings
-        return
     if model.rack is None:
         model.rack = AdapterRack(
             model.pipeline(next(iter(model.family.tasks)), model.profile.scheduler)
@@ -74,7 +83,7 @@ def dressed(
                     "kind": adapter.kind.value,
                     "name": adapter.name,
                     "weight": weight,
-                    "sha256": sha256_of(adapter),
+                    "sha256": sha256_of(adapter.path),
                 }
                 for adapter, weight, _ in chosen
             ]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from core_server.canvas.geometry import Bounds
     from core_server.canvas.plan import CanvasPlan
     from core_server.pipelines.control import Control
+    from core_server.pipelines.reference import Reference
 
 MAX_STEPS, MAX_GUIDANCE, MAX_COUNT = 1000, 50.0, 64
 SEED_MODULUS = 2**64
@@ -41,6 +42,8 @@ class Settings:
     notes: tuple[str, ...] = ()
     control: Control | None = None
     """Control pictures."""
+    reference: Reference | None = None
+    """Reference pictures."""
 
     def over(self, plan: CanvasPlan) -> Settings:
         """For an inpaint along `plan`. Errors: InvalidRequest for control pictures that do not cover it."""

@@ -25,6 +25,12 @@ _SMALL_SUFFIXES = (".json", ".txt", ".model", ".jinja")
 _PAPERS = ("LICENSE", "LICENSE.md", "LICENSE.txt", "README.md")
 _NEVER_LOADED = ("safety_checker", "feature_extractor", "image_encoder")
 _MAX_INDEX_BYTES = 1 << 20
+_SHELVES = {
+    "ControlNet": Shelf.CONTROLS,
+    "CLIPModel": Shelf.REFERENCES,
+    "CLIPVisionModelWithProjection": Shelf.REFERENCES,
+}
+"""Of networks that work beside a model, by a word in the class's name that their config.json has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,30 +57,38 @@ class Hub:
     def __init__(self, endpoint: str | None = None) -> None:
         self._endpoint = endpoint
 
-    def offer(self, place: HubPlace, name: str = "") -> Offer:
-        """What is there. Errors: SourceNotFound, FailedPrecondition (gated), Unavailable, ModelLoadFailed."""
+    def offer(
+        self, place: HubPlace, name: str = "", picked: Mapping[str, str] | None = None
+    ) -> Offer:
+        """What is there. picked: the files wanted, by the path that they shall have here, where that is known.
+
+        Errors: SourceNotFound, FailedPrecondition (gated), Unavailable, ModelLoadFailed.
+        """
         info = self._info(place)
         commit = info.sha or place.revision
         listed = {it.rfilename: it for it in info.siblings or ()}
-        if place.file:
-            refuse_pickle_name(place.file)
-            if place.file not in listed:
-                raise SourceNotFound(
-                    f"{place.repository} has no file {place.file!r}; it has {_few(_weights(listed))}."
-                )
-            chosen: Sequence[str] = [place.file]
-            single, shelf = True, None
+        shelf: Shelf | None = None
+        single = bool(place.file)
+        if picked or single:
+            chosen = dict(picked or {place.file.rpartition("/")[2]: place.file})
         else:
-            chosen, single, shelf = self._choose(place, commit, sorted(listed))
+            names, single, shelf = self._choose(place, commit, sorted(listed))
+            chosen = {name.rpartition("/")[2] if single else name: name for name in names}
+        for path in chosen.values():
+            refuse_pickle_name(path)
+            if path not in listed:
+                raise SourceNotFound(
+                    f"{place.repository} has no file {path!r}; it has {_few(_weights(listed))}."
+                )
         files = tuple(
             OfferedFile(
-                path=path.rpartition("/")[2] if single else path,
+                path=here,
                 url=self._url(place.repository, path, commit),
                 size=int(listed[path].size or 0),
                 sha256=_sha256(listed[path]),
                 git_sha1="" if _sha256(listed[path]) else str(listed[path].blob_id or ""),
             )
-            for path in chosen
+            for here, path in chosen.items()
         )
         return Offer(
             name=name or name_from(place.file or place.repository),
@@ -124,13 +138,15 @@ class Hub:
         top = [name for name in names if "/" not in name]
         weights = [name for name in top if name.endswith(SUFFIXES)]
         if "config.json" in top and weights:
-            kind = self._read_json(place.repository, "config.json", commit).get("_class_name", "")
-            if "ControlNet" not in str(kind):
+            config = self._read_json(place.repository, "config.json", commit)
+            kind = str(config.get("_class_name") or (config.get("architectures") or [""])[0])
+            shelf = next((it for word, it in _SHELVES.items() if word in kind), None)
+            if shelf is None:
                 raise ModelLoadFailed(
                     f"{place.repository} is a {kind or 'part of some model'}, which cannot be used by itself; install "
                     "the model that it belongs to."
                 )
-            return ["config.json", *_one_variant(weights), *papers], False, Shelf.CONTROLS
+            return ["config.json", *_one_variant(weights), *papers], False, shelf
         if len(_weights(names)) == 1:
             return _weights(names), True, None
         if not _weights(names):

@@ -39,7 +39,7 @@ _SHELVES = {
     FileKind.CHECKPOINT: Shelf.MODELS,
     FileKind.LORA: Shelf.ADAPTERS,
     FileKind.TEXTUAL_INVERSION: Shelf.ADAPTERS,
-    FileKind.IP_ADAPTER: Shelf.CONTROLS,
+    FileKind.IP_ADAPTER: Shelf.REFERENCES,
 }
 
 OnProgress = Callable[[Progress], None]
@@ -68,7 +68,8 @@ class Installer:
         if known is not None:
             place = HubPlace.parse(known.source)
             assert place is not None
-            return _as_recommended(self._hub.offer(place, name or known.id), known)
+            offer = self._hub.offer(place, name or known.id, known.files)
+            return _as_recommended(offer, known)
         if "://" in source:
             return _address(source, name)
         path = Path(source).expanduser()
@@ -242,7 +243,7 @@ def _as_recommended(offer: Offer, known: Recommended) -> Offer:
         title=known.title,
         licence=licence,
         files=offer.files,
-        shelf=offer.shelf,
+        shelf=Shelf.REFERENCES if known.kind == "reference" else offer.shelf,
         single=offer.single,
         family=known.family,
         url=offer.url,

@@ -15,6 +15,7 @@ class Shelf(StrEnum):
     MODELS = "models"
     ADAPTERS = "adapters"
     CONTROLS = "controls"
+    REFERENCES = "references"
 
 
 @dataclass(frozen=True, slots=True)

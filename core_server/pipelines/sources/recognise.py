@@ -92,7 +92,7 @@ def recognise(header: WeightsHeader) -> Recognised:  # noqa: PLR0911 - one line 
     if any(f".{key}".endswith(_LORA_MARKS) for key in keys):
         return Recognised(FileKind.LORA, lora_architecture(header))
     if "ip_adapter" in {key.partition(".")[0] for key in keys}:
-        width = (0, *_any_shape(header, "to_k_ip.weight"))[-1]
+        width = (0, *any_shape(header, "to_k_ip.weight"))[-1]
         return Recognised(FileKind.IP_ADAPTER, _BY_WIDTH.get(width, ""))
     inversion = _textual_inversion(header)
     if inversion is not None:
@@ -237,5 +237,6 @@ def _has(keys: Iterable[str], prefix: str) -> bool:
     return any(key.startswith(prefix) for key in keys)
 
 
-def _any_shape(header: WeightsHeader, end: str) -> tuple[int, ...]:
+def any_shape(header: WeightsHeader, end: str) -> tuple[int, ...]:
+    """The shape of some tensor whose name ends so; () if there is none."""
     return next((info.shape for key, info in header.tensors.items() if key.endswith(end)), ())

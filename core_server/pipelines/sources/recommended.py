@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -14,7 +15,8 @@ GIB = 2**30
 
 
 class Recommended(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """source: what to install. kind: model, lora, controlnet. size_bytes: about. memory_bytes: of the device, at least.
+    """source: what to install. kind: model, lora, controlnet, reference. size_bytes: about. memory_bytes: of the
+    device, at least. files: those of the repository that are wanted, by their path here; none: what it offers itself.
 
     family: as families are named; for an adapter the one that it fits. settings: further fields of profile.json.
     """
@@ -30,6 +32,7 @@ class Recommended(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     memory_bytes: int
     description: str
     tasks: tuple[str, ...] = ()
+    files: Mapping[str, str] = {}
     min_extent: Extent = Extent(512, 512)
     max_extent: Extent = Extent(1024, 1024)
     num_inference_steps: int = 25

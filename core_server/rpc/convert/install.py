@@ -12,7 +12,12 @@ from core_server.rpc.convert.canvas import to_proto_extent
 from core_server.rpc.convert.parameters import ADAPTER_KINDS
 from scumble.v1 import model_service_pb2
 
-_KINDS = {Shelf.MODELS: "model", Shelf.ADAPTERS: "lora", Shelf.CONTROLS: "controlnet"}
+_KINDS = {
+    Shelf.MODELS: "model",
+    Shelf.ADAPTERS: "lora",
+    Shelf.CONTROLS: "controlnet",
+    Shelf.REFERENCES: "reference",
+}
 
 
 def to_proto_offer(offer: Offer) -> model_service_pb2.InstallModelResponse:

@@ -109,7 +109,7 @@ class Model(google.protobuf.message.Message):
     trained: builtins.bool
     """False for models with random weights, which exist for tests: their pictures are noise."""
     kind: builtins.str
-    """What it is: "model"; among what can be installed also "lora" and "controlnet"."""
+    """What it is: "model"; among what can be installed also "lora", "controlnet" and "reference" (an IP-Adapter)."""
     memory_bytes: builtins.int
     """Memory a device should have for it, bytes; 0 where nobody has told."""
     recommended: builtins.bool

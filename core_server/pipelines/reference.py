@@ -1,0 +1,221 @@
+"""IP-Adapter: pictures that lend the result their look. Stock attention processors of Stable Diffusion 1, 2 and XL.
+
+Source: Ye et al., "IP-Adapter: Text Compatible Image Prompt Adapter for Text-to-Image Diffusion Models",
+arXiv:2308.06721. Every picture has an attention of its own beside the prompt's, and so a weight of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.models.embeddings import ImageProjection, MultiIPAdapterImageProjection
+from PIL import Image
+from safetensors.torch import load_file
+from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
+
+from core_server.canvas.colour import to_model_rgb, to_uint8
+from core_server.canvas.pixels import Pixels
+from core_server.errors import ModelLoadFailed
+from core_server.pipelines.adapter_rack import sha256_of
+from core_server.pipelines.folder import check_part
+from core_server.pipelines.memory import Rung
+from core_server.pipelines.model import LoadedModel
+from core_server.pipelines.reference_files import ReferenceFile, ReferenceShelf
+from core_server.pipelines.request import ReferenceImage
+from core_server.pipelines.sources.weights import read_header
+
+Tensor = torch.Tensor
+MAX_VIEWS = 16
+"""Encoded pictures that are kept for the next job; a few kilobytes each, a megabyte at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the encoder sees in a picture, and what stands for no picture. On the CPU."""
+
+    picture: Tensor
+    nothing: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The reference pictures of one job."""
+
+    images: tuple[ReferenceImage, ...]
+    views: tuple[View, ...]
+    file: ReferenceFile
+
+    def arguments(self, *, guided: bool) -> dict[str, Any]:
+        """What stock pipelines take: for each picture (1 or 2, 1, ...), nothing's view first where they guide."""
+        return {
+            "ip_adapter_image_embeds": [
+                torch.cat([it.nothing, it.picture]) if guided else it.picture for it in self.views
+            ]
+        }
+
+    def recipe(self) -> dict[str, Any]:
+        """Its part of a recipe."""
+        return {
+            "reference_images": [{"image": it.image, "weight": it.weight} for it in self.images],
+            "reference_adapter": {"name": self.file.name, "sha256": sha256_of(self.file.path)},
+        }
+
+
+@dataclass(slots=True, eq=False)
+class ReferenceKit:
+    """One IP-Adapter read for one model. processors: by their place in the denoiser; None: the denoiser's own stays."""
+
+    file: ReferenceFile
+    projection: Any
+    processors: Mapping[str, Any]
+    _views: OrderedDict[bytes, View] = field(default_factory=OrderedDict)
+    _encoder: Any = None
+    """On the CPU between jobs: it is as large as a small model, and wanted for a moment only."""
+
+    @staticmethod
+    def read(file: ReferenceFile, denoiser: Any) -> ReferenceKit:
+        """Errors: ModelLoadFailed for tensors that do not fit."""
+        parts: dict[str, dict[str, Tensor]] = {"image_proj": {}, "ip_adapter": {}}
+        for key, tensor in load_file(file.path).items():
+            part, _, name = key.partition(".")
+            parts.setdefault(part, {})[name] = tensor
+        try:
+            # `load_ip_adapter` would also move and cast the whole denoiser, which undoes what saves memory.
+            projection = denoiser._convert_ip_adapter_image_proj_to_diffusers(
+                parts["image_proj"], low_cpu_mem_usage=True
+            )
+            made = denoiser._convert_ip_adapter_attn_to_diffusers([parts], low_cpu_mem_usage=True)
+        except Exception as error:  # diffusers and torch raise whatever they like
+            raise ModelLoadFailed(
+                f"The IP-Adapter {file.name!r} does not fit this model: {' '.join(str(error).split())[:200]}"
+            ) from error
+        kept = {name: it if hasattr(it, "to_k_ip") else None for name, it in made.items()}
+        return ReferenceKit(file, projection, kept)
+
+    def views(self, pictures: Sequence[Pixels], model: LoadedModel) -> tuple[View, ...]:
+        """What the encoder sees in each; it comes to the device only for pictures that it has not seen lately.
+
+        Errors: ModelLoadFailed.
+        """
+        arrays = [to_uint8(to_model_rgb(it)) for it in pictures]
+        keys = [hashlib.blake2b(it.tobytes() + str(it.shape).encode()).digest() for it in arrays]
+        new = {
+            key: array for key, array in zip(keys, arrays, strict=True) if key not in self._views
+        }
+        if new:
+            if self._encoder is None:
+                self._encoder = _read_encoder(self.file, model.dtype)
+            size = int(self._encoder.config.image_size)
+            prepare = CLIPImageProcessorPil(size=size, crop_size=size)
+            self._encoder.to(model.device)
+            try:
+                for key, array in new.items():
+                    values = prepare(Image.fromarray(array), return_tensors="pt").pixel_values
+                    self._views[key] = self._view(values.to(model.device, model.dtype))
+            finally:
+                self._encoder.to("cpu")
+        for key in keys:
+            self._views.move_to_end(key)
+        found = tuple(self._views[key] for key in keys)
+        while len(self._views) > MAX_VIEWS:
+            self._views.popitem(last=False)
+        return found
+
+    @torch.no_grad()
+    def _view(self, values: Tensor) -> View:
+        if isinstance(self.projection, ImageProjection):
+            seen = self._encoder(values).image_embeds
+            return View(seen[None].cpu(), torch.zeros_like(seen)[None].cpu())
+        both = (values, torch.zeros_like(values))
+        seen, nothing = (
+            self._encoder(it, output_hidden_states=True).hidden_states[-2][None].cpu()
+            for it in both
+        )
+        return View(seen, nothing)
+
+    @contextmanager
+    def worn(self, denoiser: Any, weights: Sequence[float], model: LoadedModel) -> Iterator[None]:
+        """Within the context the denoiser looks at a picture for each weight; afterwards it is as before."""
+        before = denoiser.attn_processors
+        projection, kind = denoiser.encoder_hid_proj, denoiser.config.encoder_hid_dim_type
+        shown = MultiIPAdapterImageProjection([self.projection] * len(weights))
+        with_pictures = {
+            name: before[name] if it is None else _for_pictures(it, weights, model)
+            for name, it in self.processors.items()
+        }
+        try:
+            denoiser.set_attn_processor(with_pictures)
+            denoiser.encoder_hid_proj = shown.to(model.device, model.dtype)
+            denoiser.config.encoder_hid_dim_type = "ip_image_proj"
+            yield
+        finally:
+            denoiser.encoder_hid_proj = (
+                projection  # first: its attentions are none of the denoiser's
+            )
+            denoiser.set_attn_processor(dict(before))
+            denoiser.config.encoder_hid_dim_type = kind
+            if model.rung not in (None, Rung.RESIDENT):
+                shown.to("cpu")
+                for it in self.processors.values():
+                    if it is not None:
+                        it.to("cpu")
+
+
+@contextmanager
+def looking_at(
+    model: LoadedModel,
+    images: tuple[ReferenceImage, ...],
+    pixels: Mapping[str, Pixels],
+    data_dir: Path,
+) -> Iterator[Reference]:
+    """Within the context the model paints with the reference pictures.
+
+    Errors: InvalidRequest for a family without an IP-Adapter, or where none is installed; ModelLoadFailed.
+    """
+    width = int(getattr(model.denoiser.config, "cross_attention_dim", None) or 0)
+    file = ReferenceShelf(data_dir).choose(width, model.family.adapters, model.family.title)
+    if model.reference_kit is None or model.reference_kit.file != file:
+        model.reference_kit = ReferenceKit.read(file, model.denoiser)
+    kit = model.reference_kit
+    views = kit.views([pixels[it.image] for it in images], model)
+    with kit.worn(model.denoiser, [it.weight for it in images], model):
+        yield Reference(images, views, file)
+
+
+def _for_pictures(processor: Any, weights: Sequence[float], model: LoadedModel) -> Any:
+    """A processor for several pictures, which share the weights of the one it is made from."""
+    count = len(weights)
+    with torch.device("meta"):
+        made = type(processor)(
+            hidden_size=processor.hidden_size,
+            cross_attention_dim=processor.cross_attention_dim,
+            num_tokens=list(processor.num_tokens) * count,
+            scale=list(weights),
+        )
+    made.to_k_ip = torch.nn.ModuleList([processor.to_k_ip[0]] * count)
+    made.to_v_ip = torch.nn.ModuleList([processor.to_v_ip[0]] * count)
+    return made.to(model.device, model.dtype).requires_grad_(False)
+
+
+def _read_encoder(file: ReferenceFile, dtype: torch.dtype) -> Any:
+    assert file.encoder is not None
+    folder = file.encoder.path
+    check_part(folder)
+    for path in sorted(folder.glob("*.safetensors")):
+        read_header(path)
+    try:
+        network = CLIPVisionModelWithProjection.from_pretrained(
+            folder, dtype=dtype, local_files_only=True, use_safetensors=True
+        )
+    except Exception as error:  # transformers raises whatever it likes
+        raise ModelLoadFailed(
+            f"The image encoder of {file.name!r} could not be loaded: {' '.join(str(error).split())[:200]}"
+        ) from error
+    return network.eval().requires_grad_(False)
