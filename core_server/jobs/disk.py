@@ -19,16 +19,27 @@ def full_disk_told() -> Iterator[None]:
     can only be read; other errors pass."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in _FULL | _CLOSED:
+    except (OSError, sqlite3.OperationalError) as error:
+        told = trouble(error)
+        if told is None:
             raise
-        raise (_full() if error.errno in _FULL else _closed()) from error
-    except sqlite3.OperationalError as error:
+        raise told from error
+
+
+def trouble(error: Exception) -> ScumbleServerError | None:
+    """What an error of a full or closed disk tells; None for any other."""
+    if isinstance(error, OSError):
+        if error.errno in _FULL:
+            return _full()
+        return _closed() if error.errno in _CLOSED else None
+    if isinstance(error, sqlite3.OperationalError):
         # The low byte is the primary code: https://sqlite.org/rescode.html
-        primary = error.sqlite_errorcode & 0xFF
-        if primary not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY):
-            raise
-        raise (_full() if primary == sqlite3.SQLITE_FULL else _closed()) from error
+        match error.sqlite_errorcode & 0xFF:
+            case sqlite3.SQLITE_FULL:
+                return _full()
+            case sqlite3.SQLITE_READONLY:
+                return _closed()
+    return None
 
 
 def _full() -> ScumbleServerError:

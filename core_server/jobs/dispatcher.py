@@ -7,9 +7,7 @@ import contextlib
 import logging
 import sqlite3
 import time
-from collections.abc import Sequence
-
-import msgspec
+from collections.abc import AsyncIterator, Sequence
 
 from core_server.canvas.geometry import Extent
 from core_server.canvas.pixels import ColorSpace, Pixels
@@ -21,22 +19,20 @@ from core_server.errors import (
     Unavailable,
     WorkerCrashed,
 )
-from core_server.jobs import codec, retention
+from core_server.jobs import codec
 from core_server.jobs.blobs import BlobStore
 from core_server.jobs.checkpoints import Reached, nobody
-from core_server.jobs.disk import full_disk_told
 from core_server.jobs.engine import Engine
 from core_server.jobs.job import (
     ImageHeader,
     JobEvent,
     JobFailure,
     JobProgress,
-    JobResult,
     JobState,
-    StoredImage,
 )
 from core_server.jobs.ledger import MAX_CRASHES, Ledger, LiveJob
 from core_server.jobs.messages import failure_of
+from core_server.jobs.results import Results
 from core_server.jobs.turns import Turns
 from core_server.pipelines.request import image_ids
 from core_server.pipelines.task import StepProgress, TaskOutput
@@ -48,7 +44,7 @@ _PAUSE_SECONDS = 2.0
 
 
 class Dispatcher:
-    """One job at a time, in the ledger's order. `settling` is held while results are stored but not yet committed."""
+    """One job at a time, in the ledger's order. While a result goes to disk the next job is painted; never two."""
 
     def __init__(
         self,
@@ -60,14 +56,14 @@ class Dispatcher:
         *,
         reached: Reached = nobody,
     ) -> None:
-        self._reached = reached
         self._turns = turns
         self._ledger = ledger
         self._blobs = blobs
         self._engine = engine
         self._limits = limits
         self._stopping = asyncio.Event()
-        self.settling = asyncio.Lock()
+        self.results = Results(ledger, blobs, limits, self._stopping, reached)
+        self._keeping: asyncio.Task[None] | None = None
 
     def stop(self) -> None:
         """Lets `run` return; the engine has been stopped or is about to be."""
@@ -85,6 +81,7 @@ class Dispatcher:
             except (OSError, sqlite3.Error):
                 log.exception("The job database cannot be written; trying again")
                 await self._pause()
+        await self._kept()
 
     async def _next(self) -> None:
         try:
@@ -97,8 +94,10 @@ class Dispatcher:
             return
         async with self._turns.job():
             live = await self._ledger.claim()
-            if live is not None:
-                await self._do(live)
+            outputs = None if live is None else await self._painted(live)
+        if live is not None and outputs is not None:
+            await self._kept()
+            self._keeping = asyncio.create_task(self._keep(live, outputs), name="keep results")
 
     async def _refuse_first(self, error: ScumbleServerError) -> None:
         """The engine cannot be started: say so to whoever waits, instead of letting them wait for ever."""
@@ -106,21 +105,35 @@ class Dispatcher:
         if live is not None:
             await self._end(live, JobState.FAILED, failure_of(error))
 
-    async def _do(self, live: LiveJob) -> None:
+    async def _painted(self, live: LiveJob) -> Sequence[TaskOutput] | None:
+        """None if the job has ended otherwise, or is queued again."""
         live.restart_clock()
-        try:
+        async with self._ending(live):
             images = await asyncio.to_thread(self._images, live)
             if live.cancel_requested:
                 raise TaskCancelled
-            outputs = await self._engine.run(
+            return await self._engine.run(
                 live.job.job_id, live.job.request, images, lambda step: self._on_step(live, step)
             )
-            async with self.settling:
-                with full_disk_told():
-                    results = await asyncio.to_thread(self._keep, outputs)
-                    self._reached("results.kept")
-                    await self._ledger.enter(live, JobState.SUCCEEDED, results=results)
-                await self._make_room()
+        return None
+
+    async def _keep(self, live: LiveJob, outputs: Sequence[TaskOutput]) -> None:
+        try:
+            async with self._ending(live):
+                await self.results.keep(live, outputs)
+        except (OSError, sqlite3.Error):  # the server stops; the next start finds the job running
+            log.exception("The end of job %s could not be written", live.job.job_id)
+
+    async def _kept(self) -> None:
+        """Returns when no result is on its way to disk."""
+        if self._keeping is not None:
+            await self._keeping
+
+    @contextlib.asynccontextmanager
+    async def _ending(self, live: LiveJob) -> AsyncIterator[None]:
+        """Whatever goes wrong with a job within the block is how it ends."""
+        try:
+            yield
         except TaskCancelled:
             await self._end(live, JobState.CANCELLED)
         except (WorkerCrashed, Unavailable) as error:
@@ -178,10 +191,6 @@ class Dispatcher:
             )
             await self._end(live, JobState.FAILED, failure, crashed=True)
 
-    async def _make_room(self) -> None:
-        if self._blobs.total_bytes > self._limits.max_store_bytes:
-            await self._ledger.db(retention.collect, self._blobs, self._limits, time.time())
-
     def _on_step(self, live: LiveJob, step: StepProgress) -> None:
         if live.cancel_requested:
             return  # what was on its way when the wish came is nobody's business any more
@@ -213,30 +222,9 @@ class Dispatcher:
             )
         )
 
-    # --- in a thread
-
     def _images(self, live: LiveJob) -> dict[str, Pixels]:
+        """In a thread."""
         return {
             image_id: codec.decode(*self._blobs.get(image_id), self._limits)
             for image_id in set(image_ids(live.job.request))
         }
-
-    def _keep(self, outputs: Sequence[TaskOutput]) -> list[JobResult]:
-        return [
-            JobResult(
-                index=index,
-                image=self._store(output.pixels),
-                seed=output.seed,
-                recipe=msgspec.json.encode(output.recipe).decode(),
-                bounds=output.bounds,
-                composite_mask=None if mask is None else self._store(mask),
-                plan=output.plan,
-                map_name=output.map_name,
-            )
-            for index, output in enumerate(outputs)
-            for mask in (output.composite_mask,)
-        ]
-
-    def _store(self, pixels: Pixels) -> StoredImage:
-        header = codec.header_of(pixels)
-        return StoredImage(image_id=self._blobs.put(header, codec.raw_bytes(pixels)), header=header)

@@ -255,7 +255,7 @@ class JobService:
                 state=live.job.state,
             )
         await self._finished(owner, job_id)
-        async with self._dispatcher.settling:
+        async with self._dispatcher.results.settling:
             await self._ledger.db(retention.forget, self._blobs, job_id)
 
     # --- behind them
@@ -355,7 +355,7 @@ class JobService:
             await asyncio.sleep(_HOUSEKEEPING_SECONDS)
 
     async def _collect(self, room: int = 0) -> None:
-        async with self._dispatcher.settling:
+        async with self._dispatcher.results.settling:
             await self._ledger.db(retention.collect, self._blobs, self._limits, time.time(), room)
 
     async def _whole(self, change: Coroutine[Any, Any, T]) -> T:

@@ -16,6 +16,8 @@ from tests.crash.harness import Gateway
 from tests.soak.soak import noise
 
 JOB = TextToImage("moss", width=16, height=16, seed=1)
+LARGE = TextToImage("previews", width=512, height=512, seed=2)
+"""Takes long enough for the disk to be full when it is done."""
 
 
 def main(disk: Path) -> None:
@@ -36,6 +38,7 @@ def main(disk: Path) -> None:
                 client.upload(noise(number, 200))
         except ScumbleError as error:
             told["upload"] = [error.reason, error.message]
+        running = client.submit(LARGE)
         with filler.open("ab", buffering=0) as file, contextlib.suppress(OSError):
             while file.write(bytes(4096)):
                 pass
@@ -43,7 +46,12 @@ def main(disk: Path) -> None:
             client.submit(JOB, request_id="while-full")
         except ScumbleError as error:
             told["job"] = [error.reason, error.message]
+        for event in running.watch():
+            if event.progress and "waits to be stored" in event.progress.stage:
+                break
+        told["waiting"] = running.status().state
         filler.unlink()
+        told["stored"] = running.result(60)[0].pixels.width
         told["after"] = client.submit(JOB, request_id="after").result(60)[0].pixels.width
         told["early"] = early.result(10)[0].pixels.width
     gateway.stop()

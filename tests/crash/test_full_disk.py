@@ -35,6 +35,7 @@ def test_a_full_disk_is_told_and_gone_through(tmp_path: Path) -> None:
     for refused in ("upload", "job"):
         assert told[refused][0] == "LIMIT_EXCEEDED", told
         assert "disk with the data folder is full" in told[refused][1]
+    assert (told["waiting"], told["stored"]) == ("running", 512)
     assert (told["after"], told["early"]) == (16, 16)
     status, sentence = told["read_only"]
     assert status == 1
