@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,21 +51,18 @@ def connect() -> ScriptRunner:
 
 def _is_active(version: str) -> bool:
     """Whether the running object table has a Photoshop of this version, such as "200"; "" is any."""
+    from comtypes import COMError  # noqa: PLC0415
     from comtypes.client import GetActiveObject  # noqa: PLC0415
 
     try:
         GetActiveObject(f"Photoshop.Application.{version}".rstrip("."), dynamic=True)
-    except OSError:
+    except (OSError, COMError):  # not there; or still there, of a process that has died
         return False
     return True
 
 
 def is_running() -> bool:
     """Whether a Photoshop.exe is there."""
-    listed = subprocess.run(
-        ["tasklist", "/FI", "IMAGENAME eq Photoshop.exe", "/FO", "CSV", "/NH"],
-        capture_output=True,
-        check=False,
-        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-    )
-    return b"photoshop.exe" in listed.stdout.lower()
+    from photoshop_plugin.host.processes import is_program_running  # noqa: PLC0415
+
+    return is_program_running("Photoshop.exe")

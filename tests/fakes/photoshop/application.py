@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from tests.fakes.photoshop import files
@@ -36,6 +37,7 @@ class Application(Thing):
             "groups_land",
             "merged_copies_grow",
             "patterns",
+            "drives",
         ]
     )
 
@@ -56,6 +58,7 @@ class Application(Thing):
         self.groups_land = groups_land
         self.merged_copies_grow = merged_copies_grow
         self.patterns: dict[str, Any] = {}
+        self.drives: dict[str, Path] = {}
         self.application = self
         self._ids = 100
         self.version = "27.5.0"

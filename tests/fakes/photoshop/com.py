@@ -17,7 +17,7 @@ import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tests.fakes.photoshop.application import Application
 from tests.fakes.photoshop.objects import Fault, Thing
@@ -26,6 +26,7 @@ EXCEPTION_OCCURRED = -2147352567
 UNKNOWN_NAME = -2147352570
 WRONG_THREAD = -2147417842
 NOT_INITIALISED = -2147221008
+SERVER_UNAVAILABLE = -2147023174
 
 
 class ComError(Exception):
@@ -41,7 +42,8 @@ class Com:
 
     running: the Application to connect to, None if creating the object would have to start Photoshop: that is counted
     in `starts` and fails. failures: HRESULTs that the next calls fail with. installed: versions in the registry, in its
-    order. version: the running one. announced: whether it is in the running object table.
+    order. version: the running one. announced: whether it is in the running object table; "dead" is an entry whose
+    process has died.
     """
 
     def __init__(self) -> None:
@@ -50,7 +52,7 @@ class Com:
         self.failures: list[int] = []
         self.installed = ["200"]
         self.version = "200"
-        self.announced = True
+        self.announced: bool | Literal["dead"] = True
         self._apartments = threading.local()
 
     def enter_apartment(self) -> None:
@@ -76,6 +78,8 @@ class Com:
 
     def get_active_object(self, program_id: str, dynamic: bool = False) -> Any:
         """comtypes.client.GetActiveObject."""
+        if self.announced == "dead":
+            raise ComError(SERVER_UNAVAILABLE, None, ())
         if (
             self.running is None
             or not self.announced

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from tests.fakes.photoshop.document import Document
 
 
-def native_path(path: str) -> Path:
-    """File decodes %xx in its names (JavaScript Tools Guide, URI notation)."""
-    return Path(unquote(path))
+def native_path(application: Application, path: str) -> Path:
+    """File decodes %xx in its names (JavaScript Tools Guide, URI notation). Drives are folders of this computer."""
+    drive = application.drives.get(path[:2])
+    return Path(unquote(path)) if drive is None else drive / unquote(path[2:].lstrip("/"))
 
 
 def save_tiff(document: Document, path: str, options: dict[str, Any]) -> None:
@@ -54,7 +55,7 @@ def save_tiff(document: Document, path: str, options: dict[str, Any]) -> None:
     extra += ["unspecified"] * len(document.alphas)
     planes = [pixels, *(channel._state.samples for channel in document.alphas)]
     tifffile.imwrite(
-        native_path(path),
+        native_path(document.application, path),
         np.dstack(planes),
         byteorder=">" if options["byteOrder"] == Enum("ByteOrder.MACOS") else "<",
         photometric="rgb",
@@ -71,7 +72,7 @@ def open_tiff(application: Application, path: str) -> Document:
     """RGB becomes the Background; extra channels of unspecified meaning become alpha channels (TIFF 6.0)."""
     from tests.fakes.photoshop.document import Document  # noqa: PLC0415 - documents save through this module
 
-    with tifffile.TiffFile(native_path(path)) as file:
+    with tifffile.TiffFile(native_path(application, path)) as file:
         page = file.pages.first
         samples = page.asarray()
         extra = [int(kind) for kind in page.extrasamples]
@@ -82,7 +83,7 @@ def open_tiff(application: Application, path: str) -> Document:
     return Document(
         application,
         samples[..., :3],
-        name=native_path(path).name,
+        name=native_path(application, path).name,
         resolution=numerator / denominator,
         icc_profile=icc,
         profile_name="embedded" if icc else "",

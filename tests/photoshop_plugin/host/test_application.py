@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from contextlib import nullcontext
+from typing import Literal
 
 import pytest
 
@@ -85,11 +86,12 @@ def test_of_several_versions_the_running_one_is_taken(
     assert com.starts == 0
 
 
+@pytest.mark.parametrize("announced", [False, "dead"], ids=["not-announced", "entry-of-a-dead-one"])
 def test_a_photoshop_that_is_not_announced_is_found_too(
-    com: Com, photoshop: Application, host: ComPhotoshop
+    com: Com, photoshop: Application, host: ComPhotoshop, announced: Literal[False, "dead"]
 ) -> None:
     open_document(photoshop)
-    com.announced = False
+    com.announced = announced
     assert host.describe().name == "photo.psd"
 
 
