@@ -52,8 +52,11 @@ def add_adapter_options(parser: argparse.ArgumentParser) -> None:
 def adapter_settings(
     options: argparse.Namespace, recipe: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Keyword arguments of the client's requests: as given, else the adapters of `recipe`. Errors: CommandError."""
-    from scumble.client import Adapter, AdapterKind  # noqa: PLC0415
+    """Keyword arguments of the client's requests: as given, else those of `recipe`, whose pictures the server still
+    has for a while. Errors: CommandError."""
+    from scumble.client import Adapter, AdapterKind, ControlImage, ReferenceImage  # noqa: PLC0415
+
+    recipe = recipe or {}
 
     given = [
         Adapter(kind, *name_and_weight(text, 1.0))
@@ -63,16 +66,23 @@ def adapter_settings(
         )
         for text in texts or ()
     ]
-    if not given and recipe:
+    if not given:
         given = [
             Adapter(AdapterKind(it["kind"]), it["name"], it["weight"])
             for it in recipe.get("adapters", ())
         ]
+    controls = [_control(text) for text in options.controls or ()] or [
+        ControlImage(it["kind"], it["image"], it["weight"])
+        for it in recipe.get("control_images", ())
+    ]
+    references = [_reference(text) for text in options.references or ()] or [
+        ReferenceImage(it["image"], it["weight"]) for it in recipe.get("reference_images", ())
+    ]
     return {
         "adapters": tuple(given),
         "style": options.style or "",
-        "control_images": tuple(_control(text) for text in options.controls or ()),
-        "reference_images": tuple(_reference(text) for text in options.references or ()),
+        "control_images": tuple(controls),
+        "reference_images": tuple(references),
     }
 
 

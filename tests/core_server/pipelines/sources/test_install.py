@@ -26,6 +26,7 @@ from core_server.errors import (
     Unavailable,
 )
 from core_server.pipelines.catalogue import Catalogue, profile_of
+from core_server.pipelines.reference_files import ReferenceShelf
 from core_server.pipelines.sources import fetch
 from core_server.pipelines.sources.disk import RealDisk
 from core_server.pipelines.sources.hub import Hub, HubPlace, pipeline_files
@@ -280,6 +281,37 @@ def test_files_go_to_the_shelf_of_their_kind(hub: FakeHub, tmp_path: Path) -> No
         "half precision is enough"
     )
     assert {one.where(name) for name in ("lora", "here", "web")} == {Shelf.ADAPTERS}
+
+
+def test_an_ip_adapter_comes_with_its_image_encoder(hub: FakeHub, tmp_path: Path) -> None:
+    """The few files that are wanted of a repository with many; another adapter then uses the same encoder."""
+    adapter = {
+        "image_proj.proj.weight": torch.zeros(4 * 768, 1024),
+        "ip_adapter.1.to_k_ip.weight": torch.zeros(320, 768),
+    }
+    hub.repositories["h94/IP-Adapter"] = {
+        "models/ip-adapter_sd15.safetensors": save(adapter),
+        "models/ip-adapter_sd15.bin": b"PK",
+        "models/other.safetensors": save(adapter),
+        "models/image_encoder/config.json": b'{"projection_dim": 1024, "hidden_size": 1280}',
+        "models/image_encoder/model.safetensors": save({"w": torch.zeros(3)}),
+    }
+    installed = install(hub, tmp_path, "sd15-reference")
+    assert installed.path == tmp_path / "references" / "sd15-reference"
+    weights = sorted(it.name for it in installed.path.rglob("*.safetensors"))
+    assert weights == ["ip-adapter_sd15.safetensors", "model.safetensors"]
+    other = install(hub, tmp_path, "h94/IP-Adapter/models/other.safetensors")
+    assert other.path == tmp_path / "references" / "other.safetensors"
+    shelf = ReferenceShelf(tmp_path)
+    assert [(it.name, it.width) for it in shelf.all()] == [("other", 768), ("sd15-reference", 768)]
+    assert {it.encoder.path for it in shelf.all() if it.encoder} == {
+        installed.path / "image_encoder"
+    }
+    del hub.repositories["h94/IP-Adapter"]["models/image_encoder/model.safetensors"]
+    with pytest.raises(
+        SourceNotFound, match=r"has no file 'models/image_encoder/model\.safetensors'"
+    ):
+        install(hub, tmp_path / "again", "sd15-reference")
 
 
 def test_a_pickle_under_another_name_does_not_stay(hub: FakeHub, tmp_path: Path) -> None:
