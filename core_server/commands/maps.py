@@ -10,6 +10,7 @@ from core_server.commands.options import (
     Subparsers,
     add_command,
     add_map_options,
+    add_priority,
     add_server_options,
     map_settings,
 )
@@ -44,6 +45,7 @@ def register(subparsers: Subparsers) -> None:
         choices=SEAMLESS,
         help="axes along which the picture tiles, so that its maps tile too; if left out, its borders are looked at",
     )
+    add_priority(parser)
     add_server_options(parser)
 
 

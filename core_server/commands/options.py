@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 else:
     Subparsers = argparse._SubParsersAction
 
+PRIORITIES = ("interactive", "normal", "batch")
 SEAMLESS = ("none", "x", "y", "xy")
 STRUCTURES = ("auto", "noise", "layout")
 MAPS = ("normal", "roughness", "height", "ambient_occlusion")
@@ -114,6 +115,17 @@ def add_generation_options(parser: argparse.ArgumentParser) -> None:
         help="an installed model, a diffusers folder or a .safetensors file",
     )
     add_adapter_options(parser)
+    add_priority(parser)
+
+
+def add_priority(parser: argparse.ArgumentParser) -> None:
+    """`--priority`."""
+    parser.add_argument(
+        "--priority",
+        choices=PRIORITIES,
+        default="normal",
+        help="among your own waiting jobs: interactive goes before normal (the default), batch after it",
+    )
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from core_server.commands import recipe
 from core_server.commands.files import Picture, write_picture
 from core_server.commands.progress import wait
-from scumble.client import Client, MaterialMap, Patch, Pixels, Request
+from scumble.client import Client, MaterialMap, Patch, Pixels, Priority, Request
 
 
 def paint(
@@ -28,7 +28,7 @@ def paint(
     like: the picture it started from. compose: from a patch to the whole picture. Returns the patches.
     """
     start = time.monotonic()
-    job = client.submit(request)
+    job = client.submit(request, priority=Priority(options.priority))
     patches = wait(job)
     written = []
     for patch, path in zip(patches, places(options.output, patches), strict=True):

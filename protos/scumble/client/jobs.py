@@ -27,7 +27,7 @@ from scumble.client.errors import (
     error_for,
 )
 from scumble.client.pixels import Pixels
-from scumble.client.values import Bounds, CanvasPlan, JobState, MaterialMap
+from scumble.client.values import Bounds, CanvasPlan, JobState, MaterialMap, Priority
 from scumble.v1 import generation_pb2, generation_service_pb2, image_pb2, job_pb2
 
 STREAM_SECONDS = 60.0
@@ -71,7 +71,7 @@ class Event:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStatus:
     """Where a job stands. task: name as in `scumble.v1.Generation`. Times are aware UTC. error: why it ended without
-    a result. seeds: of its pictures, once there are any."""
+    a result. seeds: of its pictures, once there are any. client: the program it came from."""
 
     job_id: str
     state: JobState
@@ -85,6 +85,8 @@ class JobStatus:
     attempts: int
     seeds: tuple[int, ...]
     last_event_number: int
+    priority: Priority = Priority.NORMAL
+    client: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -308,4 +310,8 @@ def status_from_message(message: job_pb2.Job) -> JobStatus:
         attempts=message.attempts,
         seeds=tuple(result.seed for result in message.results),
         last_event_number=message.last_event_number,
+        priority=enum_from_message(
+            job_pb2.Priority, "PRIORITY", message.priority, Priority, Priority.NORMAL
+        ),
+        client=message.client,
     )

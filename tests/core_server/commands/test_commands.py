@@ -58,10 +58,13 @@ def test_generate_writes_the_picture_with_its_recipe(scumble: Scumble, tmp_path:
 
 def test_variations_are_numbered_and_told_as_json(scumble: Scumble, tmp_path: Path) -> None:
     outcome = scumble(
-        "generate", "x", "-o", "o.png", "--width", "8", "--height", "8", "--count", "2", "--json"
+        *("generate", "x", "-o", "o.png", "--width", "8", "--height", "8", "--count", "2"),
+        *("--priority", "batch", "--json"),
     )
     told = json.loads(outcome.stdout)
     assert [Path(entry["file"]).name for entry in told["pictures"]] == ["o-1.png", "o-2.png"]
+    shown = json.loads(scumble("jobs", "show", told["job_id"], "--json").stdout)
+    assert shown["priority"] == "batch"
     first, second = (entry["seed"] for entry in told["pictures"])
     assert second == first + 1
     assert pixels(tmp_path / "o-2.png").shape == (8, 8, 3)
