@@ -18,6 +18,7 @@ ScumbleServerError                reason, metadata; the message is a sentence an
 │   ├── OutOfMemory               the device has too little memory for it
 │   ├── ModelLoadFailed           the model's files are missing, broken or of an unknown kind
 │   ├── Stalled                   no sign of progress for too long
+│   ├── ContentBlocked            the content filter holds the picture back
 │   └── WorkerCrashed             the worker process died
 │       └── DeviceFault           because its device reported an error that no process survives
 └── StartupError                  the server cannot start
@@ -148,6 +149,12 @@ class Stalled(TaskFailed):
     """Ended by the watchdog; it is not tried again, since it would hang again."""
 
     reason = "STALLED"
+
+
+class ContentBlocked(TaskFailed):
+    """The content filter, which this server's configuration switched on, holds a picture back."""
+
+    reason = "CONTENT_BLOCKED"
 
 
 class WorkerCrashed(TaskFailed):

@@ -30,6 +30,7 @@ CODES: dict[type[errors.ScumbleServerError], grpc.StatusCode] = {
     errors.OutOfMemory: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.ModelLoadFailed: grpc.StatusCode.FAILED_PRECONDITION,
     errors.Stalled: grpc.StatusCode.DEADLINE_EXCEEDED,
+    errors.ContentBlocked: grpc.StatusCode.FAILED_PRECONDITION,
     errors.WorkerCrashed: grpc.StatusCode.INTERNAL,
 }
 """Code of an error: that of the nearest class of its ancestry; INTERNAL where there is none."""

@@ -16,6 +16,7 @@ from scumble.client.client import Client, connect
 from scumble.client.discovery import default_data_dir
 from scumble.client.errors import (
     Cancelled,
+    ContentBlocked,
     DeviceFault,
     FailedPrecondition,
     ImageNotFound,
@@ -95,6 +96,7 @@ __all__ = [
     "CanvasPlan",
     "Client",
     "ColorSpace",
+    "ContentBlocked",
     "ControlImage",
     "ControlKind",
     "DeviceFault",

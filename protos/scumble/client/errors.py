@@ -13,6 +13,7 @@ ScumbleError                reason, metadata; the message is a sentence an artis
 ├── Stalled                 the job made no progress for too long and was ended
 ├── WorkerCrashed           the worker process died, also on the second try
 │   └── DeviceFault         because the graphics device reported an error
+├── ContentBlocked          the server's content filter holds the picture back
 ├── Cancelled               the job was cancelled
 ├── LimitExceeded           a limit of the server; says which and how large
 ├── FailedPrecondition      the request does not fit the state of what it names
@@ -134,6 +135,12 @@ class DeviceFault(WorkerCrashed):
     default_reason = "DEVICE_FAULT"
 
 
+class ContentBlocked(ScumbleError):
+    """The server's content filter holds the picture back. metadata: rating and threshold, 0..1."""
+
+    default_reason = "CONTENT_BLOCKED"
+
+
 class Cancelled(ScumbleError):
     """The job was cancelled."""
 
@@ -186,6 +193,7 @@ _BY_REASON: dict[str, type[ScumbleError]] = {
         Stalled,
         WorkerCrashed,
         DeviceFault,
+        ContentBlocked,
         Cancelled,
         LimitExceeded,
         FailedPrecondition,

@@ -132,6 +132,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """The graphics device reported an error of its own, also on the second try with a new worker process; metadata:
     device.
     """
+    ERROR_REASON_CONTENT_BLOCKED: _ErrorReason.ValueType  # 18
+    """The server's content filter holds the picture back; metadata: rating, threshold (both 0..1)."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a job or a call failed. Also the `reason` of google.rpc.ErrorInfo (domain "scumble")."""
@@ -174,6 +176,8 @@ ERROR_REASON_DEVICE_FAULT: ErrorReason.ValueType  # 17
 """The graphics device reported an error of its own, also on the second try with a new worker process; metadata:
 device.
 """
+ERROR_REASON_CONTENT_BLOCKED: ErrorReason.ValueType  # 18
+"""The server's content filter holds the picture back; metadata: rating, threshold (both 0..1)."""
 global___ErrorReason = ErrorReason
 
 @typing.final

@@ -30,6 +30,7 @@ CASES = [
     (errors.DeviceFault("It asserted.", device="cuda:0"), CODE.INTERNAL),
     (errors.NotAllowed("Only admins.", scope="admin"), CODE.PERMISSION_DENIED),
     (errors.Stalled("It hung.", seconds="900"), CODE.DEADLINE_EXCEEDED),
+    (errors.ContentBlocked("It is rated 0.9.", rating="0.9"), CODE.FAILED_PRECONDITION),
     (errors.TaskFailed("A mistake."), CODE.INTERNAL),
 ]
 
