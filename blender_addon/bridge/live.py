@@ -68,7 +68,6 @@ class LiveResult:
     flat: FloatArray
     width: int
     height: int
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +194,7 @@ class LiveBridge:
             with self._connect(self._server) as client:
                 wish = self._wish
                 with client.live(wish.to_client()) as session:
+                    self.told = "Painting the first picture"
                     sender = threading.Thread(
                         target=self._guarded,
                         args=(lambda: self._send(session, wish),),
@@ -260,7 +260,7 @@ class LiveBridge:
     def _receive(self, session: LiveSession) -> None:
         while self.running:
             picture = session.latest(_TURN_SECONDS)
-            self.told = _told(session, picture is not None)
+            self.told = _told(session, picture, self.told)
             if picture is None:
                 continue
             canvas = self._before
@@ -314,17 +314,19 @@ def _result(picture: LivePicture, premultiplied: bool) -> LiveResult:
     else:
         rows = np.ones((pixels.height, pixels.width, 4), np.float32)
         rows[..., : pixels.channels] = to_unit_floats(array)[::-1]
-    return LiveResult(rows.ravel(), pixels.width, pixels.height, picture.settings.notes)
+    return LiveResult(rows.ravel(), pixels.width, pixels.height)
 
 
-def _told(session: LiveSession, arrived: bool) -> str:
-    if session.waiting and not arrived:
-        return session.waiting
-    figures = session.figures
-    if not figures.pictures:
-        return "Painting the first picture"
-    rate = figures.frames_per_second
-    return f"Live, {rate:.2g} pictures a second" if rate else "Live"
+def _told(session: LiveSession, picture: LivePicture | None, before: str) -> str:
+    """In the words of the panel. The server's rate is no use here: it counts the artist's pauses, too."""
+    if picture is None:
+        return session.waiting or before
+    if picture.unchanged:
+        return before
+    notes = "".join(
+        f". {note[:1].upper()}{note[1:].rstrip('.')}" for note in picture.settings.notes
+    )
+    return f"Live: a picture takes {picture.latency:.2g} s{notes}"
 
 
 def _kept(last: _Last, name: str) -> Picture:

@@ -54,6 +54,7 @@ def show_beside(context: bpy.types.Context, image: bpy.types.Image) -> None:
             bpy.ops.screen.area_split(direction="VERTICAL", factor=0.5)
         other = next(a for a in context.screen.areas if a.as_pointer() not in before)
         other.ui_type = "IMAGE_EDITOR"
+        other.spaces.active.show_region_ui = False
     other.spaces.active.image = image
     other.spaces.active.mode = "VIEW"
 
