@@ -73,6 +73,16 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Tiers:
+    """Ways to paint faster than stock PyTorch does; each can be switched off. What they bring: docs/benchmarks.md."""
+
+    kernels: bool = True
+    """Our own kernels and the fastest attention of the device; they change the last bits of a picture."""
+    graphs: bool = True
+    """CUDA graphs of the denoiser; they change nothing but the time, and take some of the device's memory."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServerConfig:
     """Everything `scumble serve` can be told."""
 
@@ -95,8 +105,9 @@ class ServerConfig:
     metrics_port: int = 0
     """OpenMetrics on http://127.0.0.1:<port>/metrics; 0 for none."""
     runtime_factory: str = "core_server.pipelines.runtime:create_runtime"
-    """"module:function" called in the worker with (model, device, data_dir) to make its `Runtime`."""
+    """"module:function" called in the worker with (model, device, data_dir, tiers) to make its `Runtime`."""
     limits: Limits = field(default_factory=Limits)
+    tiers: Tiers = field(default_factory=Tiers)
 
     @property
     def speaks_tls(self) -> bool:

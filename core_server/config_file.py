@@ -7,6 +7,9 @@
     [limits]
     max_queued_jobs = 200
 
+    [tiers]
+    graphs = false
+
 What stands on the command line counts more. A key that is unknown, or of another type, is refused: a limit that was
 misspelt would otherwise not be one.
 """
@@ -20,11 +23,11 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from core_server.config import Limits, ServerConfig
+from core_server.config import Limits, ServerConfig, Tiers
 from core_server.errors import StartupError
 
 CONFIG_FILE = "config.toml"
-_NOT_IN_THE_FILE = {"data_dir", "limits", "runtime_factory"}
+_NOT_IN_THE_FILE = {"data_dir", "limits", "tiers", "runtime_factory"}
 _MAX_BYTES = 1024 * 1024
 
 
@@ -37,9 +40,9 @@ def read_config(data_dir: Path, path: Path | None = None, **chosen: Any) -> Serv
     file = path or data_dir / CONFIG_FILE
     tables = _read(file, needed=path is not None)
     for name in tables:
-        if name not in ("server", "limits"):
+        if name not in ("server", "limits", "tiers"):
             raise StartupError(
-                f"{file}: there is no table [{name}]; there are [server] and [limits]."
+                f"{file}: there is no table [{name}]; there are [server], [limits] and [tiers]."
             )
     given = {name: value for name, value in chosen.items() if value is not None}
     limit_names = {field.name for field in dataclasses.fields(Limits)}
@@ -47,7 +50,8 @@ def read_config(data_dir: Path, path: Path | None = None, **chosen: Any) -> Serv
     limits |= {name: value for name, value in given.items() if name in limit_names}
     server = _table(tables, "server", ServerConfig, file)
     server |= {name: value for name, value in given.items() if name not in limit_names}
-    return ServerConfig(data_dir=data_dir, limits=Limits(**limits), **server)
+    tiers = Tiers(**_table(tables, "tiers", Tiers, file))
+    return ServerConfig(data_dir=data_dir, limits=Limits(**limits), tiers=tiers, **server)
 
 
 def _read(file: Path, *, needed: bool) -> dict[str, Any]:

@@ -25,13 +25,14 @@ from typing import NoReturn
 import msgspec
 
 from core_server.canvas.pixels import Pixels
+from core_server.config import Tiers
 from core_server.errors import DeviceFault, OutOfMemory, ScumbleServerError, TaskCancelled
 from core_server.jobs import messages, segments
 from core_server.jobs.job import JobFailure
 from core_server.logs import logging_to
 from core_server.pipelines.task import Runtime, RuntimeInfo, StepProgress, TaskOutput
 
-RuntimeFactory = Callable[[str, str, Path], Runtime]
+RuntimeFactory = Callable[[str, str, Path, Tiers], Runtime]
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +46,9 @@ def main(  # noqa: PLR0917
     data_dir: str,
     max_log_bytes: int,
     max_idle_seconds: float,
+    tiers: Tiers = Tiers(),  # noqa: B008  frozen
 ) -> None:
-    """Entry of the process. factory: "module:function" called with (model, device, data_dir).
+    """Entry of the process. factory: "module:function" called with (model, device, data_dir, tiers).
 
     max_idle_seconds: without work, after which the runtime gives its memory back; 0 for never.
     """
@@ -59,7 +61,7 @@ def main(  # noqa: PLR0917
         worker = _Worker(commands, events, max_idle_seconds or None)
         threading.Thread(target=worker.listen, name="listen", daemon=True).start()
         try:
-            runtime = _load_factory(factory)(model, device, Path(data_dir))
+            runtime = _load_factory(factory)(model, device, Path(data_dir), tiers)
         except Exception as error:
             if not isinstance(error, ScumbleServerError):
                 log.exception("The runtime could not be made")

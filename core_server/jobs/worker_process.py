@@ -82,6 +82,7 @@ class WorkerProcess:
                 str(config.data_dir),
                 config.limits.max_log_bytes,
                 config.limits.max_idle_seconds,
+                config.tiers,
             ),
             daemon=True,
         )

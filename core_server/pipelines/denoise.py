@@ -99,13 +99,17 @@ def denoise(
 
 @contextmanager
 def tiling(axes: SeamlessAxes, model: LoadedModel, extent: Extent) -> Iterator[None]:
-    """Within the context the model paints, encodes and decodes tiles along `axes`. extent: px at model size."""
+    """Within the context the model paints, encodes and decodes tiles along `axes`, as fast as it can.
+
+    extent: px at model size.
+    """
     width, height = extent
     multiple = model.scale_factor * model.family.patch
     is_packed = model.latents.is_packed
     cell = multiple if is_packed else model.scale_factor  # px of what the denoiser takes as one
     rolled = axes if model.family.seamless is Seamless.ROLL else SeamlessAxes.NONE
     with (
+        model.tiers.painting(model, axes, extent),
         seamless(axes, model.denoiser),
         seamless_vae(axes, model.vae, model.scale_factor),
         rolled_denoiser(rolled, model.denoiser, Extent(width // cell, height // cell)),

@@ -24,6 +24,7 @@ from core_server.pipelines.memory import (
 from core_server.pipelines.model import LoadedModel
 from core_server.pipelines.placement import measure, must_reload, place
 from core_server.pipelines.task import ModelProfile
+from core_server.pipelines.tiers.workshop import GRAPH
 
 MAX_LOADED_MODELS = 3
 """However much memory there is."""
@@ -75,6 +76,10 @@ class ModelKeeper:
         """After memory ran out: the model on the next rung, others given up first; None if there is no other way."""
         model = self._loaded[model_id]
         model.few_step_model = model.reference_kit = None
+        released = [it.tiers.release() for it in self._loaded.values()]
+        if any(released):
+            devices.give_back(self._device)
+            return model
         others = [name for name in self._loaded if name != model_id]
         for name in others:
             del self._loaded[name]
@@ -89,6 +94,8 @@ class ModelKeeper:
         most = devices.peak_bytes(self._device)
         sizes = self._sizes.get(model.profile.model_id)
         if not most or sizes is None or model.rung is not Rung.RESIDENT:
+            return
+        if model.tiers.launched == GRAPH:  # its memory was taken when it was recorded
             return
         held = sum(self._sizes[name].all for name in self._loaded if name in self._sizes)
         estimate = peak(Rung.RESIDENT, sizes, model.activations, extent) - sizes.all
@@ -114,7 +121,8 @@ class ModelKeeper:
         if self._device.type == "cpu":  # which has a swap file, and says what is free only by guess
             return self._lowest.get(model.profile.model_id, Rung.RESIDENT)
         model_id = model.profile.model_id
-        free = self._budget(self._device).free
+        graphs = sum(it.tiers.size for it in self._loaded.values())
+        free = self._budget(self._device).free - graphs
         if model_id in self._loaded and model.rung in (Rung.RESIDENT, None):
             free += self._sizes[model_id].all
         chosen = choose_rung(self._rungs, self._sizes[model_id], model.activations, extent, free)

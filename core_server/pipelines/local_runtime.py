@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TypeVar
 
 import diffusers
+import torch
 import transformers
 
 from core_server.canvas.geometry import Extent
 from core_server.canvas.pixels import Pixels
+from core_server.config import Tiers
 from core_server.errors import ImageNotFound, OutOfMemory
 from core_server.pipelines import devices
 from core_server.pipelines.catalogue import Catalogue
@@ -34,6 +36,7 @@ from core_server.pipelines.task import (
     TaskOutput,
 )
 from core_server.pipelines.tasks import do_task
+from core_server.pipelines.tiers.workshop import Workshop, make_workshop
 from core_server.pipelines.words.styles import Styles
 
 Result = TypeVar("Result")
@@ -49,7 +52,11 @@ class LocalRuntime:
         data_dir: Path,
         catalogue: Catalogue | None = None,
         budget: Budget = devices.memory_of,
+        *,
+        tiers: Tiers | None = None,
+        workshop: Workshop | None = None,
     ) -> None:
+        """workshop: what paints fast; None: made of `tiers` and of what the device can do."""
         for library in (diffusers, transformers):
             library.utils.logging.set_verbosity_error()
             library.utils.logging.disable_progress_bar()
@@ -61,6 +68,10 @@ class LocalRuntime:
         self._map_maker = MapMaker(self._catalogue.maps_folder, self._device)
         self._keeper = ModelKeeper(self._device, budget)
         self._live = LivePainter(self._styles, data_dir)
+        if workshop is None:
+            half = torch.float32 if self._device.type == "cpu" else torch.float16
+            workshop = make_workshop(self._device, half, tiers or Tiers())
+        self._workshop = workshop
 
     def load(self, model: str) -> ModelProfile:
         """Loads a model ("" = default) if it is not loaded yet.
@@ -174,6 +185,7 @@ class LocalRuntime:
         files = self._catalogue.find(name)
         model = self._keeper.get(files)
         model.folder, model.map_maker = files.path, self._map_maker
+        model.workshop = self._workshop
         suit_processor(model)
         return model
 

@@ -26,6 +26,7 @@ from core_server.pipelines.memory import Activations, Rung
 from core_server.pipelines.preview import PreviewProjection
 from core_server.pipelines.schedulers import make_scheduler
 from core_server.pipelines.task import ModelProfile
+from core_server.pipelines.tiers.workshop import ModelTiers, Workshop
 
 if TYPE_CHECKING:
     from core_server.pipelines.reference import ReferenceKit
@@ -62,6 +63,9 @@ class LoadedModel:
     """The LoRAs that were used on it."""
     reference_kit: ReferenceKit | None = None
     """The IP-Adapter that was used on it last."""
+    workshop: Workshop = field(default_factory=Workshop)
+    """What paints fast, if anything does."""
+    _tiers: ModelTiers | None = field(default=None, init=False)
     _pipelines: dict[str, Any] = field(default_factory=dict)
     _preview: PreviewProjection | None = None
 
@@ -69,6 +73,13 @@ class LoadedModel:
     def family(self) -> Family:
         """What kind of model this is."""
         return FAMILIES[self.profile.family]
+
+    @property
+    def tiers(self) -> ModelTiers:
+        """How its networks are called."""
+        if self._tiers is None or self._tiers.workshop is not self.workshop:
+            self._tiers = ModelTiers(self.workshop)
+        return self._tiers
 
     @property
     def vae(self) -> Any:

@@ -52,6 +52,8 @@ def make_recipe(
         "dtype": str(model.dtype).removeprefix("torch."),
         "autoencoder_dtype": str(model.autoencoder_dtype or model.dtype).removeprefix("torch."),
         "memory": (model.rung or Rung.RESIDENT).name.lower(),
+        "kernels": model.tiers.kernels,
+        "launched": model.tiers.launched,
         "versions": versions(),
         "notes": [*model.notes, *model.memory_notes, *settings.notes, *notes],
         **settings.recipe,

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from core_server.canvas.pixels import Pixels
+from core_server.config import Tiers
 from core_server.pipelines.local_runtime import LocalRuntime
 from core_server.pipelines.model import LoadedModel
 from core_server.pipelines.request import Request
@@ -38,9 +39,9 @@ class FaultyRuntime(LocalRuntime):
         return super()._model(name)
 
 
-def create(model: str, device: str, data_dir: Path) -> FaultyRuntime:
+def create(model: str, device: str, data_dir: Path, tiers: Tiers) -> FaultyRuntime:
     """Same signature as every runtime factory."""
-    return FaultyRuntime(model, device, data_dir)
+    return FaultyRuntime(model, device, data_dir, tiers=tiers)
 
 
 def _assert_on(device: torch.device) -> None:

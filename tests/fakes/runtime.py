@@ -30,6 +30,7 @@ import numpy as np
 
 from core_server.canvas.geometry import Bounds, Extent
 from core_server.canvas.pixels import ColorSpace, Pixels
+from core_server.config import Tiers
 from core_server.errors import DeviceFault, ModelLoadFailed, ModelNotFound, OutOfMemory
 from core_server.pipelines.live_frame import LiveFrame, LivePicture, LiveTold
 from core_server.pipelines.request import ImageToImage, Inpaint, MaterialMaps, Request, Texture
@@ -44,7 +45,7 @@ from core_server.pipelines.task import (
 FAULT = "The graphics device reported an error (cuda:0: device-side assert triggered)."
 
 
-def create(model: str, device: str, data_dir: Path) -> FakeRuntime:
+def create(model: str, device: str, data_dir: Path, _tiers: Tiers | None = None) -> FakeRuntime:
     """Same signature as every runtime factory."""
     match os.environ.get("SCUMBLE_FAKE_START"):
         case "crash":

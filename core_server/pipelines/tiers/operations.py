@@ -1,0 +1,112 @@
+"""The operations that our kernels replace, and who does them: Triton on CUDA, PyTorch where a test compares."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import logging
+from typing import Protocol
+
+import torch
+from torch.nn import functional
+
+log = logging.getLogger(__name__)
+
+
+class Operations(Protocol):
+    """Pictures are (batch, channels, height, width); where it can, the result is channels last."""
+
+    def group_norm(
+        self,
+        x: torch.Tensor,
+        groups: int,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        epsilon: float,
+        *,
+        silu: bool = False,
+        added: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """silu(group_norm(x + added)), or without the silu. added: None or (batch or 1, channels)."""
+
+    def added_up(self, x: torch.Tensor, h: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        """x + h + bias. bias: None or (channels,)."""
+
+    def geglu(self, x: torch.Tensor) -> torch.Tensor:
+        """a * gelu(b) where the last dimension of x is a, then b."""
+
+
+class TorchOperations:
+    """By PyTorch alone, in any layout: what the kernels are measured against."""
+
+    def group_norm(
+        self,
+        x: torch.Tensor,
+        groups: int,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        epsilon: float,
+        *,
+        silu: bool = False,
+        added: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """As the protocol says."""
+        if added is not None:
+            x = x + added[:, :, None, None]
+        y = functional.group_norm(x, groups, weight, bias, epsilon)
+        return functional.silu(y) if silu else y
+
+    def added_up(self, x: torch.Tensor, h: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        """As the protocol says."""
+        return x + (h if bias is None else h + bias.view(1, -1, 1, 1))
+
+    def geglu(self, x: torch.Tensor) -> torch.Tensor:
+        """As the protocol says."""
+        value, gate = x.chunk(2, dim=-1)
+        return value * functional.gelu(gate)
+
+
+@functools.cache
+def fast_operations(device: torch.device) -> Operations | None:
+    """The kernels for a device, tried on it; None where there are none or they fail, and PyTorch does the work."""
+    if device.type != "cuda" or importlib.util.find_spec("triton") is None:
+        return None
+    try:
+        from core_server.pipelines.tiers import triton_kernels  # noqa: PLC0415
+
+        operations: Operations = triton_kernels
+        with torch.cuda.device(device):
+            agree = works(operations, device)
+    except Exception as error:  # noqa: BLE001  Triton raises whatever its compilers do
+        log.warning("Our kernels do not run here: %s", " ".join(str(error).split())[:300])
+        return None
+    return operations if agree else None
+
+
+@torch.no_grad()
+def works(operations: Operations, device: torch.device) -> bool:
+    """Whether every operation gives what PyTorch gives, in half and in single precision, small and large."""
+    generator = torch.Generator(device).manual_seed(0)
+
+    def noise(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator, device=device)
+
+    stock = TorchOperations()
+    same = True
+    for side, dtype in ((8, torch.float16), (64, torch.float16), (64, torch.float32)):
+        x, h = (noise(2, 320, side, side).to(dtype) for _ in range(2))
+        weight, bias, added = noise(320).to(dtype), noise(320).to(dtype), noise(2, 320).to(dtype)
+        for silu, extra in ((True, added), (True, added[:1]), (False, None)):
+            pair = (
+                it.group_norm(x, 32, weight, bias, 1e-5, silu=silu, added=extra)
+                for it in (operations, stock)
+            )
+            same &= _close(*pair)
+        same &= _close(operations.added_up(x, h, bias), stock.added_up(x, h, bias))
+        same &= _close(operations.geglu(x[..., :16]), stock.geglu(x[..., :16]))
+    return same
+
+
+def _close(found: torch.Tensor, wanted: torch.Tensor) -> bool:
+    difference = torch.linalg.vector_norm((found - wanted).float())
+    return bool(difference <= 2e-3 * torch.linalg.vector_norm(wanted.float()))

@@ -1,0 +1,190 @@
+"""Which tiers a runtime uses, and what each loaded model has made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from core_server.canvas.geometry import Extent
+from core_server.canvas.plan import SeamlessAxes
+from core_server.config import Tiers
+from core_server.pipelines import devices
+from core_server.pipelines.memory import Rung
+from core_server.pipelines.tiers.attention import attention_by, best_attention
+from core_server.pipelines.tiers.graphs import Backend, GraphedNetwork, is_close
+from core_server.pipelines.tiers.kernels import Kernels, channels_last
+from core_server.pipelines.tiers.operations import Operations, fast_operations
+from core_server.pipelines.tiers.signature import Unknown, flat
+from core_server.pipelines.tiers.state import state_of
+
+if TYPE_CHECKING:
+    from core_server.pipelines.model import LoadedModel
+
+STOCK, KERNELS, GRAPH = "stock", "kernels", "graph"
+KERNEL_TOLERANCE = 0.02
+"""Difference of the denoiser's first output by our kernels from stock PyTorch's, relative: half precision's own."""
+_ROOM = 2.0
+"""A graph keeps what one call of the denoiser takes; so many times that must be free."""
+_KERNEL_RUNGS = (Rung.RESIDENT, Rung.ENCODERS_OFF, Rung.VAE_TILED)
+
+Call = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Workshop:
+    """What all models of a runtime share.
+
+    operations: None for stock PyTorch; attention: as `best_attention` says; backend: None for no graphs.
+    """
+
+    operations: Operations | None = None
+    attention: str = ""
+    backend: Backend | None = None
+
+
+def make_workshop(device: torch.device, dtype: torch.dtype, tiers: Tiers) -> Workshop:
+    """What `device` can do of the tiers that are switched on. dtype: what its models compute in."""
+    backend: Backend | None = None
+    if tiers.graphs and device.type == "cuda" and torch.version.hip is None:
+        from core_server.pipelines.tiers.cuda_graphs import CudaGraphs  # noqa: PLC0415
+
+        backend = CudaGraphs(device)
+    if not tiers.kernels:
+        return Workshop(backend=backend)
+    return Workshop(fast_operations(device), best_attention(device, dtype), backend)
+
+
+@dataclass(slots=True, eq=False)
+class ModelTiers:
+    """The tiers of one loaded model. launched: "graph" if one had a part in the last picture, else "eager"."""
+
+    workshop: Workshop
+    kernels: str = STOCK
+    """What computed the last picture: "stock", or the names of our kernels and of the attention."""
+    launched: str = "eager"
+    graphs: GraphedNetwork | None = field(init=False)
+    _kernels: Kernels | None = None
+    _proven: bool | None = None
+
+    def __post_init__(self) -> None:
+        backend = self.workshop.backend
+        self.graphs = None if backend is None else GraphedNetwork(backend)
+
+    @property
+    def size(self) -> int:
+        """Bytes that graphs keep on the device."""
+        return 0 if self.graphs is None else self.graphs.size
+
+    def release(self) -> bool:
+        """Gives the graphs' memory back and makes no more; whether there were any."""
+        had = self.graphs is not None and self.graphs.clear()
+        self.graphs = None
+        return had
+
+    @contextmanager
+    def painting(self, model: LoadedModel, axes: SeamlessAxes, extent: Extent) -> Iterator[None]:
+        """Within the context the model's networks are called by the fastest tier that they can be called by."""
+        fast = self._proven is not False and model.rung in _KERNEL_RUNGS
+        attention = self.workshop.attention if fast else ""
+        kernels = self._kernels_for(model) if fast else None
+        names = [name for name in ("triton" if kernels else "", attention) if name]
+        self.kernels, self.launched = " + ".join(names) or STOCK, "eager"
+        with ExitStack() as stack:
+            if model.device.type == "cuda":
+                stack.enter_context(torch.cuda.device(model.device))
+            stack.enter_context(attention_by(attention))
+            if kernels is not None:
+                kernels.put_on()
+                stack.callback(kernels.take_off)
+            denoiser = model.denoiser
+            call: Call = denoiser.forward
+            if (graphs := self._graphs_for(model, extent)) is not None:
+                state = (
+                    axes,
+                    self.kernels,
+                    state_of(denoiser, has_adapters=model.rack is not None),
+                )
+                call = self._graphed(graphs, call, state)
+            if names and self._proven is None:
+                call = self._proving(denoiser.forward, call, kernels)
+            if call is not denoiser.forward:
+                stack.enter_context(_called_by(denoiser, call))
+            yield
+
+    def _kernels_for(self, model: LoadedModel) -> Kernels | None:
+        operations = self.workshop.operations
+        if operations is None:
+            return None
+        if self._kernels is None:
+            parts = [model.vae, *([model.denoiser] if model.family.denoiser == "unet" else [])]
+            # Video autoencoders have kernels of five dimensions.
+            channels_last(*(it for it in parts if all(p.ndim < 5 for p in it.parameters())))
+        if self._kernels is None or model.rack is not None:
+            self._kernels = Kernels(operations, model.denoiser, model.vae)
+        return self._kernels
+
+    def _graphs_for(self, model: LoadedModel, extent: Extent) -> GraphedNetwork | None:
+        if self.graphs is None or model.rung is not Rung.RESIDENT:
+            return None
+        if "forward" in vars(model.denoiser):  # somebody else has a hand in it
+            return None
+        if model.device.type == "cpu":  # a stand-in for a device
+            return self.graphs
+        needed = _ROOM * model.activations.denoise * extent.area
+        return self.graphs if devices.memory_of(model.device).free > needed else None
+
+    def _graphed(self, graphs: GraphedNetwork, forward: Call, state: Any) -> Call:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            before = graphs.replays
+            result = graphs.call(forward, state, args, kwargs)
+            if graphs.replays > before:
+                self.launched = GRAPH
+            return result
+
+        return call
+
+    def _proving(self, forward: Call, following: Call, kernels: Kernels | None) -> Call:
+        """The model's first call of all goes both ways; if they differ, stock PyTorch paints it from then on."""
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if self._proven is not None:
+                return following(*args, **kwargs)
+            fast = forward(*args, **kwargs)
+            if kernels is not None:
+                kernels.take_off()
+            with attention_by("flash" if self.workshop.attention else ""):
+                stock = forward(*args, **kwargs)
+            self._proven = _agree(fast, stock)
+            if not self._proven:
+                self.kernels = STOCK
+                return stock
+            if kernels is not None:
+                kernels.put_on()
+            return fast
+
+        return call
+
+
+def _agree(fast: Any, stock: Any) -> bool:
+    try:
+        pairs = zip(flat(fast).tensors, flat(stock).tensors, strict=True)
+        return all(is_close(a, b, KERNEL_TOLERANCE) for a, b in pairs)
+    except (Unknown, ValueError):
+        return False
+
+
+@contextmanager
+def _called_by(module: Any, call: Call) -> Iterator[None]:
+    hidden = vars(module).get("forward")
+    object.__setattr__(module, "forward", call)
+    try:
+        yield
+    finally:
+        if hidden is None:
+            object.__delattr__(module, "forward")
+        else:
+            object.__setattr__(module, "forward", hidden)

@@ -1,0 +1,82 @@
+"""The layers that our kernels replace compute what they computed before; by PyTorch here, by Triton where it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from core_server.canvas.geometry import Extent
+from core_server.canvas.plan import SeamlessAxes
+from core_server.pipelines.local_runtime import LocalRuntime
+from core_server.pipelines.request import Parameters, TextToImage
+from core_server.pipelines.tiers.attention import best_attention
+from core_server.pipelines.tiers.operations import TorchOperations, fast_operations, works
+from core_server.pipelines.tiers.workshop import Workshop
+from tests.core_server.pipelines.conftest import quiet
+from tests.core_server.pipelines.tiny_families import save_tiny_family
+
+
+def asked(**changes: Any) -> TextToImage:
+    parameters = Parameters(prompt="moss", num_inference_steps=3, seed=3, **changes)
+    return TextToImage(parameters=parameters, extent=Extent(64, 64))
+
+
+@pytest.mark.parametrize("name", ["stable_diffusion", "stable_diffusion_xl", "flux", "qwen_image"])
+def test_replaced_layers_paint_the_same(tmp_path: Path, name: str) -> None:
+    save_tiny_family(name, tmp_path / "models" / name)
+    stock = LocalRuntime(name, "cpu", tmp_path)
+    workshop = Workshop(operations=TorchOperations())
+    fast = LocalRuntime(name, "cpu", tmp_path, workshop=workshop)
+    for axes in (SeamlessAxes.NONE, SeamlessAxes.XY):
+        (expected,) = stock.run(asked(seamless=axes), {}, quiet)
+        (found,) = fast.run(asked(seamless=axes), {}, quiet)
+        assert (expected.recipe["kernels"], found.recipe["kernels"]) == ("stock", "triton")
+        difference = found.pixels.array.astype(int) - expected.pixels.array
+        assert np.abs(difference).max() <= 1
+    model = fast._model(name)
+    changed = [
+        it for it in (*model.denoiser.modules(), *model.vae.modules()) if "forward" in vars(it)
+    ]
+    assert not changed, "nothing is left of it"
+
+
+class _Wrong(TorchOperations):
+    def geglu(self, x: torch.Tensor) -> torch.Tensor:
+        return super().geglu(x) * 2
+
+
+def test_kernels_that_are_wrong_are_not_used(tmp_path: Path) -> None:
+    (expected,) = LocalRuntime("tiny", "cpu", tmp_path).run(asked(), {}, quiet)
+    runtime = LocalRuntime("tiny", "cpu", tmp_path, workshop=Workshop(operations=_Wrong()))
+    for _ in range(2):
+        (found,) = runtime.run(asked(), {}, quiet)
+        assert found.recipe["kernels"] == "stock"
+        assert np.abs(found.pixels.array.astype(int) - expected.pixels.array).max() <= 1
+    assert works(TorchOperations(), torch.device("cpu"))
+    assert not works(_Wrong(), torch.device("cpu"))
+
+
+def test_a_cpu_has_no_kernels_of_ours() -> None:
+    device = torch.device("cpu")
+    assert fast_operations(device) is None
+    assert best_attention(device, torch.float32) == ""
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_triton_on_a_device(tmp_path: Path) -> None:
+    """Our kernels and graphs paint what stock PyTorch paints, the same bits each time, with and without a graph."""
+    assert fast_operations(torch.device("cuda:0")) is not None
+    name = "stable_diffusion_xl"
+    save_tiny_family(name, tmp_path / "models" / name)
+    stock = LocalRuntime(name, "cuda", tmp_path, workshop=Workshop())
+    fast = LocalRuntime(name, "cuda", tmp_path)
+    (expected,) = stock.run(asked(), {}, quiet)
+    pictures = [fast.run(asked(), {}, quiet)[0] for _ in range(3)]
+    assert pictures[0].recipe["launched"] == "graph"
+    assert all((it.pixels.array == pictures[0].pixels.array).all() for it in pictures)
+    difference = pictures[0].pixels.array.astype(float) - expected.pixels.array
+    assert 10 * np.log10(255**2 / max(np.mean(difference**2), 1e-9)) >= 40
