@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import partial
@@ -23,23 +22,21 @@ import numpy as np
 from core_server.benchmarks.default_model_pictures import Painter, Picture, paint_all
 from core_server.benchmarks.machine import machine_line
 from core_server.benchmarks.processes import gateway_process, peak_bytes, worker_process
-from core_server.benchmarks.report import Report, Row, Target, at_least, at_most
+from core_server.benchmarks.report import Report, Row, at_least, at_most
 from core_server.benchmarks.setting import Setting
+from core_server.benchmarks.tiles import TILES, seam_rows, tile_rows
 from core_server.benchmarks.timing import timed
-from core_server.canvas.seams import mean_ratio, seams
 from core_server.training.evaluation import measures
 from core_server.training.evaluation.perceptual import PACKAGE, PerceptualNetwork
 from core_server.training.evaluation.prompts import Question, questions
 
-SEAM = at_most(1.05)
-"""Geometric mean over the pictures; `canvas.seams` says what it compares."""
-QUICK_QUESTIONS, SEAM_QUESTIONS, NOISE_QUESTIONS = 4, 24, 60
+QUICK_QUESTIONS, NOISE_QUESTIONS = 4, 60
 
 
 def run(setting: Setting) -> Report:
-    """Cold start, warm times, memory; then every question; then seams of the other tasks."""
+    """Cold start, warm times, memory; then every question; then tiles."""
     asked = questions(QUICK_QUESTIONS if setting.quick else None)
-    few = questions(2 if setting.quick else SEAM_QUESTIONS)
+    few = questions(2 if setting.quick else TILES)
     rows: list[Row] = []
     with ExitStack() as stack:
         began = perf_counter()
@@ -61,9 +58,7 @@ def run(setting: Setting) -> Report:
             part = questions(2 if setting.quick else NOISE_QUESTIONS)
             alone = replace(painter, structure="noise").texture
             from_noise = [picture for picture, _ in paint_all(alone, part, "from noise alone")]
-        repainted = paint_all(painter.image_to_image, few, "image to image")
-        inpainted = paint_all(painter.inpaint, few, "inpainting across the border")
-        mapped = _maps(painter, few)
+        tiled = tile_rows(painter, few)
         device = client.server_info().device
     truth = [measures.true_picture(question) for question in asked]
     rows += _colors(pictures, truth, asked)
@@ -74,12 +69,9 @@ def run(setting: Setting) -> Report:
                     note="structure is then the generator's, surface the model's"))  # fmt: skip
     if layouts:
         rows += _noise_row(from_noise, part)
-    rows += _seams("texture", pictures)
-    given = [measures.true_picture(question) for question in few]
-    rows += _seams("image to image", repainted, start=given)
-    rows += _seams("inpainting across the border", inpainted, start=given)
-    rows += mapped
-    rows += _seams("true renders", truth, target=None)
+    rows += seam_rows("texture", pictures)
+    rows += tiled
+    rows += seam_rows("true renders", truth, target=None)
     rows += _likeness(pictures, truth, setting)
     details = {
         "questions": [asdict(question) for question in asked],
@@ -182,40 +174,6 @@ def _noise_row(pictures: list[Picture], asked: list[Question]) -> list[Row]:
         Row("material right, from noise alone", 100 * found.material, "%",
             note=f"of {len(asked)}; colour name right {found.color:.0%}")
     ]  # fmt: skip
-
-
-def _seams(
-    title: str,
-    pictures: Sequence[Picture],
-    target: Target | None = SEAM,
-    start: Sequence[Picture] = (),
-) -> list[Row]:
-    """start: the perfect tiles that the pictures were made from; then their own ratio is divided out."""
-    rows = []
-    for axis in ("x", "y"):
-        found = [seams(picture)[axis] for picture in pictures]
-        ratio = mean_ratio(found)
-        note = (
-            f"geometric mean of {len(found)}; inner lines reach {mean(seam.inside for seam in found):.2f}; "
-            f"the border stands out in {mean(seam.shows for seam in found):.0%}"
-        )
-        if start:
-            before = mean_ratio(seams(picture)[axis] for picture in start)
-            note = f"{ratio:.3f} after, {before:.3f} before, in the perfect tiles given; {note}"
-            ratio /= before
-        rows.append(Row(f"seam ratio {axis}, {title}", ratio, "", target, note))
-    return rows
-
-
-def _maps(painter: Painter, few: list[Question]) -> list[Row]:
-    from scumble.client import ScumbleError  # noqa: PLC0415
-
-    try:
-        maps = paint_all(painter.maps, few, "material maps")
-    except ScumbleError as error:  # an older server, or none of its networks: the rest still counts
-        return [Row("seam ratio, material maps", None, note=str(error))]
-    given = [measures.true_picture(question) for question in few]
-    return _seams("material maps", [one for group in maps for one in group], start=given)
 
 
 def _likeness(pictures: list[Picture], truth: list[Picture], setting: Setting) -> list[Row]:

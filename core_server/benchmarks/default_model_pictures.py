@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core_server.benchmarks.timing import only
+from core_server.canvas.edges import Edge, edge_of
 from core_server.training.evaluation.measures import SIDE, true_picture
 from core_server.training.evaluation.prompts import Question
 
@@ -89,6 +90,58 @@ class Painter:
         patches = self.client.submit(request).result()
         maps = [patch.pixels.numpy() for patch in patches if patch.map_name != "base_color"]
         return [np.repeat(m, 3, 2) if m.shape[2] == 1 else m[..., :3] for m in maps]
+
+    def upscale(self, question: Question) -> Picture:
+        """A true tile at twice its size."""
+        from scumble.client import Pixels, Upscale  # noqa: PLC0415
+
+        request = Upscale(
+            Pixels.from_numpy(true_picture(question)), factor=2, prompt=question.prompt,
+            seed=question.seed, **self._common(),
+        )  # fmt: skip
+        return only(self.client.submit(request).result()).pixels.numpy()[..., :3]
+
+    def outpaint(self, question: Question, *, right: int = 0, bottom: int = 0) -> Picture:
+        """A true tile, larger by so many px."""
+        from scumble.client import Outpaint, Pixels  # noqa: PLC0415
+
+        picture = Pixels.from_numpy(true_picture(question))
+        request = Outpaint(
+            question.prompt, picture, right=right, bottom=bottom, seed=question.seed,
+            **self._common(),
+        )  # fmt: skip
+        return only(self.client.submit(request).result()).pixels.numpy()[..., :3]
+
+    def inpaint_square(self, prompt: str, document: Picture, seed: int, *, exact: bool) -> Edge:
+        """The edge of a square painted in the middle of a document, a third of its side."""
+        from scumble.client import (  # noqa: PLC0415
+            Bounds,
+            CanvasOptions,
+            ColorSpace,
+            Inpaint,
+            Pixels,
+            paste,
+        )
+
+        pixels, side = Pixels.from_numpy(document), document.shape[0]
+        inner = Bounds(side // 3, side // 3, side // 3, side // 3)
+        mask = np.zeros((side, side, 1), np.uint8)
+        mask[inner.y : inner.bottom, inner.x : inner.right] = 255
+        plan = self.client.plan(
+            pixels.extent, inner, model=self.model, options=CanvasOptions(exact_selection=exact)
+        )
+        box = np.s_[plan.context.y : plan.context.bottom, plan.context.x : plan.context.right]
+        request = Inpaint(
+            prompt, Pixels.from_numpy(document[box].copy()),
+            Pixels.from_numpy(mask[box].copy(), ColorSpace.NON_COLOR), plan=plan, seed=seed,
+            **{**self._common(), "seamless": "none"},
+        )  # fmt: skip
+        patch = only(self.client.submit(request).result())
+        assert patch.composite_mask is not None
+        weight = np.zeros((side, side), np.float32)
+        at = np.s_[plan.mask.y : plan.mask.bottom, plan.mask.x : plan.mask.right]
+        weight[at] = patch.composite_mask.numpy()[..., 0] / 255
+        return edge_of(paste(pixels, patch).numpy()[..., :3] / np.float32(255), weight)
 
     def _common(self) -> dict[str, Any]:
         return {"model": self.model, "seamless": "xy", "num_inference_steps": self.steps}

@@ -44,6 +44,16 @@ def test_canvas(gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert rows["of it paste"]["value"] > 0
 
 
+def test_tiles(gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = bench(gateway, tmp_path, monkeypatch, "--suite", "tiles", "--model", "tiny")
+    for task in ("texture", "image to image", "inpainting across the border"):
+        assert rows[f"seam ratio x, {task}"]["target"] == {"kind": "at most", "bound": 1.05}
+        assert rows[f"seam ratio y, {task}"]["value"] > 0
+    assert "cannot do upscale" in rows["seam ratio, upscaled"]["note"]
+    assert rows["edge on flat, soft edge"]["target"] == {"kind": "at most", "bound": 1.0}
+    assert rows["edge on gradient, exact selection"]["value"] < 100
+
+
 def test_live(gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = bench(gateway, tmp_path, monkeypatch, "--suite", "live", "--model", "tiny")
     assert rows["1 step, 32 px"]["value"] > 0
@@ -73,6 +83,7 @@ def test_default_model_judges_noise_as_noise(
     # The scripted painter answers with coloured noise: grey in the mean, and a tile like any other.
     assert rows["colour error, median"]["value"] > 5
     assert rows["seam ratio x, texture"]["value"] == pytest.approx(1, abs=0.1)
+    assert rows["seam ratio y, image to image"]["note"].startswith("1.")
     assert rows["first picture, cold"]["value"] is None
     assert len(rows["report"]["details"]["questions"]) == 4
     assert len(list(tmp_path.glob("0*.png"))) == 4
