@@ -149,7 +149,7 @@ class _Project(_ScumblePanel):
         layout.prop(settings, "view_from")
         layout.prop(settings, "view_size")
         layout.prop(settings, "strength")
-        layout.prop(settings, "depth_control")
+        layout.prop(settings, "control")
         layout.prop(settings, "target")
         layout.operator("scumble.project_view", icon="OUTLINER_OB_CAMERA")
 

@@ -97,6 +97,14 @@ LIVE_SHOW_ITEMS = (
     ("OBJECT", "On the Object", "Materials show the picture in the painting's place for as long as it runs"),
 )  # fmt: skip
 
+CONTROL_ITEMS = (
+    ("AUTO", "Auto", "Depth and normals, as far as the server has ControlNets for the model"),
+    ("BOTH", "Depth and Normals", "Refused where a ControlNet is missing"),
+    ("DEPTH", "Depth", "Refused where the ControlNet is missing"),
+    ("NORMAL", "Normals", "Refused where the ControlNet is missing"),
+    ("NONE", "None", "From the look of it alone"),
+)
+
 REPAINT_SEAMLESS_ITEMS = (
     ("auto", "Auto", "As the image was made: textures by Scumble stay seamless", 0),
     *SEAMLESS_ITEMS,
@@ -243,9 +251,9 @@ class ScumbleSettings(bpy.types.PropertyGroup):
         name="View Size", description="Longest side of the view that is painted", default=768, min=64, max=4096,
         subtype="PIXEL", options=set(),
     )  # fmt: skip
-    depth_control: bpy.props.BoolProperty(
-        name="Depth Control", description="Steer the shape by the view's depth: needs a ControlNet for the model on "
-        "the server", default=False, options=set(),
+    control: bpy.props.EnumProperty(
+        name="Control", description="Keep the shape: the view's depth and normals go along where the server has a "
+        "ControlNet for the model", items=CONTROL_ITEMS, default="AUTO", options=set(),
     )  # fmt: skip
     live_strength: bpy.props.FloatProperty(
         name="Strength", description="How far the picture may go from what you paint; can be changed while it runs",

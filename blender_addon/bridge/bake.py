@@ -1,6 +1,7 @@
-"""From a view back into the texture: which texels a camera sees, how well, and what it sees there.
+"""Between a view and a texture: what the view shows of it, and which texels it sees, how well.
 
-Arrays have row 0 at the bottom, as Blender's images do; colours are float64, height x width x channels.
+Arrays have row 0 at the bottom, as Blender's images do; colours are floats, height x width x channels, or texels x
+channels in the order of `Sheets`.
 """
 
 from __future__ import annotations
@@ -10,210 +11,211 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .raster import Floats, Integers, fragments, row_spans, tiles_of
+from .raster import Floats, Integers, fragments, row_spans
+from .sheets import Sheets
 from .views import Seen, View, fit_planes, look
 
-GRAZING = 0.12
-"""Cosine below which a surface is too slanted to be painted from a view (83 degrees)."""
-FULL = 0.35
-"""Cosine from which it is painted wholly (70 degrees)."""
-_NEARNESS_SLACK = 2e-3  # relative: what lies so much in front is another surface
+_FINER = 3
+"""Samples of a px in each direction where it shows more than about a texel; odd, so that one lies in its centre."""
+_DENSE = 1.25  # texels along a px from which one sample is too few
+_MOST_SAMPLES = 16_000_000
+_FLAT = 0.05  # share of the distance below which depth is not stretched: a wall shall look flat
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
     """The scene as triangles. Only triangles of `target` carry the texture; the others can hide them.
 
-    triangles: n x 3 x 3, world. uv: n x 3 x 2, anything where not target. target: n. Triangles wind counter-clockwise
-    seen from outside.
+    triangles: n x 3 x 3, world. uv: n x 3 x 2, anything where not target. target: n. normals: n x 3 x 3, of the
+    corners, world; None takes the triangles' own. Triangles wind counter-clockwise seen from outside.
     """
 
     triangles: Floats
     uv: Floats
     target: NDArray[np.bool_]
+    normals: Floats | None = None
+
+    @property
+    def flat_normals(self) -> Floats:
+        """n x 3: of the triangles, not of length 1."""
+        a, b, c = np.moveaxis(self.triangles, 1, 0)
+        return np.cross(b - a, c - a)
+
+    @property
+    def target_uv(self) -> Floats:
+        """UV triangles of the target."""
+        return self.uv[self.target]
 
 
 @dataclass(frozen=True, slots=True)
-class Texels:
-    """For each texel a view sees: its place in the texture (row * width + column), its place in the view (px), how much
-    it is to be painted (0..1), and the shares of the four px around it (n x 4) with their places (n x 4)."""
+class Samples:
+    """A view's px as sums of texels: the linear map from a texture to its picture.
 
-    place: Integers
-    amount: Floats
+    px: which px each of n samples is in, ascending (row * width + column). taps: n x 4 places of texels, shares: n x 4;
+    the shares of all samples of a px add up to 1.
+    """
+
+    px: Integers
     taps: Integers
-    shares: Floats
+    shares: NDArray[np.float32]
 
-    def sample(self, view_colors: Floats) -> Floats:
-        """n x channels: the view's colours at the texels."""
-        flat = view_colors.reshape(-1, view_colors.shape[-1])
-        return np.asarray((flat[self.taps] * self.shares[..., None]).sum(axis=1), np.float64)
+    def shown(self, texels: NDArray[np.floating]) -> tuple[Integers, Floats]:
+        """Which px show the target at all, ascending, and their colours (m x channels)."""
+        if not len(self.px):
+            return self.px, np.zeros((0, texels.shape[1]))
+        starts = np.flatnonzero(np.r_[True, self.px[1:] != self.px[:-1]])
+        values = np.einsum("nt,ntc->nc", self.shares, texels[self.taps], dtype=np.float64)
+        return self.px[starts], np.add.reduceat(values, starts, axis=0)
 
 
-def render(
-    view: View, subject: Subject, texture: Floats
-) -> tuple[Floats, NDArray[np.bool_], Floats, Seen]:
-    """The texture as the view shows it, unlit: colours (0.5 where nothing of the target is in front), where the target
-    is in front, its nearness scaled to 0..1 (0 elsewhere), and what was seen."""
-    seen = look(view, subject.triangles, subject.uv)
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a view shows. seen: at `finer` times the view's px. depth: nearness scaled to 0.1..1, 0 where nothing is.
+    normals: in camera space, -1..1, (0, 0, 1) where nothing is."""
+
+    view: View
+    finer: int
+    seen: Seen
+    samples: Samples
+    depth: Floats
+    normals: Floats
+
+    def colors(self, texels: NDArray[np.floating]) -> tuple[Floats, NDArray[np.bool_]]:
+        """The texture unlit, each px the mean of its samples; 0.5 and False where nothing of the target is in front."""
+        px, values = self.samples.shown(texels)
+        size = self.view.height * self.view.width
+        colors = np.full((size, texels.shape[1]), 0.5)
+        inside = np.zeros(size, bool)
+        colors[px], inside[px] = values, True
+        shape = (self.view.height, self.view.width)
+        return colors.reshape(*shape, -1), inside.reshape(shape)
+
+
+def look_at(view: View, subject: Subject, sheets: Sheets) -> Look:
+    """What is in front at each px, and which texels it shows there."""
+    normals = subject.normals
+    if normals is None:
+        normals = np.repeat(subject.flat_normals[:, None], 3, axis=1)
+    finer = _finer(view, subject, sheets)
+    fine = view.finer(finer)
+    seen = look(fine, subject.triangles, np.concatenate([subject.uv, normals], axis=2))
+    depth, shown_normals = geometry(view, seen, finer)
+    return Look(
+        view, finer, seen, _samples(fine, seen, subject, sheets, finer), depth, shown_normals
+    )
+
+
+def _finer(view: View, subject: Subject, sheets: Sheets) -> int:
+    """Several samples a px where the median px of the target shows more than about one texel along a side."""
+    corners = view.camera_space(subject.triangles[subject.target])
+    before = (-corners[..., 2] >= view.near).all(axis=1)
+    if not before.any() or view.width * view.height * _FINER**2 > _MOST_SAMPLES:
+        return 1
+    px, _, _ = view.screen(corners[before])
+    uv = subject.target_uv[before] * sheets.sheets[0].size
+    on_screen, on_sheet = _areas(px), _areas(uv)
+    turned = on_screen > 0
+    if not turned.any():
+        return 1
+    density = np.abs(on_sheet[turned]) / np.maximum(on_screen[turned], 1e-9)
+    order = np.argsort(density)
+    weight = np.cumsum(on_screen[turned][order])
+    median = density[order][np.searchsorted(weight, weight[-1] / 2)]
+    return _FINER if median > _DENSE**2 else 1
+
+
+def _areas(triangles: Floats) -> Floats:
+    """n x 3 x 2 -> n, twice the area; positive counter-clockwise."""
+    a, b, c = np.moveaxis(triangles, 1, 0)
+    one, two = b - a, c - a
+    return np.asarray(one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0], np.float64)
+
+
+def _samples(fine: View, seen: Seen, subject: Subject, sheets: Sheets, finer: int) -> Samples:
     rows, columns = np.nonzero(seen.front >= 0)
-    shown = seen.front[rows, columns]
-    mine = subject.target[seen.source[shown]]
-    nearness, uv = seen.at(shown, (columns + 0.5).astype(float), (rows + 0.5).astype(float))
-    colors = np.full((view.height, view.width, texture.shape[2]), 0.5)
-    covered = np.zeros((view.height, view.width), bool)
-    depth = np.zeros((view.height, view.width))
-    covered[rows[mine], columns[mine]] = True
-    colors[rows[mine], columns[mine]] = bilinear(texture, uv[mine])
+    front = seen.front[rows, columns]
+    mine = subject.target[seen.source[front]]
+    rows, columns, front = rows[mine], columns[mine], front[mine]
+    _, uv = seen.at(front, (columns + 0.5).astype(float), (rows + 0.5).astype(float), count=2)
+    taps, shares, found = sheets.taps(uv)
+    width = fine.width // finer
+    px = (rows // finer * width + columns // finer)[found]
+    taps, shares = taps[found], shares[found]
+    if finer > 1:
+        order = np.argsort(px, kind="stable")
+        px, taps, shares = px[order], taps[order], shares[order]
+        _, which, count = np.unique(px, return_inverse=True, return_counts=True)
+        shares = shares / count[which][:, None].astype(np.float32)
+    return Samples(px, taps, shares)
+
+
+def geometry(view: View, seen: Seen, finer: int) -> tuple[Floats, Floats]:
+    """Depth and normals at the centres of the view's px, as of `Look`; two attributes come before the normals."""
+    half = finer // 2
+    front = seen.front[half::finer, half::finer]
+    rows, columns = np.nonzero(front >= 0)
+    x, y = columns * finer + half + 0.5, rows * finer + half + 0.5
+    nearness, carried = seen.at(front[rows, columns], x.astype(float), y.astype(float))
+    depth = np.zeros(front.shape)
+    normals = np.zeros((*front.shape, 3))
+    normals[..., 2] = 1
     if len(nearness):
         low, high = nearness.min(), nearness.max()
-        depth[rows, columns] = 0.1 + 0.9 * (nearness - low) / max(high - low, 1e-12)
-    return colors, covered, depth, seen
+        span = max(high - low, _FLAT * abs(high), 1e-12)
+        depth[rows, columns] = 1 - 0.9 * (high - nearness) / span
+        world = carried[:, 2:5]
+        length = np.maximum(np.linalg.norm(world, axis=1, keepdims=True), 1e-30)
+        normals[rows, columns] = (world / length) @ view.to_camera[:3, :3].T
+    return depth, normals
 
 
-def bilinear(texture: Floats, uv: Floats) -> Floats:
-    """Samples a repeating texture at n x 2 coordinates; n x channels."""
-    height, width = texture.shape[:2]
-    x, y = uv[:, 0] * width - 0.5, uv[:, 1] * height - 0.5
-    left, bottom = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
-    fx, fy = (x - left)[:, None], (y - bottom)[:, None]
-    x0, x1, y0, y1 = left % width, (left + 1) % width, bottom % height, (bottom + 1) % height
-    low = texture[y0, x0] * (1 - fx) + texture[y0, x1] * fx
-    high = texture[y1, x0] * (1 - fx) + texture[y1, x1] * fx
-    return np.asarray(low * (1 - fy) + high * fy, np.float64)
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Texels of the target that are turned towards a view: place, world point, cosine to the view, UV."""
+
+    place: Integers
+    point: Floats
+    facing: Floats
+    uv: Floats
+    texel: Floats
+    """UV units a texel of its sheet has, n x 2."""
 
 
-def texels_seen(view: View, subject: Subject, seen: Seen, width: int, height: int) -> Texels:
-    """Which texels of a width x height texture the view shows."""
+def turned_texels(view: View, subject: Subject, sheets: Sheets, least: float) -> Places:
+    """Texels whose centre lies on a target triangle with a cosine of more than `least` to the view. A texel that
+    several triangles cover comes several times."""
     numbers = np.flatnonzero(subject.target)
-    corners = subject.triangles[numbers]
-    uv = subject.uv[numbers]
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    size = np.array([width, height])
-    found: list[Texels] = []
-    for square in tiles_of(uv) if len(uv) else ():
-        px = (uv - np.array(square)) * size
-        planes, sound = fit_planes(px, corners)
+    corners, uv = subject.triangles[numbers], subject.uv[numbers]
+    normals = subject.flat_normals[numbers]
+    found: list[Places] = []
+    for square, sheet in sheets.reached(uv):
+        planes, sound = fit_planes((uv - np.array(square)) * sheet.size, corners)
         kept = np.flatnonzero(sound)
-        for which, column, row in fragments(row_spans(px[kept], width, height)):
+        spans = row_spans((uv[kept] - np.array(square)) * sheet.size, sheet.width, sheet.height)
+        for which, column, row in fragments(spans):
             triangle = kept[which]
             a, b, c = np.moveaxis(planes[triangle], -1, 0)
             points = a * (column + 0.5)[:, None] + b * (row + 0.5)[:, None] + c
             facing = view.facing(points, normals[triangle])
-            turned = np.flatnonzero(facing > GRAZING)
-            coordinates = np.stack([(column + 0.5) / width, (row + 0.5) / height], axis=1)
-            coordinates += np.array(square)
-            taps, shares, ok = _taps(
-                view,
-                subject,
-                seen,
-                points=points[turned],
-                uv=coordinates[turned],
-                facing=facing[turned],
-                texel=1 / size,
+            on = np.flatnonzero(facing > least)
+            centre = np.stack([(column + 0.5), (row + 0.5)], axis=1)[on] / sheet.size
+            found.append(
+                Places(
+                    sheet.start + row[on] * sheet.width + column[on],
+                    points[on],
+                    facing[on],
+                    centre + np.array(square),
+                    np.broadcast_to(1 / sheet.size, (len(on), 2)),
+                )
             )
-            amount = np.clip((facing[turned] - GRAZING) / (FULL - GRAZING), 0, 1)
-            amount = amount * amount * (3 - 2 * amount)
-            place = row[turned] * width + column[turned]
-            found.append(Texels(place[ok], amount[ok], taps[ok], shares[ok]))
-    return _best(found)
-
-
-def _taps(
-    view: View,
-    subject: Subject,
-    seen: Seen,
-    *,
-    points: Floats,
-    uv: Floats,
-    facing: Floats,
-    texel: Floats,
-) -> tuple[Integers, Floats, NDArray[np.bool_]]:
-    """The four px around each point, and their shares; a px counts only where the very surface of the point is in front
-    there: as near, and continuous in UV, so that no colour comes over from other faces, objects or islands."""
-    camera = view.camera_space(points)
-    before = -camera[:, 2] >= view.near
-    camera[~before, 2] = -view.near
-    px, nearness, _ = view.screen(camera)
-    x, y = px[:, 0], px[:, 1]
-    left, bottom = np.floor(x - 0.5).astype(np.int64), np.floor(y - 0.5).astype(np.int64)
-    fx, fy = x - 0.5 - left, y - 0.5 - bottom
-    scale = np.abs(nearness) if not view.is_orthographic else np.ones_like(nearness)
-    # The more slanted the surface, the more its nearness changes within a px.
-    slack = _NEARNESS_SLACK * scale / np.maximum(facing, GRAZING)
-    taps = np.zeros((len(points), 4), np.int64)
-    shares = np.zeros((len(points), 4))
-    hidden = np.zeros(len(points), bool)
-    corners = (
-        (0, 0, (1 - fx) * (1 - fy)),
-        (1, 0, fx * (1 - fy)),
-        (0, 1, (1 - fx) * fy),
-        (1, 1, fx * fy),
-    )
-    for number, (dx, dy, share) in enumerate(corners):
-        column, row = left + dx, bottom + dy
-        inside = before & (column >= 0) & (column < view.width) & (row >= 0) & (row < view.height)
-        column, row = np.clip(column, 0, view.width - 1), np.clip(row, 0, view.height - 1)
-        front = seen.front[row, column]
-        inside &= front >= 0
-        front = np.maximum(front, 0)
-        near, front_uv = seen.at(front, x, y)
-        nearest_px = share >= 0.25
-        hidden |= (
-            inside
-            & nearest_px
-            & (near > nearness + 3 * slack)
-            & ~subject.target[seen.source[front]]
-        )
-        same = np.abs(near - nearness) <= slack
-        same &= (np.abs(front_uv - uv) <= 3 * texel + 1e-3).all(axis=1)
-        same &= subject.target[seen.source[front]]
-        taps[:, number] = row * view.width + column
-        shares[:, number] = np.where(inside & same, share, 0)
-    total = shares.sum(axis=1)
-    ok = (total > 0.25) & ~hidden
-    return taps, shares / np.maximum(total, 1e-12)[:, None], ok
-
-
-def _best(found: list[Texels]) -> Texels:
-    """One entry a texel: the one it is seen best by, where islands of the UV map overlap."""
     if not found:
-        return Texels(
-            np.zeros(0, np.int64), np.zeros(0), np.zeros((0, 4), np.int64), np.zeros((0, 4))
+        return Places(
+            np.zeros(0, np.int64), np.zeros((0, 3)), np.zeros(0), np.zeros((0, 2)), np.zeros((0, 2))
         )
-    place = np.concatenate([f.place for f in found])
-    amount = np.concatenate([f.amount for f in found])
-    order = np.lexsort((amount, place))
-    chosen = order[np.append(place[order][1:] != place[order][:-1], True)[: len(place)]]
-    return Texels(
-        place[chosen],
-        amount[chosen],
-        np.concatenate([f.taps for f in found])[chosen],
-        np.concatenate([f.shares for f in found])[chosen],
+    return Places(
+        np.concatenate([f.place for f in found]),
+        np.concatenate([f.point for f in found]),
+        np.concatenate([f.facing for f in found]),
+        np.concatenate([f.uv for f in found]),
+        np.concatenate([f.texel for f in found]),
     )
-
-
-def bleed(
-    colors: Floats, painted: NDArray[np.bool_], islands: NDArray[np.bool_], margin: int
-) -> NDArray[np.bool_]:
-    """Carries the colours of painted texels `margin` px into the gutter, where no face lies, so that no old colour
-    shows along seams; in place. Returns the texels it filled."""
-    filled = np.zeros_like(painted)
-    known = painted.copy()
-    height, width = known.shape
-    for _ in range(margin):
-        total = np.zeros_like(colors)
-        count = np.zeros((height, width))
-        for dy in (-1, 0, 1):
-            for dx in (-1, 0, 1):
-                here = np.roll(known, (dy, dx), (0, 1))
-                if not (dy or dx):
-                    continue
-                total += np.where(here[..., None], np.roll(colors, (dy, dx), (0, 1)), 0)
-                count += here
-        new = (count > 0) & ~known & ~islands
-        if not new.any():
-            break
-        colors[new] = total[new] / count[new][:, None]
-        known |= new
-        filled |= new
-    return filled

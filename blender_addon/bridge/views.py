@@ -6,7 +6,7 @@ are Blender's; the camera looks along -z; px have y up and row 0 at the bottom, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,10 @@ class View:
     width: int
     height: int
     near: float = 0.01
+
+    def finer(self, times: int) -> View:
+        """The same view with so many px for each one, in both directions."""
+        return replace(self, width=self.width * times, height=self.height * times)
 
     @property
     def is_orthographic(self) -> bool:
@@ -65,17 +69,21 @@ class Seen:
     """What is in front at each pixel of a view.
 
     front: height x width, number of a clipped triangle, -1 for none. source: number of the scene's triangle it was cut
-    from. planes: clipped triangles x (3 + k) x 3, coefficients (a, b, c) of a x + b y + c for nearness, weight, and
-    each attribute times weight.
+    from. planes: clipped triangles x (2 + k) x 3, coefficients (a, b, c) of a x + b y + c for nearness, weight, and
+    each attribute times weight. corners: clipped triangles x 3 x 2, px.
     """
 
     front: Integers
     source: Integers
     planes: Floats
+    corners: Floats
 
-    def at(self, triangle: Integers, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-        """Nearness (n) and attributes (n x k) of triangles' planes at px positions."""
-        a, b, c = np.moveaxis(self.planes[triangle], -1, 0)
+    def at(
+        self, triangle: Integers, x: Floats, y: Floats, count: int | None = None
+    ) -> tuple[Floats, Floats]:
+        """Nearness (n) and the first `count` attributes (n x k) of triangles' planes at px positions."""
+        planes = self.planes if count is None else self.planes[:, : 2 + count]
+        a, b, c = np.moveaxis(planes[triangle], -1, 0)
         values = a * x[:, None] + b * y[:, None] + c
         return values[:, 0], values[:, 2:] / values[:, 1:2]
 
@@ -103,7 +111,7 @@ def look(view: View, triangles: Floats, attributes: Floats) -> Seen:
         chosen = chosen[depth[chosen] > nearest[place[chosen]]]
         front[place[chosen]] = triangle[chosen]
         nearest[place[chosen]] = depth[chosen]
-    return Seen(front.reshape(view.height, view.width), source, planes)
+    return Seen(front.reshape(view.height, view.width), source, planes, px)
 
 
 def fit_planes(points: Floats, values: Floats) -> tuple[Floats, NDArray[np.bool_]]:

@@ -3,9 +3,10 @@
 import bpy
 
 from ..bridge.errors import Refused
+from ..bridge.masks import FaceMask
 from ..bridge.projection import ProjectRequest
 from ..bridge.request import Work
-from ..host import active, images, subject
+from ..host import active, images, subject, tiles
 from ..host.landing import IntoImage, Landing
 from .painting import PaintingOperator
 
@@ -27,21 +28,31 @@ class SCUMBLE_OT_project_view(PaintingOperator, bpy.types.Operator):
         if target.mode == "EDIT":
             target.update_from_editmode()
         image = active.image(context)
-        if image.source == "TILED":
-            raise Refused(f"'{image.name}' has UDIM tiles: project onto a single image.")
         into_itself = settings.target == "SAME"
         if into_itself and image.library is not None:
             raise Refused(
                 f"The image '{image.name}' is linked from another file: choose New Image."
             )
+        scene = subject.gather(context, target, image)
+        if image.source == "TILED":
+            reached = FaceMask(scene.target_uv).tiles()
+            wanted = [number for number in tiles.numbers(image) if number in reached]
+            if not wanted:
+                raise Refused(
+                    f"The UV map of '{target.name}' lies in none of the tiles of '{image.name}': add the tile, or move "
+                    "the UVs."
+                )
+            sources = tiles.read_sources(image, wanted)
+        else:
+            sources = (images.read_source(image),)
         work = ProjectRequest(
             prompt=settings.prompt.strip(),
-            source=images.read_source(image),
-            subject=subject.gather(context, target, image),
+            sources=sources,
+            subject=scene,
             views=subject.views(context, settings.view_from, settings.view_size),
             seed=settings.new_seed(),
             strength=settings.strength,
-            depth_control=settings.depth_control,
+            control=settings.control.lower(),
             options=settings.to_options(),
         )
         return work, IntoImage(image.session_uid, into_itself, title="Scumble: Project from View")

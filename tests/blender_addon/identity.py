@@ -1,10 +1,12 @@
-"""A server that paints nothing, or one colour: generation replaced, so that projection alone is measured."""
+"""A server that paints nothing, one colour, or a known picture: generation replaced, so that projection alone is
+measured."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scumble.client import (
     Bounds,
@@ -14,16 +16,26 @@ from scumble.client import (
     Extent,
     FillMode,
     Inpaint,
+    InvalidRequest,
     Patch,
     Pixels,
 )
 
 
 class IdentityClient:
-    """Plans the whole document as the context, and gives back what it was sent, or a colour."""
+    """Plans the whole document as the context, and gives back what it was sent, a colour, or a picture.
 
-    def __init__(self, color: tuple[int, int, int] | None = None) -> None:
-        self.color = color
+    networks: the kinds of control it has; others are refused as the server does.
+    """
+
+    def __init__(
+        self,
+        color: tuple[int, int, int] | None = None,
+        picture: NDArray[np.uint8] | None = None,
+        networks: tuple[str, ...] = (),
+    ) -> None:
+        self.color = color if picture is None else picture
+        self.networks = networks
         self.asked: list[Inpaint] = []
 
     def plan(self, document: Extent, selection: Bounds, **settings: Any) -> CanvasPlan:
@@ -46,6 +58,12 @@ class IdentityClient:
 
     def ask(self, request: Inpaint, part: int = 0, parts: int = 1) -> list[Patch]:
         self.asked.append(request)
+        for image in request.control_images:
+            if image.kind not in self.networks:
+                raise InvalidRequest.about(
+                    "parameters.control_images[0].kind",
+                    f"No ControlNet for {image.kind} is installed that fits tiny.",
+                )
         pixels = request.image
         assert isinstance(pixels, Pixels)
         if self.color is not None:

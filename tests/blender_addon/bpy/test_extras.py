@@ -322,6 +322,6 @@ def test_projection_refuses_in_one_sentence(scumble: Any, server: RealServer, ca
         case "no selection":
             scumble.view_from = "CAMERAS"
         case "control":
-            scumble.depth_control = True
+            scumble.control = "DEPTH"
     with pytest.raises(RuntimeError, match=sentence):
         bpy.ops.scumble.project_view()
