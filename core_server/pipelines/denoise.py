@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -73,7 +73,9 @@ def denoise(
         guided = settings.guidance_scale > 1 and config.time_cond_proj_dim is None
         arguments |= settings.reference.arguments(guided=guided)
     hook = reporter.step_hook(painted, change)
-    with tiling(axes, model, painted):
+    # The words of a LoRA or a textual inversion are this job's alone.
+    words = nullcontext() if "adapters" in settings.recipe else model.prompts.used_by(pipeline)
+    with tiling(axes, model, painted), words:
         reporter.begin()
         model.prepare_preview()
         if route is Route.WHOLE_MASK:

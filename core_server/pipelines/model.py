@@ -24,6 +24,7 @@ from core_server.pipelines.latents import Latents
 from core_server.pipelines.map_maker import MapMaker
 from core_server.pipelines.memory import Activations, Rung
 from core_server.pipelines.preview import PreviewProjection
+from core_server.pipelines.prompts import PromptCache
 from core_server.pipelines.schedulers import make_scheduler
 from core_server.pipelines.task import ModelProfile
 from core_server.pipelines.tiers.workshop import ModelTiers, Workshop
@@ -65,6 +66,8 @@ class LoadedModel:
     """The IP-Adapter that was used on it last."""
     workshop: Workshop = field(default_factory=Workshop)
     """What paints fast, if anything does."""
+    prompts: PromptCache = field(default_factory=PromptCache, init=False)
+    """Its prompts that were encoded lately."""
     _tiers: ModelTiers | None = field(default=None, init=False)
     _pipelines: dict[str, Any] = field(default_factory=dict)
     _preview: PreviewProjection | None = None
@@ -187,25 +190,37 @@ class LoadedModel:
 
         Errors: TaskFailed when the numbers are not finite.
         """
-        _require_finite(bool(torch.isfinite(latents).all()))
+        image = self._decoded(latents, extent)
+        picture = (image * 0.5 + 0.5).clamp(0, 1)[0].permute(1, 2, 0).float().contiguous()
+        # Asked at the end: to ask is to wait for the device.
+        finite = torch.isfinite(latents).all() & torch.isfinite(picture).all()
+        array = on_host(picture).numpy()
+        if not bool(finite):
+            raise TaskFailed(
+                "The model produced numbers that are not finite, so there is no picture; try another scheduler or a "
+                "lower guidance_scale, and if it stays so the model's weights do not suit this device's precision."
+            )
+        return array
+
+    def _decoded(self, latents: torch.Tensor, extent: Extent) -> torch.Tensor:
+        if not self.decodes_upcast:
+            return self.latents.decode(self.latents.finished(latents, extent))
         vae = self.vae
-        upcast = self.decodes_upcast
-        if upcast:
-            vae.to(torch.float32)
-            latents = latents.to(torch.float32)
+        if (wide := self.tiers.wide_vae(self)) is not None:
+            there = Latents(self.family.latent_space, wide, self.scale_factor)
+            return there.decode(there.finished(latents, extent))
+        vae.to(torch.float32)
         try:
-            image = self.latents.decode(self.latents.finished(latents, extent))
+            return self.latents.decode(self.latents.finished(latents.to(torch.float32), extent))
         finally:
-            if upcast:
-                vae.to(torch.float16)
-        array = (image * 0.5 + 0.5).clamp(0, 1).cpu().permute(0, 2, 3, 1).float().numpy()[0]
-        _require_finite(bool(np.isfinite(array).all()))
-        return np.ascontiguousarray(array)
+            vae.to(torch.float16)
 
 
-def _require_finite(finite: bool) -> None:
-    if not finite:
-        raise TaskFailed(
-            "The model produced numbers that are not finite, so there is no picture; try another scheduler or a lower "
-            "guidance_scale, and if it stays so the model's weights do not suit this device's precision."
-        )
+def on_host(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor in the host's memory: by way of memory that the device can write to itself."""
+    if tensor.device.type != "cuda":
+        return tensor.cpu()
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    host.copy_(tensor, non_blocking=True)
+    torch.cuda.current_stream(tensor.device).synchronize()
+    return host

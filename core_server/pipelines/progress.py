@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -12,10 +13,14 @@ import torch
 from core_server.canvas.geometry import Extent
 from core_server.pipelines.latents import Latents
 from core_server.pipelines.model import LoadedModel
+from core_server.pipelines.preview import PreviewFetcher
 from core_server.pipelines.task import StepCallback, StepProgress
 
 PREVIEW_INTERVAL = 0.25
 """Seconds between two previews, at least."""
+
+STEPS_AHEAD = 2
+"""Steps that Python may have given to the device and that the device has not done."""
 
 LatentsHook = Callable[[int, torch.Tensor], torch.Tensor]
 """(index of the timestep just done, its grid of latents as in `pipelines.latents`) -> the grid to go on with."""
@@ -44,6 +49,9 @@ class StepReporter:
         self._total = sum(part.steps for part in self._parts) * count
         self._done_before = self._parts_done = 0
         self._next_preview = 0.0
+        on_cuda = model.device.type == "cuda"
+        self._pace = Pace(model.device) if on_cuda else None
+        self._fetcher = PreviewFetcher(model.device) if on_cuda else None
 
     @property
     def _part(self) -> Part:
@@ -68,16 +76,42 @@ class StepReporter:
 
     def step_done(self, step: int, grid: torch.Tensor) -> None:
         """Step `step` (from 1) of this picture is done and left this grid of latents."""
+        if self._pace is not None:
+            self._pace.step()
         part = self._part
         done = self._done_before + min(step, part.steps)
         self._on_step(StepProgress(done, self._total, part.stage, self._preview(grid)))
 
     def _preview(self, grid: torch.Tensor) -> Any:
         now = time.monotonic()
-        if now < self._next_preview:
-            return None
-        self._next_preview = now + PREVIEW_INTERVAL
-        return self._model.preview(grid)
+        due = now >= self._next_preview
+        if due:
+            self._next_preview = now + PREVIEW_INTERVAL
+        if self._fetcher is None:
+            return self._model.preview(grid) if due else None
+        arrived = self._fetcher.take()
+        if due:
+            self._fetcher.ask(grid)
+        return None if arrived is None else self._model.prepare_preview().drawn(arrived)
+
+
+class Pace:
+    """Lets Python be ahead of a CUDA device by so many steps and no more.
+
+    Being ahead keeps the device busy; being far ahead would make progress a lie and cancelling slow.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._ends: deque[Any] = deque()
+
+    def step(self) -> None:
+        """A step's work is with the device; waits until it has done the step before the last one."""
+        end = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+        end.record(torch.cuda.current_stream(self._device))
+        self._ends.append(end)
+        if len(self._ends) > STEPS_AHEAD:
+            self._ends.popleft().synchronize()
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -67,6 +68,8 @@ class ModelTiers:
     """What computed the last picture: "stock", or the names of our kernels and of the attention."""
     launched: str = "eager"
     graphs: GraphedNetwork | None = field(init=False)
+    _wide_vae: Any = None
+    _plain: bool = True
     _kernels: Kernels | None = None
     _proven: bool | None = None
 
@@ -79,6 +82,28 @@ class ModelTiers:
         """Bytes that graphs keep on the device."""
         return 0 if self.graphs is None else self.graphs.size
 
+    def wide_vae(self, model: LoadedModel) -> Any:
+        """The model's autoencoder in bfloat16, which has float32's range at half its cost; None where it may not be.
+
+        For autoencoders that overflow in float16, so that stock pipelines turn to float32. A copy: there and back would
+        cost the weights their last bits.
+        """
+        device = model.device
+        if (
+            self.kernels == STOCK
+            or not self._plain
+            or model.rung is not Rung.RESIDENT
+            or device.type != "cuda"
+        ):
+            return None
+        if not torch.cuda.is_bf16_supported(including_emulation=False):
+            return None
+        if self._wide_vae is None:
+            self._wide_vae = copy.deepcopy(model.vae).to(torch.bfloat16)
+            assert self.workshop.operations is not None
+            Kernels(self.workshop.operations, self._wide_vae).put_on()
+        return self._wide_vae
+
     def release(self) -> bool:
         """Gives the graphs' memory back and makes no more; whether there were any."""
         had = self.graphs is not None and self.graphs.clear()
@@ -88,6 +113,7 @@ class ModelTiers:
     @contextmanager
     def painting(self, model: LoadedModel, axes: SeamlessAxes, extent: Extent) -> Iterator[None]:
         """Within the context the model's networks are called by the fastest tier that they can be called by."""
+        self._plain = axes is SeamlessAxes.NONE
         fast = self._proven is not False and model.rung in _KERNEL_RUNGS
         attention = self.workshop.attention if fast else ""
         kernels = self._kernels_for(model) if fast else None
@@ -130,7 +156,8 @@ class ModelTiers:
     def _graphs_for(self, model: LoadedModel, extent: Extent) -> GraphedNetwork | None:
         if self.graphs is None or model.rung is not Rung.RESIDENT:
             return None
-        if "forward" in vars(model.denoiser):  # somebody else has a hand in it
+        # Somebody else has a hand in it, or reference pictures with weights of their own.
+        if "forward" in vars(model.denoiser) or getattr(model.denoiser, "encoder_hid_proj", None):
             return None
         if model.device.type == "cpu":  # a stand-in for a device
             return self.graphs
