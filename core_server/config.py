@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 import platformdirs
@@ -24,6 +25,17 @@ def most_of_memory() -> int:
     with suppress(OSError, ValueError):  # cgroup v2: Linux alone, and "max" where there is no limit
         total = min(total, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
     return total // 10 * 9
+
+
+class ContentFilter(StrEnum):
+    """What happens to pictures that a small classifier takes for pornographic; see `pipelines.content_filter`."""
+
+    OFF = "off"
+    """Nothing is looked at."""
+    WARN = "warn"
+    """The recipe says so."""
+    BLOCK = "block"
+    """The job fails, with that as its reason; nothing of the picture leaves the worker, previews included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +114,9 @@ class ServerConfig:
     tls_key: Path | None = None
     tls_client_ca: Path | None = None
     """Authorities, PEM: only clients with a certificate of theirs get through to the token check (mutual TLS)."""
+    content_filter: ContentFilter = ContentFilter.OFF
+    content_filter_percent: int = 80
+    """The rating, 0 (harmless) to 100, from which the filter acts."""
     metrics_port: int = 0
     """OpenMetrics on http://127.0.0.1:<port>/metrics; 0 for none."""
     runtime_factory: str = "core_server.pipelines.runtime:create_runtime"

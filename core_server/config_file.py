@@ -20,6 +20,7 @@ import dataclasses
 import tomllib
 import types
 import typing
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,11 @@ def _value(value: Any, hint: Any, where: str) -> Any:
     kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if Path in kinds and isinstance(value, str):
         return Path(value).expanduser()
+    choices = next((kind for kind in kinds if issubclass(kind, StrEnum)), None)
+    if choices is not None:
+        if value not in list(choices):
+            raise StartupError(f"{where} is {value!r}; it must be one of {', '.join(choices)}.")
+        return choices(value)
     if not any(type(value) is kind for kind in kinds):
         wanted = " or ".join(
             {int: "a whole number", str: "text", bool: "true or false", Path: "a path"}[kind]
@@ -103,6 +109,8 @@ def _value(value: Any, hint: Any, where: str) -> Any:
 
 
 def _most(where: str) -> int:
-    """What the contract has room for: 64 bit for bytes and pixels, 32 bit for everything else."""
+    """What the contract has room for: 64 bit for bytes and pixels, 32 bit for everything else; 100 percent."""
+    if where.endswith("_percent"):
+        return 100
     wide = where.endswith(("_bytes", ".max_pixels", "_age_seconds"))
     return 2**63 - 1 if wide else 2**31 - 1

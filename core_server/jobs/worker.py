@@ -25,11 +25,12 @@ from typing import NoReturn
 import msgspec
 
 from core_server.canvas.pixels import Pixels
-from core_server.config import Tiers
+from core_server.config import ContentFilter, Tiers
 from core_server.errors import DeviceFault, OutOfMemory, ScumbleServerError, TaskCancelled
 from core_server.jobs import messages, segments
 from core_server.jobs.job import JobFailure
 from core_server.logs import logging_to
+from core_server.pipelines.content_filter import filtered
 from core_server.pipelines.task import Runtime, RuntimeInfo, StepProgress, TaskOutput
 
 RuntimeFactory = Callable[[str, str, Path, Tiers], Runtime]
@@ -47,6 +48,8 @@ def main(  # noqa: PLR0917
     max_log_bytes: int,
     max_idle_seconds: float,
     tiers: Tiers = Tiers(),  # noqa: B008  frozen
+    content_filter: ContentFilter = ContentFilter.OFF,
+    content_filter_percent: int = 100,
 ) -> None:
     """Entry of the process. factory: "module:function" called with (model, device, data_dir, tiers).
 
@@ -62,6 +65,7 @@ def main(  # noqa: PLR0917
         threading.Thread(target=worker.listen, name="listen", daemon=True).start()
         try:
             runtime = _load_factory(factory)(model, device, Path(data_dir), tiers)
+            runtime = filtered(runtime, content_filter, content_filter_percent)
         except Exception as error:
             if not isinstance(error, ScumbleServerError):
                 log.exception("The runtime could not be made")

@@ -83,6 +83,8 @@ class WorkerProcess:
                 config.limits.max_log_bytes,
                 config.limits.max_idle_seconds,
                 config.tiers,
+                config.content_filter,
+                config.content_filter_percent,
             ),
             daemon=True,
         )

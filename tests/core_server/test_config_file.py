@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core_server.config import Limits, ServerConfig
+from core_server.config import ContentFilter, Limits, ServerConfig
 from core_server.config_file import read_config
 from core_server.errors import StartupError
 from scumble.v1 import server_service_pb2
@@ -50,6 +50,8 @@ def test_the_command_line_counts_more_than_the_file(tmp_path: Path) -> None:
         ("[limits]\nmax_steps = -1", "must be from 0 to"),
         ("[limits]\nmax_connections = 3000000000", "from 0 to 2147483647"),
         ("[server]\nport = 4.5", "a whole number"),
+        ("[server]\ncontent_filter = 'on'", "is 'on'; it must be one of off, warn, block"),
+        ("[server]\ncontent_filter_percent = 101", "must be from 0 to 100"),
         ("[server]\ndata_dir = '/x'", "has no 'data_dir'"),
         ("[server]\nruntime_factory = 'os:system'", "has no 'runtime_factory'"),
         ("limits = 3", "must be a table"),
@@ -62,6 +64,12 @@ def test_what_is_wrong_is_said(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "config.toml").write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(StartupError, match=words):
         read_config(tmp_path)
+
+
+def test_the_content_filter(tmp_path: Path) -> None:
+    assert read_config(tmp_path).content_filter is ContentFilter.OFF
+    config = read_config(written(tmp_path, '[server]\ncontent_filter = "block"'))
+    assert (config.content_filter, config.content_filter_percent) == (ContentFilter.BLOCK, 80)
 
 
 def test_a_named_file_must_be_there(tmp_path: Path) -> None:

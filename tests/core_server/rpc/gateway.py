@@ -91,8 +91,9 @@ def running_gateway(
     limits: Limits | None = None,
     runtime: str = FAKE_RUNTIME,
     make_jobs: Callable[[ServerConfig], Any] | None = None,
+    **more: Any,
 ) -> Iterator[Gateway]:
-    """Starts and stops one. `make_jobs` replaces the job service and its engine."""
+    """Starts and stops one. `make_jobs` replaces the job service and its engine; more: of the configuration."""
     config = ServerConfig(
         data_dir=data_dir,
         port=0,
@@ -100,6 +101,7 @@ def running_gateway(
         device="cpu",
         runtime_factory=runtime,
         limits=limits or Limits(),
+        **more,
     )
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="gateway", daemon=True)
