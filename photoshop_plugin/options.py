@@ -9,15 +9,15 @@ from photoshop_plugin.generation import Settings
 from photoshop_plugin.task import Task
 from scumble.client import Adapter, AdapterKind, CanvasOptions
 
-_UPSCALE_STRENGTH = 0.3
-"""The client's own default: detail is added, nothing is repainted."""
+_UPSCALE_STRENGTH, _EXTEND_STRENGTH = 0.3, 0.85
+"""The client's own defaults: detail is added, nothing is repainted; what is new goes on from what is there."""
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
     """What the options of `add_settings` ask for; the source stays what it is by default."""
     strength = options.strength
     if strength is None:
-        strength = _UPSCALE_STRENGTH if options.task is Task.UPSCALE else 1.0
+        strength = _default_strength(options)
     return Settings(
         prompt=options.prompt,
         negative_prompt=options.negative_prompt,
@@ -36,6 +36,13 @@ def settings_of(options: argparse.Namespace) -> Settings:
         pattern_side=options.size,
         options=CanvasOptions(exact_selection=options.exact_selection),
     )
+
+
+def _default_strength(options: argparse.Namespace) -> float:
+    if options.task is Task.UPSCALE:
+        return _UPSCALE_STRENGTH
+    grows = any((options.left, options.top, options.right, options.bottom))
+    return _EXTEND_STRENGTH if options.task is Task.EXTEND and grows else 1.0
 
 
 def add_settings(command: argparse.ArgumentParser, task: Task | None) -> None:
@@ -57,7 +64,7 @@ def add_settings(command: argparse.ArgumentParser, task: Task | None) -> None:
         "--strength",
         type=float,
         metavar="X",
-        help="above 0 and at most 1; 1 repaints wholly (default 1, for upscale 0.3)",
+        help="above 0 and at most 1; 1 repaints wholly (default 1, for upscale 0.3, for a larger canvas 0.85)",
     )
     command.add_argument(
         "--seed", type=int, metavar="N", help="start of the noise; drawn if not given"

@@ -79,12 +79,18 @@ def plan_canvas(
         document=document,
         seamless=options.seamless,
     )
+    intent = options.intent
+    if intent is CanvasIntent.AUTO and strength < 1.0:
+        intent = CanvasIntent.REFINE
+    fill = options.fill
+    if fill is FillMode.AUTO:
+        fill = FILL_BY_INTENT.get(intent, FillMode.AUTO)
     padding, context = _context(
         mask,
         selection.extent,
         document=document,
         options=options,
-        strength=strength,
+        refines=strength < 1.0 and fill is FillMode.NONE,
         profile=profile,
     )
     side = math.sqrt(selection.extent.area)
@@ -93,12 +99,6 @@ def plan_canvas(
         wanted = 1.0  # continued at the scale of the picture, however thin the strip
     model, sizing = scaled_extent(context.extent, profile, wanted, max_pixels)
     scale = math.sqrt(model.area / context.extent.area)
-    intent = options.intent
-    if intent is CanvasIntent.AUTO and strength < 1.0:
-        intent = CanvasIntent.REFINE
-    fill = options.fill
-    if fill is FillMode.AUTO:
-        fill = FILL_BY_INTENT.get(intent, FillMode.AUTO)
     plan = CanvasPlan(
         document=document,
         selection=selection,
@@ -212,20 +212,23 @@ def _context(
     *,
     document: Extent,
     options: CanvasOptions,
-    strength: float,
+    refines: bool,
     profile: ModelSizes,
 ) -> tuple[int, Bounds]:
-    """The padding aimed at, and the context: the mask and what the model should see around it."""
+    """The padding aimed at, and the context: the mask and what the model should see around it.
+
+    refines: whether the model sees the picture under the mask, which then is its own context.
+    """
     if options.padding is not None:
         return options.padding, _grown(
             mask,
             padding=options.padding,
-            least=CONTEXT_LEAST if strength == 1.0 else 0,
+            least=0 if refines else CONTEXT_LEAST,
             multiple=profile.multiple,
             document=document,
             seamless=options.seamless,
         )
-    if strength < 1.0:  # the picture under the mask is its own context
+    if refines:
         return 0, mask
     padding = max(max(document) // 16, (mask.width + mask.height) // 4)
     most = max(MASK_LEAST, round(CONTEXT_MOST * math.sqrt(selection.area)))

@@ -17,7 +17,7 @@ from core_server.commands.options import (
 SIDES = ("left", "right", "top", "bottom")
 FILLS = ("auto", "blur", "neutral", "border", "structure")
 STRENGTH = 0.85
-"""At full strength painting starts from noise alone, and lines of the picture would not be led on."""
+"""The contract's. At 1 painting starts from noise alone: neither lines nor colours of the picture are led on."""
 _EXAMPLES = """\
   scumble outpaint photo.png "a wide beach" -o wide.png --left 200 --right 200
   scumble outpaint tile.png "gravel" -o larger.png --right 256 --seamless xy     the larger tile tiles too
@@ -48,8 +48,8 @@ def register(subparsers: Subparsers) -> None:
         type=float,
         default=STRENGTH,
         metavar="X",
-        help="denoising strength, above 0 to 1: how far to go from the fill; default %(default)s, so that it leads "
-        "lines across the joint",
+        help="denoising strength, above 0 to 1: how far to go from the fill; default %(default)s, so that lines "
+        "and colours are led on; 1 starts from noise alone",
     )
     parser.add_argument(
         "--fill",

@@ -126,7 +126,7 @@ class Outpaint(msgspec.Struct, frozen=True, kw_only=True, tag="outpaint"):
     right: int = 0
     top: int = 0
     bottom: int = 0
-    strength: float = 1.0
+    strength: float = 0.85
     fill: FillMode = FillMode.AUTO
 
 

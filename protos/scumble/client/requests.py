@@ -124,8 +124,9 @@ class Outpaint(Common):
     """Continue a picture beyond its borders; its own pixels stay as they are.
 
     left, right, top, bottom: px to add, 0 or more, not all 0. strength: denoising strength, above 0 and at most 1, of
-    the new parts. fill: what they start from; AUTO is STRUCTURE. The patch is the whole larger picture; its bounds
-    place it relative to the original, so that x is -left and y is -top.
+    the new parts; at 1 neither lines nor colours of the picture are led on. fill: what they start from; AUTO is
+    STRUCTURE. The patch is the whole larger picture; its bounds place it relative to the original, so that x is -left
+    and y is -top.
     """
 
     prompt: str
@@ -134,7 +135,7 @@ class Outpaint(Common):
     right: int = 0
     top: int = 0
     bottom: int = 0
-    strength: float = 1.0
+    strength: float = 0.85
     fill: FillMode | str = FillMode.AUTO
 
 

@@ -448,7 +448,9 @@ class OutpaintTask(google.protobuf.message.Message):
     bottom: builtins.int
     """Pixels to add at the bottom, 0 or more."""
     strength: builtins.float
-    """Denoising strength, above 0 and at most 1: how far the new parts may go from `fill`. Unset means 1."""
+    """Denoising strength, above 0 and at most 1: how far the new parts may go from `fill`. Unset means 0.85: at 1
+    painting starts from noise alone, and neither lines nor colours of the picture are led on.
+    """
     fill: scumble.v1.canvas_pb2.FillMode.ValueType
     """What the new parts start from; unset means STRUCTURE."""
     @property

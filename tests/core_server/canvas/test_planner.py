@@ -246,6 +246,13 @@ def test_the_numbers_that_artists_are_used_to():
     assert (half.grow, half.feather, half.blend) == (16, 25, 25)
     assert half.context == half.mask, "below full strength the picture is its own context"
     assert half.model == half.context.extent
+    removed = plan_canvas(
+        Extent(4000, 3000), Bounds(1000, 1000, 300, 400),
+        CanvasOptions(intent=CanvasIntent.REMOVE_OBJECT), 0.8, sizes,
+    )  # fmt: skip
+    assert removed.context.extent.area > 1.5 * removed.mask.extent.area, (
+        "under a fill there is no picture to see"
+    )
 
 
 SDXL = Sizes(Extent(512, 512), Extent(1536, 1536), 8)
