@@ -108,6 +108,10 @@ class PsdFile:
             icc,
         )
 
+    def look(self, document: Document) -> str | None:
+        """See PhotoshopHost. What was read stays as it is."""
+        return ""
+
     def apply(
         self,
         document: Document,

@@ -1,4 +1,4 @@
-"""What the plugin needs from Photoshop, whatever the transport: COM today, UXP behind the same three calls later."""
+"""What the plugin needs from Photoshop, whatever the transport: COM today, UXP behind the same calls later."""
 
 from __future__ import annotations
 
@@ -33,6 +33,13 @@ class PhotoshopHost(Protocol):
     ) -> Capture:
         """Reads a rectangle (document px), and the selection; full scale where nothing is selected. Leaves no trace in
         the document.
+        """
+        ...
+
+    def look(self, document: Document) -> str | None:
+        """A mark of what the document shows: another one means that it changed. None while it is not in front.
+
+        Raises DocumentRefused once it was closed.
         """
         ...
 

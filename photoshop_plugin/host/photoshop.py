@@ -1,4 +1,4 @@
-"""`PhotoshopHost` over COM: four ExtendScript programs and TIFF files in a folder of the session's own."""
+"""`PhotoshopHost` over COM: five ExtendScript programs and TIFF files in a folder of the session's own."""
 
 from __future__ import annotations
 
@@ -82,6 +82,11 @@ class ComPhotoshop:
             )
         finally:
             path.unlink(missing_ok=True)
+
+    def look(self, document: Document) -> str | None:
+        """See PhotoshopHost."""
+        mark = self._run("look", {"document": document.id})["mark"]
+        return None if mark is None else str(mark)
 
     def apply(
         self,

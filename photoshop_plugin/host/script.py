@@ -16,7 +16,7 @@ def _source(name: str) -> str:
 
 
 def build(program: str, request: dict[str, Any]) -> str:
-    """The text to run for a program ("describe", "capture", "apply" or "open").
+    """The text to run for a program, by its file's name in `jsx`.
 
     The request becomes one JSON literal of ASCII characters: quotes, line breaks and U+2028 cannot leave it, so a
     prompt is never executed.

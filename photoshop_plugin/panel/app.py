@@ -90,7 +90,7 @@ class Panel:
             stderr=subprocess.DEVNULL,
             creationflags=no_window,
         )
-        self.window.server_label.setText("Server: starting")
+        self.window.status.server_label.setText("Server: starting")
 
     def show_preferences(self) -> None:
         """The settings dialog."""

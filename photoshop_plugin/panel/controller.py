@@ -31,11 +31,26 @@ from photoshop_plugin.panel.events import (
     ServerSeen,
     Stopped,
     Working,
+    sentence_of,
 )
 from photoshop_plugin.panel.history import Entry, History, Result
+from photoshop_plugin.panel.live import LivePainting, Session
 from photoshop_plugin.panel.worker import Worker
 from photoshop_plugin.placing import Place, lay, place_of
-from scumble.client import AdapterInfo, Cancelled, Model, Patch, Pixels, ScumbleError, ServerInfo
+from photoshop_plugin.task import Task
+from scumble.client import (
+    AdapterInfo,
+    Cancelled,
+    InvalidRequest,
+    Live,
+    Model,
+    Patch,
+    Pixels,
+    ScumbleError,
+    ServerInfo,
+    Style,
+    Unimplemented,
+)
 
 
 class PanelServer(Server, Protocol):
@@ -44,12 +59,15 @@ class PanelServer(Server, Protocol):
     def server_info(self) -> ServerInfo: ...
     def models(self) -> Sequence[Model]: ...
     def adapters(self) -> Sequence[AdapterInfo]: ...
+    def styles(self) -> Sequence[Style]: ...
+    def live(self, settings: Live) -> Session: ...
     def job(self, job_id: str) -> SubmittedJob: ...
     def close(self) -> None: ...
 
 
 OpenHost = Callable[[], AbstractContextManager[PhotoshopHost]]
 Connect = Callable[[], PanelServer]
+_NO_PICTURE = "There is no live picture yet; wait for the first one."
 
 
 class PanelController:
@@ -90,6 +108,7 @@ class PanelController:
         self._cancel = threading.Event()
         self._job: SubmittedJob | None = None
         self._working = threading.Event()
+        self._live: LivePainting | None = None
 
     @property
     def working(self) -> bool:
@@ -131,6 +150,38 @@ class PanelController:
         """Makes pictures of the history layers, the first one shown; then Applied or Stopped."""
         self._start(self._apply_thread, lambda: self._apply(job_id, list(indices)))
 
+    @property
+    def is_live(self) -> bool:
+        """Whether live painting runs."""
+        return self._live is not None and self._live.running
+
+    def start_live(self, settings: Settings) -> None:
+        """Paints what is selected, or all, again and again: LiveShown ..., and LiveEnded if it fails."""
+        self.stop_live()
+        self._live = LivePainting(
+            settings,
+            on_host=lambda call: self._host_thread.submit(lambda: call(self._photoshop())).result(),
+            open_session=lambda live: self._connected().live(live),
+            notify=lambda event: self._notify(event),  # noqa: PLW0108 - closing replaces it
+        )
+
+    def change_live(self, settings: Settings) -> None:
+        """The next live picture is painted like this."""
+        if self._live is not None:
+            self._live.change(settings)
+
+    def stop_live(self) -> None:
+        """Ends live painting, if it runs; its last picture can still be applied."""
+        if self._live is not None:
+            self._live.stop()
+
+    def apply_live(self) -> None:
+        """Ends live painting and makes its newest picture a layer; then Applied or Stopped."""
+        live = self._live
+        if live is not None:
+            live.stop()
+            self._start(self._host_thread, lambda: self._lay_live(live))
+
     def discard(self, job_id: str, indices: Sequence[int]) -> None:
         """Takes pictures off the history."""
         with self._history_lock:
@@ -139,6 +190,7 @@ class PanelController:
     def close(self) -> None:
         """Cancels, lets go of Photoshop and the server. Does not wait for a Photoshop that hangs."""
         self.cancel()
+        self.stop_live()
         self._closed = True
         # The window goes with its last reference, which must not be one of these threads'.
         self._notify = lambda event: None
@@ -152,7 +204,7 @@ class PanelController:
             try:
                 work()
             except (PhotoshopError, ScumbleError) as error:
-                self._notify(Stopped(_sentence(error)))
+                self._notify(Stopped(sentence_of(error)))
             except Exception as error:  # a mistake of ours must not leave the panel waiting
                 if self._closed:
                     return
@@ -167,12 +219,12 @@ class PanelController:
         try:
             document = self._photoshop().describe()
         except PhotoshopError as error:
-            self._notify(DocumentSeen(None, _sentence(error)))
+            self._notify(DocumentSeen(None, sentence_of(error)))
         else:
             try:
                 document.require_paintable()
             except DocumentRefused as error:
-                self._notify(DocumentSeen(document, _sentence(error)))
+                self._notify(DocumentSeen(document, sentence_of(error)))
             else:
                 self._notify(DocumentSeen(document))
         finally:
@@ -194,10 +246,11 @@ class PanelController:
         try:
             server = self._connected()
             info = server.server_info()
-            self._notify(ServerSeen(info, tuple(server.models()), tuple(server.adapters())))
+            models, adapters = tuple(server.models()), tuple(server.adapters())
+            self._notify(ServerSeen(info, models, adapters, _styles(server)))
         except ScumbleError as error:
             self._disconnect()
-            self._notify(ServerSeen(None, trouble=_sentence(error)))
+            self._notify(ServerSeen(None, trouble=sentence_of(error)))
 
     def _connected(self) -> PanelServer:
         with self._server_lock:
@@ -226,7 +279,7 @@ class PanelController:
             pass
         except (PhotoshopError, ScumbleError) as error:
             if not self._cancel.is_set():
-                news = Stopped(_sentence(error))
+                news = Stopped(sentence_of(error))
         finally:
             self._job = None
             self._working.clear()
@@ -284,6 +337,11 @@ class PanelController:
         self._notify(Applied(tuple(placed), entry.task))
 
     # On the host's thread.
+    def _lay_live(self, live: LivePainting) -> None:
+        placed = live.lay(self._photoshop())
+        news = Applied(tuple(placed), Task.RESTYLE) if placed else Stopped(_NO_PICTURE)
+        self._notify(news)
+
     def _lay(self, place: Place, patches: Sequence[Patch]) -> list[PlacedLayer]:
         host, document = self._photoshop(), place.document
         try:
@@ -298,5 +356,9 @@ class PanelController:
             return lay(host, replace(place, document=front, above=None), patches)
 
 
-def _sentence(error: Exception) -> str:
-    return " ".join([str(error), *getattr(error, "__notes__", [])])
+def _styles(server: PanelServer) -> tuple[Style, ...]:
+    """None of a server that is too old to tell, or that cannot read its own."""
+    try:
+        return tuple(server.styles())
+    except (InvalidRequest, Unimplemented):
+        return ()

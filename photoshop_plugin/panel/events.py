@@ -8,7 +8,7 @@ from photoshop_plugin.document import Document, PlacedLayer
 from photoshop_plugin.generation import Prepared
 from photoshop_plugin.panel.history import Entry
 from photoshop_plugin.task import Task
-from scumble.client import AdapterInfo, Event, Model, ServerInfo
+from scumble.client import AdapterInfo, Event, LivePicture, Model, ServerInfo, Style
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class ServerSeen:
     info: ServerInfo | None
     models: tuple[Model, ...] = ()
     adapters: tuple[AdapterInfo, ...] = ()
+    styles: tuple[Style, ...] = ()
     trouble: str = ""
 
 
@@ -71,4 +72,34 @@ class Stopped:
     sentence: str = ""
 
 
-PanelEvent = DocumentSeen | ServerSeen | Sent | Working | Finished | Applied | Stopped
+@dataclass(frozen=True, slots=True)
+class LiveShown:
+    """The newest live picture, or why it takes so long."""
+
+    picture: LivePicture | None
+    waiting: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveEnded:
+    """Live painting is over. sentence: "" where the artist ended it."""
+
+    sentence: str = ""
+
+
+PanelEvent = (
+    DocumentSeen
+    | ServerSeen
+    | Sent
+    | Working
+    | Finished
+    | Applied
+    | Stopped
+    | LiveShown
+    | LiveEnded
+)
+
+
+def sentence_of(error: Exception) -> str:
+    """What an artist is told of it."""
+    return " ".join([str(error), *getattr(error, "__notes__", [])])

@@ -22,14 +22,15 @@ from PySide6.QtWidgets import (
 )
 
 from photoshop_plugin.generation import Settings
+from photoshop_plugin.panel.choice import Choice
 from photoshop_plugin.panel.look_fields import LookFields
 from photoshop_plugin.panel.task_fields import TaskFields
 from photoshop_plugin.task import TITLES, Task
 from scumble.client import CanvasOptions, Model
 
 MAX_COUNT = 4
-UPSCALE_STRENGTH = 30
-"""Percent: what Enlarge starts from; at 100 it would repaint."""
+UPSCALE_STRENGTH, EXTEND_STRENGTH = 30, 85
+"""Percent: what Enlarge starts from, since at 100 it would repaint; and Extend, which so leads lines and colours on."""
 _SEED_CHARS = 20
 
 
@@ -78,8 +79,7 @@ class Form(QWidget):
         self.seed.setPlaceholderText("drawn anew each time")
         self.lock = QCheckBox("Lock")
         self.negative = QLineEdit()
-        self.model = QComboBox()
-        self.model.addItem("The server's default", "")
+        self.model = Choice("The server's default")
         self.steps = QSpinBox()
         self.steps.setRange(0, 1000)
         self.steps.setSpecialValueText("Auto")
@@ -90,7 +90,7 @@ class Form(QWidget):
         self.fold.setAutoRaise(True)
         self.fold.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self._more = QWidget()
-        self._strength_was_full = False
+        self._lent = 0
         self._arrange()
         self._name()
         self.strength.valueChanged.connect(self._show_strength)
@@ -114,11 +114,11 @@ class Form(QWidget):
             prompt=self.prompt.toPlainText().strip(),
             negative_prompt=self.negative.text().strip(),
             strength=self.strength.value() / 100,
-            model=str(self.model.currentData() or ""),
+            model=self.model.value,
             num_inference_steps=self.steps.value() or None,
             seed=_seed(self.seed.text()) if self.lock.isChecked() else None,
             count=self.count.value(),
-            style=self.look.style.text().strip(),
+            style=self.look.style.value,
             adapters=self.look.adapters,
             task=self.chosen_task,
             source=self.look.chosen_source,
@@ -136,7 +136,7 @@ class Form(QWidget):
         self.prompt.setPlainText(str(values.get("prompt", "")))
         self.negative.setText(str(values.get("negative_prompt", "")))
         self.strength.setValue(round(100 * float(values.get("strength", 1.0))))
-        self._choose_model(str(values.get("model", "")))
+        self.model.choose(str(values.get("model", "")))
         self.steps.setValue(int(values.get("num_inference_steps") or 0))
         self.count.setValue(1)
         self.show_seed(seed)
@@ -148,16 +148,11 @@ class Form(QWidget):
 
     def show_models(self, models: tuple[Model, ...]) -> None:
         """What the server has; the choice stays."""
-        chosen = str(self.model.currentData() or "")
-        self.model.clear()
-        self.model.addItem("The server's default", "")
-        for model in models:
-            if "inpaint" in model.tasks:
-                self.model.addItem(model.title, model.model_id)
-                self.model.setItemData(
-                    self.model.count() - 1, model.description, Qt.ItemDataRole.ToolTipRole
-                )
-        self._choose_model(chosen)
+        self.model.offer(
+            (model.model_id, model.title, model.description)
+            for model in models
+            if "inpaint" in model.tasks
+        )
 
     def remember(self, store: QSettings) -> None:
         """Writes the settings."""
@@ -167,7 +162,7 @@ class Form(QWidget):
         store.setValue("count", self.count.value())
         store.setValue("seed", self.seed.text())
         store.setValue("lock", self.lock.isChecked())
-        store.setValue("model", self.model.currentData() or "")
+        store.setValue("model", self.model.value)
         store.setValue("steps", self.steps.value())
         store.setValue("exact", self.exact.isChecked())
         store.setValue("more", self.fold.isChecked())
@@ -190,27 +185,30 @@ class Form(QWidget):
         self.lock.setChecked(store.value("lock", False, bool) is True)
         self.exact.setChecked(store.value("exact", False, bool) is True)
         self.fold.setChecked(store.value("more", False, bool) is True)
-        self._choose_model(str(store.value("model", "")))
+        self.model.choose(str(store.value("model", "")))
         self.look.recall(store)
         self.task_fields.recall(store)
 
-    def _choose_model(self, model_id: str) -> None:
-        place = self.model.findData(model_id)
-        if place < 0:
-            self.model.addItem(model_id, model_id)
-            place = self.model.count() - 1
-        self.model.setCurrentIndex(place)
+    def lend_strength(self, percent: int) -> None:
+        """For as long as full strength makes no sense; a strength that the artist chose stays."""
+        if self.strength.value() == self.strength.maximum():
+            self.strength.setValue(percent)
+            self._lent = percent
+
+    def take_back_strength(self) -> None:
+        """Full strength again, unless the artist chose another one meanwhile."""
+        lent, self._lent = self._lent, 0
+        if lent and self.strength.value() == lent:
+            self.strength.setValue(self.strength.maximum())
 
     def _show_task(self) -> None:
         task = self.chosen_task
         self.task_fields.show_for(task)
-        if task is Task.UPSCALE and self.strength.value() == self.strength.maximum():
-            self.strength.setValue(UPSCALE_STRENGTH)
-            self._strength_was_full = True
-        elif task is not Task.UPSCALE and self._strength_was_full:
-            self._strength_was_full = False
-            if self.strength.value() == UPSCALE_STRENGTH:
-                self.strength.setValue(self.strength.maximum())
+        self.take_back_strength()
+        if task is Task.UPSCALE:
+            self.lend_strength(UPSCALE_STRENGTH)
+        elif task is Task.EXTEND:
+            self.lend_strength(EXTEND_STRENGTH)
 
     def _show_strength(self) -> None:
         self.strength_label.setText(f"{self.strength.value()} %")

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import QSettings, Qt
+from PySide6.QtCore import QSettings
 from PySide6.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QFormLayout,
     QHBoxLayout,
-    QLineEdit,
 )
 
 from photoshop_plugin.document import Source
-from scumble.client import Adapter, AdapterInfo, AdapterKind
+from photoshop_plugin.panel.choice import Choice
+from scumble.client import Adapter, AdapterInfo, AdapterKind, Style
 
 SOURCE_TITLES = {
     Source.MERGED: "All that is visible",
@@ -30,10 +30,7 @@ class LookFields:
         self.source = QComboBox()
         for source, title in SOURCE_TITLES.items():
             self.source.addItem(title, source.value)
-        self.style = QLineEdit()
-        self.style.setPlaceholderText("none; `scumble styles` lists them")
-        self.lora = QComboBox()
-        self.lora.addItem("None", "")
+        self.style, self.lora = Choice("None"), Choice("None")
         self.weight = QDoubleSpinBox()
         self.weight.setRange(-2, 2)
         self.weight.setSingleStep(0.1)
@@ -65,53 +62,49 @@ class LookFields:
     @property
     def adapters(self) -> tuple[Adapter, ...]:
         """The LoRA, if one is chosen."""
-        name = str(self.lora.currentData() or "")
-        return (Adapter(AdapterKind.LORA, name, round(self.weight.value(), 2)),) if name else ()
+        if not self.lora.value:
+            return ()
+        return (Adapter(AdapterKind.LORA, self.lora.value, round(self.weight.value(), 2)),)
 
     def show_adapters(self, adapters: tuple[AdapterInfo, ...]) -> None:
         """What the server has; the choice stays."""
-        chosen = str(self.lora.currentData() or "")
-        self.lora.clear()
-        self.lora.addItem("None", "")
-        for adapter in adapters:
-            if adapter.kind is AdapterKind.LORA:
-                self.lora.addItem(adapter.name, adapter.name)
-                words = ", ".join(adapter.trigger_words)
-                tip = f"for {adapter.family or 'unknown models'}"
-                if words:
-                    tip += f"; say {words}"
-                self.lora.setItemData(self.lora.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
-        self._choose_lora(chosen)
+        self.lora.offer(
+            (adapter.name, adapter.name, _tip(adapter))
+            for adapter in adapters
+            if adapter.kind is AdapterKind.LORA
+        )
+
+    def show_styles(self, styles: tuple[Style, ...]) -> None:
+        """What the server has; the choice stays."""
+        self.style.offer((style.name, style.name, style.prompt) for style in styles)
 
     def show_settings(self, values: dict[str, Any]) -> None:
         """Brings back what a picture was made with."""
         self.source.setCurrentIndex(max(0, self.source.findData(values.get("source", "merged"))))
-        self.style.setText(str(values.get("style", "")))
+        self.style.choose(str(values.get("style", "")))
         adapters = values.get("adapters") or [["", 1.0]]
         name, weight = adapters[0]
-        self._choose_lora(str(name))
+        self.lora.choose(str(name))
         self.weight.setValue(float(weight))
 
     def remember(self, store: QSettings) -> None:
         """Writes the settings."""
         store.setValue("source", self.source.currentData())
-        store.setValue("style", self.style.text())
-        store.setValue("lora", self.lora.currentData() or "")
+        store.setValue("style", self.style.value)
+        store.setValue("lora", self.lora.value)
         store.setValue("lora_weight", self.weight.value())
 
     def recall(self, store: QSettings) -> None:
         """Reads them back."""
         self.source.setCurrentIndex(max(0, self.source.findData(store.value("source", "merged"))))
-        self.style.setText(str(store.value("style", "")))
-        self._choose_lora(str(store.value("lora", "")))
+        self.style.choose(str(store.value("style", "")))
+        self.lora.choose(str(store.value("lora", "")))
         try:
             self.weight.setValue(float(str(store.value("lora_weight", 1.0))))
         except ValueError:
             self.weight.setValue(1.0)
 
-    def _choose_lora(self, name: str) -> None:
-        place = self.lora.findData(name)
-        if place < 0:
-            self.lora.addItem(name, name)
-            place = self.lora.count() - 1
-        self.lora.setCurrentIndex(place)
+
+def _tip(adapter: AdapterInfo) -> str:
+    words = ", ".join(adapter.trigger_words)
+    return f"for {adapter.family or 'unknown models'}" + (f"; say {words}" if words else "")

@@ -16,6 +16,8 @@ from photoshop_plugin.panel.events import (
     Applied,
     DocumentSeen,
     Finished,
+    LiveEnded,
+    LiveShown,
     PanelEvent,
     Sent,
     ServerSeen,
@@ -24,7 +26,9 @@ from photoshop_plugin.panel.events import (
 )
 from photoshop_plugin.panel.form import Form
 from photoshop_plugin.panel.history import Entry, History
+from photoshop_plugin.panel.live_bar import LiveBar
 from photoshop_plugin.panel.pictures import request_picture, to_image
+from photoshop_plugin.panel.status import Status, label, plain
 from photoshop_plugin.panel.strip import Strip
 from photoshop_plugin.task import TITLES, Task, resolve
 from scumble.client import Event, JobState, WorkerState
@@ -32,6 +36,9 @@ from scumble.client import Event, JobState, WorkerState
 LOOK_MILLISECONDS = 600
 """How often the document in front is looked at, only while the panel can be seen and nothing runs."""
 SERVER_MILLISECONDS = 5000
+FOLLOW_MILLISECONDS = 200
+LIVE_STRENGTH = 60
+"""Percent: at 100 a live picture would not follow what is drawn."""
 PICTURE_SIDE = 220
 _AS_LAYERS = "Laid back as {names}. One step back in Photoshop takes it away."
 _APPLIED = {
@@ -53,6 +60,12 @@ class Controller(Protocol):
     def cancel(self) -> None: ...
     def apply(self, job_id: str, indices: list[int]) -> None: ...
     def discard(self, job_id: str, indices: list[int]) -> None: ...
+    @property
+    def is_live(self) -> bool: ...
+    def start_live(self, settings: Settings) -> None: ...
+    def change_live(self, settings: Settings) -> None: ...
+    def stop_live(self) -> None: ...
+    def apply_live(self) -> None: ...
     def close(self) -> None: ...
 
 
@@ -72,13 +85,7 @@ class PanelWindow(QWidget):
         self._refusal = ""
         self.setWindowTitle("Scumble")
         self.setAccessibleName("Scumble panel")
-        self.document_label = _label("Document")
-        self.server_label = _label("Server")
-        self.start_button = QPushButton("S&tart server")
-        self.start_button.setToolTip(
-            "Start `scumble serve` on this computer; it ends with the panel"
-        )
-        self.settings_button = QPushButton("Settings …")
+        self.status, self.live = Status(), LiveBar()
         self.form = Form()
         self.generate_button = QPushButton("&Generate")
         self.generate_button.setDefault(True)
@@ -88,7 +95,7 @@ class PanelWindow(QWidget):
         self.bar.setAccessibleName("Progress")
         self.picture = QLabel(alignment=Qt.AlignmentFlag.AlignCenter)
         self.picture.setAccessibleName("Preview")
-        self.message = _label("Message")
+        self.message = label("Message")
         self.strip = Strip(history)
         self._arrange()
         self._connect()
@@ -119,6 +126,11 @@ class PanelWindow(QWidget):
             case Applied():
                 names = ", ".join(layer.name for layer in event.layers)
                 self._say(_APPLIED.get(event.task, _AS_LAYERS).format(names=names))
+            case LiveShown():
+                self._show_live(event)
+            case LiveEnded():
+                self._end_live()
+                self._say(event.sentence, trouble=True)
             case Stopped():
                 self._say(event.sentence or "Cancelled.", trouble=bool(event.sentence))
                 self._show_working()
@@ -133,6 +145,7 @@ class PanelWindow(QWidget):
             self._say(str(error), trouble=True)
             return
         self._say("")
+        self._end_live()
         self._controller.generate(settings)
         self._show_working()
         self.bar.setFormat("Reading the document")
@@ -155,18 +168,8 @@ class PanelWindow(QWidget):
         self._store.sync()
 
     def _show_document(self, seen: DocumentSeen) -> None:
-        document = seen.document
-        if document is None:
-            self.document_label.setText(seen.trouble)
-        else:
-            size = f"{document.extent.width} x {document.extent.height} px"
-            box = document.selection
-            selected = f"selected {box.width} x {box.height} px" if box else "nothing selected"
-            line = f"<b>{_plain(document.name)}</b>, {size}, {document.bits} bit, {selected}"
-            if seen.trouble:
-                line += f"<br>{_plain(seen.trouble)}"
-            self.document_label.setText(line)
-        self._document = document if seen.ready else None
+        self.status.show_document(seen)
+        self._document = seen.document if seen.ready else None
         self._guess()
 
     def _guess(self) -> None:
@@ -186,19 +189,13 @@ class PanelWindow(QWidget):
         self._enable()
 
     def _show_server(self, seen: ServerSeen) -> None:
+        self.status.show_server(seen)
         info = seen.info
         self._server_ready = info is not None and info.worker_state is not WorkerState.FAILED
-        self.start_button.setVisible(info is None)
-        if info is None:
-            self.server_label.setText(_plain(seen.trouble))
-        else:
-            where = info.device or "starting"
-            line = f"Server: {where}"
-            if info.worker_state is not WorkerState.READY and info.worker_message:
-                line = f"Server: {info.worker_message}"
-            self.server_label.setText(_plain(line))
+        if info is not None:
             self.form.show_models(seen.models)
             self.form.look.show_adapters(seen.adapters)
+            self.form.look.show_styles(seen.styles)
         self._enable()
 
     def _show_sent(self, sent: Sent) -> None:
@@ -225,6 +222,46 @@ class PanelWindow(QWidget):
         if event.preview is not None:
             self._show_picture(QPixmap.fromImage(to_image(event.preview)))
             self.picture.setToolTip("What is being painted")
+
+    def _switch_live(self, on: bool) -> None:
+        if not on:
+            self._end_live()
+            return
+        self.form.lend_strength(LIVE_STRENGTH)
+        try:
+            self._controller.start_live(self.form.settings())
+        except ValueError as error:
+            self._end_live()
+            self._say(str(error), trouble=True)
+            return
+        self._say("")
+        self.live.begin()
+        self._enable()
+
+    def _show_live(self, shown: LiveShown) -> None:
+        if not self.live.switch.isChecked():
+            return  # it was on its way when the artist ended it
+        self.live.tell(shown)
+        if shown.picture is not None:
+            self._show_picture(QPixmap.fromImage(to_image(shown.picture.pixels)))
+            self.picture.setToolTip("The live picture of what you draw; Photoshop is not changed")
+
+    def _follow_live(self) -> None:
+        """What the artist changes in the form shows in the next live picture."""
+        if self._controller.is_live:
+            with suppress(ValueError):  # a seed that is being typed
+                self._controller.change_live(self.form.settings())
+
+    def _apply_live(self) -> None:
+        self._controller.apply_live()
+        self._end_live()
+
+    def _end_live(self) -> None:
+        """Whether it runs or not."""
+        self._controller.stop_live()
+        self.live.end()
+        self.form.take_back_strength()
+        self._show_working()
 
     def _show_picture(self, picture: QPixmap) -> None:
         ratio = self.devicePixelRatioF()
@@ -256,10 +293,19 @@ class PanelWindow(QWidget):
             and not self._refusal
             and not self._controller.working
         )
+        self.live.switch.setEnabled(
+            self.live.switch.isChecked()
+            or (self._server_ready and self._document is not None and not self._controller.working)
+        )
 
     def _say(self, text: str, *, trouble: bool = False) -> None:
-        self.message.setText(f"<b>{_plain(text)}</b>" if trouble else _plain(text))
+        self.message.setText(f"<b>{plain(text)}</b>" if trouble else plain(text))
         self.message.setVisible(bool(text))
+
+    def _escape(self) -> None:
+        self._controller.cancel()
+        if self._controller.is_live:
+            self._end_live()
 
     def _again(self, chosen: tuple[Entry, int]) -> None:
         entry, seed = chosen
@@ -271,7 +317,8 @@ class PanelWindow(QWidget):
         self.strip.show_entries(self._controller.entries)
 
     def _look(self) -> None:
-        if self.isVisible() and not self.isMinimized() and not self._controller.working:
+        busy = self._controller.working or self._controller.is_live
+        if self.isVisible() and not self.isMinimized() and not busy:
             self._controller.look()
 
     def _look_at_server(self) -> None:
@@ -279,20 +326,16 @@ class PanelWindow(QWidget):
             self._controller.look_at_server()
 
     def _arrange(self) -> None:
-        head = QHBoxLayout()
-        head.addWidget(self.server_label, 1)
-        head.addWidget(self.start_button)
-        head.addWidget(self.settings_button)
         buttons = QHBoxLayout()
         buttons.addWidget(self.bar, 1)
         buttons.addWidget(self.generate_button, 1)
         buttons.addWidget(self.cancel_button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 8, 8, 8)
-        layout.addLayout(head)
-        layout.addWidget(self.document_label)
+        layout.addWidget(self.status)
         layout.addWidget(self.form)
         layout.addLayout(buttons)
+        layout.addWidget(self.live)
         layout.addWidget(self.picture)
         layout.addWidget(self.message)
         layout.addWidget(self.strip, 1)
@@ -310,16 +353,19 @@ class PanelWindow(QWidget):
         self.generate_button.clicked.connect(self.generate)
         self.form.prompt.submitted.connect(self.generate)
         self.cancel_button.clicked.connect(self._controller.cancel)
-        self.start_button.clicked.connect(self.start_server_wanted)
-        self.settings_button.clicked.connect(self.settings_wanted)
-        QShortcut(QKeySequence(Qt.Key.Key_Escape), self, self._controller.cancel)
+        self.status.start_button.clicked.connect(self.start_server_wanted)
+        self.status.settings_button.clicked.connect(self.settings_wanted)
+        QShortcut(QKeySequence(Qt.Key.Key_Escape), self, self._escape)
         self.strip.apply_wanted.connect(self._controller.apply)
         self.strip.discard_wanted.connect(self._discard)
         self.strip.again_wanted.connect(self._again)
+        self.live.switch.clicked.connect(self._switch_live)
+        self.live.apply_wanted.connect(self._apply_live)
         self._timers = []
         for milliseconds, look in (
             (LOOK_MILLISECONDS, self._look),
             (SERVER_MILLISECONDS, self._look_at_server),
+            (FOLLOW_MILLISECONDS, self._follow_live),
         ):
             timer = QTimer(self)
             timer.timeout.connect(look)
@@ -327,16 +373,3 @@ class PanelWindow(QWidget):
             self._timers.append(timer)
         QTimer.singleShot(0, self._look)
         QTimer.singleShot(0, self._look_at_server)
-
-
-def _label(name: str) -> QLabel:
-    label = QLabel(wordWrap=True)
-    label.setAccessibleName(name)
-    label.setTextFormat(Qt.TextFormat.RichText)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    return label
-
-
-def _plain(text: str) -> str:
-    """Text that is never taken for markup."""
-    return text.replace("&", "&amp;").replace("<", "&lt;")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +23,9 @@ from scumble.client import (
     Inpaint,
     JobState,
     Limits,
+    Live,
+    LivePicture,
+    LiveSettings,
     Model,
     Outpaint,
     Patch,
@@ -31,6 +36,7 @@ from scumble.client import (
     ScumbleError,
     SeamlessAxes,
     ServerInfo,
+    Style,
     TextToImage,
     Texture,
     Upscale,
@@ -69,6 +75,70 @@ class ScriptedJob:
 
 
 @dataclass
+class ScriptedLive:
+    """A live session whose pictures are the negatives of its canvases, at the size that was asked for."""
+
+    settings: Live
+    canvases: list[Pixels] = field(default_factory=list)
+    waiting: str = ""
+    closed: bool = False
+    fails: ScumbleError | None = None
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+    _given: int = 0
+
+    def send(self, pixels: Pixels) -> int:
+        with self._changed:
+            self.canvases.append(pixels)
+            self._changed.notify_all()
+            return len(self.canvases)
+
+    def change(self, **changes: Any) -> None:
+        with self._changed:
+            self.settings = replace(self.settings, **changes)
+            self._given = 0
+            self._changed.notify_all()
+
+    def latest(self, timeout: float | None = None) -> LivePicture | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._given < len(self.canvases), timeout)
+            if self.fails is not None:
+                raise self.fails
+            if self._given == len(self.canvases):
+                return None
+            self._given = len(self.canvases)
+            return self._picture(self.canvases[-1])
+
+    def close(self) -> None:
+        self.closed = True
+
+    def _picture(self, canvas: Pixels) -> LivePicture:
+        assert self.settings.extent is not None
+        width, height = self.settings.extent
+        rows, columns = (
+            np.arange(count) * size // count
+            for count, size in ((height, canvas.height), (width, canvas.width))
+        )
+        samples = canvas.sample_type.full_scale - canvas.numpy()[rows][:, columns]
+        return LivePicture(
+            Pixels.from_numpy(samples, canvas.color_space, canvas.icc_profile),
+            len(self.canvases),
+            0.1,
+            0.1,
+            LiveSettings(
+                model="tiny",
+                num_inference_steps=1,
+                strength=self.settings.strength,
+                guidance_scale=1.0,
+                scheduler="",
+                seed=self.settings.seed or 0,
+                model_extent=Extent(width, height),
+                few_step=False,
+                notes=(),
+            ),
+        )
+
+
+@dataclass
 class ScriptedServer:
     """Plans a context of `padding` px around the selection and paints with `model`, on the image it was sent."""
 
@@ -82,6 +152,8 @@ class ScriptedServer:
     asked: list[tuple[Extent, Bounds, float, CanvasOptions]] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     jobs: list[ScriptedJob] = field(default_factory=list)
+    live_fails: ScumbleError | None = None
+    live_sessions: list[ScriptedLive] = field(default_factory=list)
 
     def plan(
         self,
@@ -147,6 +219,15 @@ class ScriptedServer:
                 license="unknown",
             )
         ]
+
+    def styles(self) -> list[Style]:
+        return [Style(name="ink", prompt="{prompt}, in ink")]
+
+    def live(self, settings: Live) -> ScriptedLive:
+        if self.live_fails is not None:
+            raise self.live_fails
+        self.live_sessions.append(ScriptedLive(settings))
+        return self.live_sessions[-1]
 
     def job(self, job_id: str) -> ScriptedJob:
         return next(job for job in self.jobs if job.id == job_id)

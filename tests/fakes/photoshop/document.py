@@ -9,6 +9,7 @@ import numpy as np
 
 from tests.fakes.photoshop import files
 from tests.fakes.photoshop.channel import COMPONENT, Channel, ChannelState, Selection
+from tests.fakes.photoshop.composite import histogram, painted
 from tests.fakes.photoshop.history import (
     HistoryState,
     copied_layers,
@@ -31,7 +32,6 @@ from tests.fakes.photoshop.samples import (
     convert_mode,
     full_scale,
     on_canvas,
-    over,
 )
 
 if TYPE_CHECKING:
@@ -185,6 +185,11 @@ class Document(Thing):
         self.position = self.history.index(state)
         self.restore(state._snapshot)
 
+    @property
+    def histogram(self) -> list[int]:
+        """JS: valid in RGB, CMYK and indexed colour. Of the selected px where some are (our reading)."""
+        return histogram(self.flatten(), self.selected, self.mode.name)
+
     @method
     def duplicate(self, name: str, merge_layers: bool) -> Document:
         """A copy in front, the alpha channels kept; what is visible in one layer, or all layers (JS). Whether the
@@ -334,33 +339,7 @@ class Document(Thing):
         width, height = self.extent
         components = COMPONENTS[self.mode.name.removeprefix("DocumentMode.")]
         result = np.zeros((height, width, components + 1), self.dtype)
-        return self._painted(result, self.stack)
-
-    def _painted(self, result: Array, stack: list[Any]) -> Array:
-        width, height = self.extent
-        base = None
-        for layer in reversed(stack):
-            state = layer._state
-            clipped = getattr(state, "clipped", False)
-            if not clipped:
-                base = None
-            if not state.visible:
-                continue
-            if isinstance(layer, LayerSet):
-                result = self._painted(result, layer.stack)
-                continue
-            plane = on_canvas(state.pixels, state.x, state.y, height, width)
-            coverage = (
-                np.full((height, width), full_scale(plane), self.dtype)
-                if state.mask is None
-                else on_canvas(state.mask, state.mask_x, state.mask_y, height, width)
-            )
-            if clipped:  # nothing shows above a base that is hidden
-                coverage = coverage * (base > 0) if base is not None else np.zeros_like(coverage)
-            else:
-                base = plane[..., -1]
-            result = over(result, plane, coverage)
-        return result
+        return painted(result, self.stack)
 
     def every_layer(self) -> Iterator[Layer]:
         """Layers and groups, from the top."""

@@ -319,3 +319,29 @@ def test_a_model_that_changes_nothing_changes_nothing(
     )
     assert placed.bounds == context
     assert np.array_equal(document.flatten(), before)
+
+
+def test_a_look_sees_every_change_and_leaves_no_trace(
+    photoshop: Application, host: ComPhotoshop
+) -> None:
+    document = open_document(photoshop)
+    described, before = host.describe(), Seen(document)
+    marks = [host.look(described), host.look(described)]
+    assert marks[0] == marks[1]
+    assert before.differences(Seen(document)) == []
+    layer = document.stack[-1]
+    for seed in (1, 2):
+        layer._state = replace(layer._state, pixels=texture(*SIZE, "uint8", 4, seed))
+        document.step("Brush Tool")
+        del document.history[1]  # as Photoshop does where there are too many
+        document.position -= 1
+        marks.append(host.look(described))
+    assert len(set(marks)) == 3
+    document.mode = Enum("DocumentMode.LAB")
+    assert host.look(described) == "", "Photoshop has no histogram there"
+    other = Document(photoshop, texture(9, 9))
+    assert host.look(described) is None
+    assert photoshop.front is other
+    document.close(Enum("SaveOptions.DONOTSAVECHANGES"))
+    with pytest.raises(DocumentRefused, match="closed"):
+        host.look(described)

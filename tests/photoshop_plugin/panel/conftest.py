@@ -45,7 +45,7 @@ class Desk:
     def wait_for(self, kind: type[E], found: Callable[[E], bool] = lambda _: True) -> E:
         """The next news of this kind."""
         while True:
-            event = self.events.get(timeout=20)
+            event = self.events.get(timeout=60)
             self.seen.append(event)
             if isinstance(event, kind) and found(event):
                 return event

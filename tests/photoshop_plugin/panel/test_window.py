@@ -83,7 +83,7 @@ def test_select_type_generate_apply(photoshop: Application, desk: Desk) -> None:
     document = open_document(photoshop)
     window = desk.window
     desk.until(window.generate_button.isEnabled)
-    assert "selected 47 x 58 px" in window.document_label.text()
+    assert "selected 47 x 58 px" in window.status.document_label.text()
     QTest.keyClicks(window.form.prompt, "a red barn")
     window.form.count.setValue(2)
     QTest.keyClick(window.form.prompt, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
@@ -158,10 +158,10 @@ def test_again_brings_the_settings_of_a_picture_back(photoshop: Application, des
 def test_troubles_are_said_and_nothing_can_be_pressed(desk: Desk) -> None:
     desk.server.info_fails = NotRunning("No server <b>here</b>.")
     window = desk.window
-    desk.until(lambda: "not running" in window.document_label.text())
-    desk.until(lambda: "No server" in window.server_label.text())
-    assert "&lt;b>" in window.server_label.text(), "never markup"
-    assert window.start_button.isVisible()
+    desk.until(lambda: "not running" in window.status.document_label.text())
+    desk.until(lambda: "No server" in window.status.server_label.text())
+    assert "&lt;b>" in window.status.server_label.text(), "never markup"
+    assert window.status.start_button.isVisible()
     assert not window.generate_button.isEnabled()
 
 
@@ -197,10 +197,10 @@ def test_fields_come_with_the_task_that_needs_them(photoshop: Application, desk:
     choose(Task.UPSCALE)
     assert fields.factor.isVisible() and form.strength.value() == 30
     choose(Task.EXTEND)
-    assert form.strength.value() == 100
+    assert form.strength.value() == 85
     form.look.lora.setCurrentIndex(1)
     form.look.weight.setValue(0.5)
-    form.look.style.setText("ink")
+    form.look.style.choose("ink")
     form.look.source.setCurrentIndex(2)
     desk.click(window.generate_button)
     desk.until(lambda: window.strip.list.count() == 1)
@@ -224,9 +224,39 @@ def test_fields_come_with_the_task_that_needs_them(photoshop: Application, desk:
     assert settings.adapters == request.adapters
 
 
+def test_live_shows_its_pictures_and_lays_one_back(photoshop: Application, desk: Desk) -> None:
+    document = open_document(photoshop)
+    window, form, live = desk.window, desk.window.form, desk.window.live
+    desk.until(live.switch.isEnabled)
+    desk.click(live.switch)
+    desk.until(lambda: "prompt is empty" in window.message.text())
+    assert not live.switch.isChecked()
+    assert form.strength.value() == 100
+
+    form.prompt.setPlainText("moss")
+    desk.click(live.switch)
+    desk.until(live.apply_button.isVisible)
+    assert form.strength.value() == 60, "at 100 it would not follow what is drawn"
+    assert window.picture.isVisible()
+    assert "s a picture" in live.told.text()
+    [session] = desk.server.live_sessions
+    form.prompt.setPlainText("rust")
+    desk.until(lambda: session.settings.prompt == "rust")
+    desk.click(live.apply_button)
+    desk.until(lambda: "Laid back" in window.message.text())
+    assert document.stack[0]._state.name.startswith("Scumble: rust")
+    assert not live.switch.isChecked() and not window.picture.isVisible()
+    assert form.strength.value() == 100
+
+    desk.click(live.switch)
+    desk.until(live.apply_button.isVisible)
+    QTest.keyClick(window, Qt.Key.Key_Escape)
+    assert not live.switch.isChecked() and not desk.panel.controller.is_live
+
+
 def test_a_pattern_needs_no_document(photoshop: Application, desk: Desk) -> None:
     window, form = desk.window, desk.window.form
-    desk.until(lambda: "No document" in window.document_label.text())
+    desk.until(lambda: "No document" in window.status.document_label.text())
     form.prompt.setPlainText("moss")
     assert not window.generate_button.isEnabled()
     form.task.setCurrentIndex(form.task.findData(Task.PATTERN.value))
