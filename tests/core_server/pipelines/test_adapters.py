@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -19,38 +18,10 @@ from core_server.pipelines.local_runtime import LocalRuntime
 from core_server.pipelines.request import Adapter, AdapterKind, Parameters, TextToImage
 from core_server.pipelines.tiny import make_tiny_pipeline
 from tests.core_server.pipelines.conftest import quiet
+from tests.core_server.pipelines.tiny_loras import diffusers_lora, kohya
 
 LORA, WORD = AdapterKind.LORA, AdapterKind.TEXTUAL_INVERSION
 STEPS = 2
-
-
-def diffusers_lora(pipeline: Any, seed: int) -> dict[str, torch.Tensor]:
-    """A LoRA of rank 2 for every attention projection of denoiser and text encoder, in diffusers' names."""
-    rng = torch.Generator().manual_seed(seed)
-    tensors = {}
-    for part in ("unet", "text_encoder"):
-        for name, module in getattr(pipeline, part).named_modules():
-            if re.search(r"(to_[qkv]|to_out\.0|[qkv]_proj|out_proj|fc[12])$", name) and isinstance(
-                module, torch.nn.Linear
-            ):
-                down = torch.randn(2, module.in_features, generator=rng)
-                up = torch.randn(module.out_features, 2, generator=rng)
-                prefix = f"{part}.text_model." if part == "text_encoder" else f"{part}."
-                tensors[f"{prefix}{name}.lora_A.weight"] = down
-                tensors[f"{prefix}{name}.lora_B.weight"] = up
-    return tensors
-
-
-def kohya(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The same LoRA as the training scripts of the field write it, with alpha = rank."""
-    renamed = {}
-    for key, tensor in tensors.items():
-        module, _, kind = key.partition(".lora_")
-        name = module.replace("text_encoder.", "lora_te_").replace("unet.", "lora_unet_")
-        name = name.replace(".", "_")
-        renamed[f"{name}.{'lora_down' if kind.startswith('A') else 'lora_up'}.weight"] = tensor
-        renamed[f"{name}.alpha"] = torch.tensor(2.0)
-    return renamed
 
 
 @pytest.fixture(scope="module")
