@@ -154,6 +154,26 @@ class _Project(_ScumblePanel):
         layout.operator("scumble.project_view", icon="OUTLINER_OB_CAMERA")
 
 
+class _Restyle(_ScumblePanel):
+    bl_label = "Restyle Render"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """One picture, and the whole animation."""
+        layout, settings = self.layout, context.scene.scumble
+        layout.prop(settings, "restyle_from")
+        layout.prop(settings, "restyle_strength")
+        layout.prop(settings, "control")
+        layout.operator("scumble.restyle_render", icon="RENDER_STILL")
+        layout.separator()
+        layout.prop(settings, "frames_from")
+        layout.prop(settings, "frames_seed")
+        layout.prop(settings, "frames_folder")
+        row = layout.row(align=True)
+        row.operator("scumble.restyle_animation", icon="RENDER_ANIMATION")
+        row.prop(settings, "frames_overwrite", text="", icon="FILE_REFRESH")
+
+
 class _FromImage(_ScumblePanel):
     bl_label = "From Image"
     bl_options = {"DEFAULT_CLOSED"}
@@ -180,13 +200,14 @@ class _Model(_ScumblePanel):
         layout, settings = self.layout, context.scene.scumble
         presets.draw(layout)
         layout.prop(settings, "model", placeholder="the server's default")
-        layout.prop(settings, "style")
+        layout.prop(settings, "style", placeholder="none")
         layout.prop(settings, "num_inference_steps", text="Steps (0: auto)")
         row = layout.row(align=True)
         guidance = row.row(align=True)
         guidance.active = not settings.guidance_auto
         guidance.prop(settings, "guidance_scale", text="Guidance")
         row.prop(settings, "guidance_auto", text="Auto", toggle=True)
+        layout.prop(settings, "scheduler", placeholder="the model's own")
         layout.prop(settings, "few_step")
         layout.prop(settings, "structure")
         column = layout.column(align=True)
@@ -220,7 +241,7 @@ class _History(_ScumblePanel):
 def _panels() -> tuple[type, ...]:
     """Each panel for each editor; the parts hang below the main one."""
     made: list[type] = []
-    parts = (_Texture, _Repaint, _Live, _Project, _FromImage, _Model, _History)
+    parts = (_Texture, _Repaint, _Live, _Project, _Restyle, _FromImage, _Model, _History)
     for space, suffix in _SPACES.items():
         main = f"SCUMBLE_PT_{suffix}"
         made.append(type(main, (_Main, bpy.types.Panel), {"bl_space_type": space}))

@@ -11,6 +11,8 @@ from .bridge.request import Options, TextureRequest
 from .host import controller
 
 _MAX_SEED = 2**31 - 1  # the most a Blender integer property holds
+_MOST_VARIATIONS = 16
+_BESIDE_THE_FILE = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5) else set()
 
 SEAMLESS_ITEMS = (
     ("xy", "Both", "Tiles in both directions", 1),
@@ -92,6 +94,21 @@ VIEW_ITEMS = (
     ("VIEWPORT", "Viewport", "The 3D viewport as you look at it"),
 )  # fmt: skip
 
+RESTYLE_ITEMS = (
+    ("RENDER", "Last Render", "The last render as it is displayed; its shape is that of the scene as it is now"),
+    ("VIEWPORT", "Viewport", "What the 3D viewport shows, without overlays"),
+)  # fmt: skip
+
+FRAMES_ITEMS = (
+    ("RENDER", "Render Each", "Blender renders each frame, then it is restyled"),
+    ("FILES", "Rendered Files", "The frames that Render Animation wrote to the scene's Output"),
+)  # fmt: skip
+
+SEED_ITEMS = (
+    ("FIXED", "Same Seed", "One seed for all frames: calmer"),
+    ("FRAME", "Seed per Frame", "The seed plus the frame's number: livelier"),
+)  # fmt: skip
+
 LIVE_SHOW_ITEMS = (
     ("BESIDE", "Beside", "In another Image Editor; the one you paint in is split where there is none"),
     ("OBJECT", "On the Object", "Materials show the picture in the painting's place for as long as it runs"),
@@ -129,6 +146,16 @@ def _models(settings: bpy.types.PropertyGroup, context: bpy.types.Context, text:
 
 def _loras(lora: bpy.types.PropertyGroup, context: bpy.types.Context, text: str) -> list[str]:
     return _matching(controller.get().catalogue.loras, text)
+
+
+def _styles(settings: bpy.types.PropertyGroup, context: bpy.types.Context, text: str) -> list[str]:
+    return _matching(controller.get().catalogue.styles, text)
+
+
+def _schedulers(
+    settings: bpy.types.PropertyGroup, context: bpy.types.Context, text: str
+) -> list[str]:
+    return _matching(controller.get().catalogue.schedulers, text)
 
 
 def _matching(names: Iterable[str], text: str) -> list[str]:
@@ -199,7 +226,7 @@ class ScumbleSettings(bpy.types.PropertyGroup):
     )  # fmt: skip
     count: bpy.props.IntProperty(
         name="Variations", description="How many to paint; with more than one you pick from a strip",
-        default=1, min=1, max=16, soft_max=8, options=set(),
+        default=1, min=1, max=_MOST_VARIATIONS, soft_max=8, options=set(),
     )  # fmt: skip
     maps: bpy.props.EnumProperty(
         name="Maps", description="Material maps beside the base colour", items=MAP_ITEMS, options={"ENUM_FLAG"},
@@ -209,8 +236,12 @@ class ScumbleSettings(bpy.types.PropertyGroup):
     )  # fmt: skip
     loras: bpy.props.CollectionProperty(type=ScumbleLora)
     style: bpy.props.StringProperty(
-        name="Style", description="A prompt template of the server, such as watercolour; `scumble styles` lists them",
-        options=set(),
+        name="Style", description="A prompt template of the server, such as watercolour; empty for none",
+        search=_styles, search_options={"SUGGESTION"}, options=set(),
+    )  # fmt: skip
+    scheduler: bpy.props.StringProperty(
+        name="Scheduler", description="Noise schedule and solver; empty takes the model's own",
+        search=_schedulers, search_options={"SUGGESTION"}, options=set(),
     )  # fmt: skip
     structure: bpy.props.EnumProperty(
         name="Start", description="What a texture starts from", items=STRUCTURE_ITEMS, default="auto", options=set(),
@@ -255,6 +286,27 @@ class ScumbleSettings(bpy.types.PropertyGroup):
         name="Control", description="Keep the shape: the view's depth and normals go along where the server has a "
         "ControlNet for the model", items=CONTROL_ITEMS, default="AUTO", options=set(),
     )  # fmt: skip
+    restyle_from: bpy.props.EnumProperty(
+        name="From", description="What is restyled", items=RESTYLE_ITEMS, default="RENDER", options=set(),
+    )  # fmt: skip
+    restyle_strength: bpy.props.FloatProperty(
+        name="Strength", description="How far the result may go from the render",
+        default=0.5, min=0.05, max=1.0, subtype="FACTOR", options=set(),
+    )  # fmt: skip
+    frames_from: bpy.props.EnumProperty(
+        name="Frames", description="Where the frames come from", items=FRAMES_ITEMS, default="RENDER", options=set(),
+    )  # fmt: skip
+    frames_seed: bpy.props.EnumProperty(
+        name="Seed", description="What the frames start from", items=SEED_ITEMS, default="FIXED", options=set(),
+    )  # fmt: skip
+    frames_folder: bpy.props.StringProperty(
+        name="Folder", description="Where the restyled frames go. Frames that are there already are skipped, so that "
+        "an animation goes on where it ended", subtype="DIR_PATH", default="//restyled/",
+        options=_BESIDE_THE_FILE,
+    )  # fmt: skip
+    frames_overwrite: bpy.props.BoolProperty(
+        name="Overwrite", description="Paint frames anew that are in the folder already", default=False, options=set(),
+    )  # fmt: skip
     live_strength: bpy.props.FloatProperty(
         name="Strength", description="How far the picture may go from what you paint; can be changed while it runs",
         default=0.6, min=0.05, max=1.0, subtype="FACTOR", options=set(),
@@ -281,18 +333,19 @@ class ScumbleSettings(bpy.types.PropertyGroup):
     def new_seed(self) -> int:
         """The locked seed, else a new one, which the panel shows."""
         if not self.lock_seed:
-            self.seed = random.SystemRandom().randint(0, _MAX_SEED)
+            self.seed = random.SystemRandom().randint(0, _MAX_SEED - _MOST_VARIATIONS)
         return int(self.seed)
 
-    def to_options(self) -> Options:
-        """What all wishes share."""
+    def to_options(self, count: int | None = None) -> Options:
+        """What all wishes share. count: other than the panel's."""
         return Options(
             negative_prompt=self.negative_prompt.strip(),
             model=self.model.strip(),
             num_inference_steps=self.num_inference_steps or None,
             guidance_scale=None if self.guidance_auto else self.guidance_scale,
-            count=self.count,
+            count=self.count if count is None else count,
             loras=tuple((lora.name, lora.weight) for lora in self.loras if lora.name.strip()),
+            scheduler=self.scheduler.strip(),
             style=self.style.strip(),
             structure=self.structure,
             few_step={"auto": None, "on": True, "off": False}[self.few_step],
@@ -320,7 +373,7 @@ class ScumbleSettings(bpy.types.PropertyGroup):
             longest=self.live_size,
             steps=self.live_steps,
             seamless="none" if image is None else self.seamless_of(image),
-            options=self.to_options(),
+            options=self.to_options(count=1),
         )
 
     def seamless_of(self, image: bpy.types.Image) -> str:

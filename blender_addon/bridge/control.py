@@ -41,6 +41,7 @@ class Control:
 
     def __init__(self, choice: str) -> None:
         self._wanted = list(_KINDS[choice])
+        self._gone: list[str] = []
         self._is_auto = choice == "auto"
         self.notes: list[str] = []
         """What was done without, for people."""
@@ -61,11 +62,11 @@ class Control:
         """Leaves out the kind that is missing; all where none of them works with this model."""
         missing = [kind for kind in self._wanted if f"ControlNet for {kind} " in str(error)]
         left = [kind for kind in self._wanted if kind not in missing] if missing else []
-        gone = " and ".join(kind for kind in self._wanted if kind not in left)
+        self._gone += [kind for kind in self._wanted if kind not in left]
         self._wanted = left
-        self.notes.append(
-            f"Painted without the {gone} of the view: the model has no ControlNet for it."
-        )
+        self.notes = [
+            f"Painted without the {' and '.join(self._gone)} of the view: the model has no ControlNet for it."
+        ]
 
 
 def _is_about_control(error: Exception) -> bool:

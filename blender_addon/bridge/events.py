@@ -9,10 +9,33 @@ from .pictures import Picture, Thumbnail
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """What can be chosen on the server. models: id and title."""
+    """What can be chosen on the server.
+
+    models: id and title. default_model: the id of the one that paints where none is chosen. sizes: what each paints
+    best, width and height, px. loras, styles and schedulers: names; schedulers are the default model's.
+    """
 
     models: tuple[tuple[str, str], ...] = ()
+    default_model: str = ""
+    sizes: tuple[tuple[str, int, int], ...] = ()
     loras: tuple[str, ...] = ()
+    styles: tuple[str, ...] = ()
+    schedulers: tuple[str, ...] = ()
+
+    def size_of(self, model: str) -> tuple[int, int] | None:
+        """What a model ("" for the default one) paints best; None where the server does not say."""
+        wanted = model or self.default_model
+        return next(((w, h) for name, w, h in self.sizes if name == wanted), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Of the server's device, bytes; the largest picture that is painted in one piece, px."""
+
+    total: int
+    free: int
+    width: int
+    height: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +47,7 @@ class ServerChecked:
     ready: bool = False
     catalogue: Catalogue | None = None
     """What it has; None where it was not asked."""
+    memory: Memory | None = None
 
 
 @dataclass(frozen=True, slots=True)

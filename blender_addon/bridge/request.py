@@ -57,6 +57,7 @@ class Options:
     count: int = 1
     loras: tuple[tuple[str, float], ...] = ()
     """Names on the server and their weights, -2..2."""
+    scheduler: str = ""
     style: str = ""
     structure: str = "auto"
     few_step: bool | None = None
@@ -72,6 +73,7 @@ class Options:
             "guidance_scale": self.guidance_scale,
             "count": self.count,
             "adapters": tuple(Adapter(AdapterKind.LORA, name, w) for name, w in self.loras),
+            "scheduler": self.scheduler,
             "style": self.style,
             "structure": self.structure,
             "few_step": self.few_step,

@@ -119,11 +119,16 @@ class Session:
         try:
             with self._connect(server) as client:
                 info = client.server_info()
-                catalogue = _catalogue(client) if info.worker_state == "ready" else None
-            ready = info.worker_state == "ready"
+                ready = info.worker_state == "ready"
+                catalogue = _catalogue(client, info.default_model) if ready else None
             told = info.worker_message or f"the worker is {info.worker_state}"
             text = f"on {info.device}, model {info.default_model}" if ready else told
-            event = events.ServerChecked(True, f"Scumble {info.version}: {text}", ready, catalogue)
+            memory = events.Memory(
+                info.device_memory_bytes, info.device_free_bytes, *info.recommended_extent
+            )
+            event = events.ServerChecked(
+                True, f"Scumble {info.version}: {text}", ready, catalogue, memory if ready else None
+            )
         except Exception as error:  # noqa: BLE001 - the panel shows every reason
             event = events.ServerChecked(False, explain(error))
         self._events.put(event)
@@ -220,10 +225,21 @@ class _Generation:
             put(events.Queued(self.ticket, event.queue_position or 0))
 
 
-def _catalogue(client: Client) -> events.Catalogue:
+def _catalogue(client: Client, default_model: str) -> events.Catalogue:
+    from scumble.client import Unimplemented
+
+    models = client.models()
+    try:
+        styles = tuple(style.name for style in client.styles())
+    except Unimplemented:  # a server older than the list
+        styles = ()
     return events.Catalogue(
-        tuple((model.model_id, model.title) for model in client.models()),
-        tuple(adapter.name for adapter in client.adapters() if adapter.kind == "lora"),
+        models=tuple((model.model_id, model.title) for model in models),
+        default_model=default_model,
+        sizes=tuple((m.model_id, *m.best_extent) for m in models if m.best_extent is not None),
+        loras=tuple(it.name for it in client.adapters() if it.kind == "lora"),
+        styles=styles,
+        schedulers=tuple(scheduler.name for scheduler in client.schedulers()),
     )
 
 

@@ -15,6 +15,8 @@ class Status:
     server_reachable: bool | None = None
     """None until the server was asked."""
     busy: bool = False
+    prefix: str = ""
+    """What the work is a part of, such as a frame of an animation."""
     fraction: float = 0.0
     stage: str = ""
     remaining_seconds: float | None = None
@@ -58,6 +60,8 @@ class Status:
     def progress_text(self) -> str:
         """For the progress bar: "Painting 40 %, 12 s left"."""
         text = f"{self.stage} {self.fraction * 100:.0f} %" if self.fraction else self.stage
+        if self.prefix:
+            text = f"{self.prefix}: {text}"
         if self.remaining_seconds is None:
             return text
         return f"{text}, {format_seconds(self.remaining_seconds)} left"

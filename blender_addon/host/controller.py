@@ -6,13 +6,14 @@ import time
 from dataclasses import dataclass
 
 from ..bridge import connector, events
-from ..bridge.errors import BridgeError
+from ..bridge.errors import BridgeError, Busy
 from ..bridge.pictures import Picture
 from ..bridge.request import Server, Work
 from ..bridge.server_process import ServerProcess
 from ..bridge.session import Session
 from ..bridge.status import Status
 from . import images, windows
+from .frames import FrameBatch, Plan
 from .kept import Kept
 from .landing import Landing
 from .live import LivePainting
@@ -51,6 +52,9 @@ class Controller:
         """Which variation is shown large."""
         self.kept = Kept()
         self.live = LivePainting()
+        self.batch: FrameBatch | None = None
+        """The animation that is being restyled."""
+        self._outcome: events.Event | None = None
         self._order: _Order | None = None
         self._panel_drawn = False
         self._server_starts = False
@@ -59,8 +63,8 @@ class Controller:
 
     @property
     def busy(self) -> bool:
-        """Whether a generation is under way."""
-        return self.session.busy
+        """Whether a generation is under way, or an animation with frames to come."""
+        return self.session.busy or self.batch is not None
 
     def generate(
         self,
@@ -77,8 +81,37 @@ class Controller:
         self.status.start()
         self.preview.clear()
 
+    def restyle(self, plan: Plan, server: Server) -> None:
+        """Starts on an animation; `pump` goes from frame to frame. Raises bridge.errors.Busy."""
+        if self.busy:
+            raise Busy("Scumble is already painting: wait for it or cancel it first.")
+        self.status.start()
+        self._outcome = None
+        self.batch = FrameBatch(plan, server, self.generate)
+        self._turn_batch()
+
+    def _turn_batch(self) -> None:
+        """The animation goes on where nothing is being painted."""
+        batch = self.batch
+        if batch is None or self.session.busy:
+            return
+        outcome, self._outcome = self._outcome, None
+        batch.tick(outcome)
+        if batch.ended:
+            self.batch, self.status.prefix = None, ""
+            if batch.failed:
+                self.status.fail(batch.ended)
+            else:
+                self.status.busy, self.status.note = False, batch.ended
+        else:
+            self.status.prefix = batch.now
+            if not self.session.busy:
+                self.status.stage, self.status.fraction = "Rendering", 0.0
+
     def cancel(self) -> None:
-        """Ends the running generation; the panel is free with the next pump."""
+        """Ends the running generation; the panel is free with the next pump. The done frames of an animation stay."""
+        if self.batch is not None and not self.session.busy:
+            self._outcome = events.Cancelled(0)
         self.session.cancel()
 
     def choose(self, number: int) -> None:
@@ -153,8 +186,11 @@ class Controller:
                     self._take(event)
                 case events.Failed() | events.Cancelled():
                     self.preview.clear()
+            if isinstance(event, events.FINAL):
+                self._outcome = event
             changed = True
             self._heard_at = time.monotonic()
+        self._turn_batch()
         return changed
 
     def file_closes(self) -> None:
@@ -173,6 +209,9 @@ class Controller:
     def close(self) -> None:
         """The add-on is disabled or Blender quits: no job, thread, process or icon stays behind."""
         self.live.close()
+        if self.batch is not None:
+            self.batch.end("Scumble was switched off.")
+            self.batch = None
         self.session.close()
         self.server_process.stop()
         self.preview.close()
@@ -211,6 +250,8 @@ class Controller:
             self.status.fail(f"The picture was painted, but Blender refused it: {error}")
             raise
         self.last_images = [image.name for image in made]
+        if not made:
+            return
         windows.show_image(made[0], order.editor)
         for image in made:
             image.update_tag()  # else the viewport keeps what it drew before

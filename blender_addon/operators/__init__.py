@@ -16,6 +16,7 @@ from .make_maps import SCUMBLE_OT_make_maps
 from .paint_mask import SCUMBLE_OT_clear_mask, SCUMBLE_OT_paint_mask
 from .project_view import SCUMBLE_OT_project_view
 from .repaint_image import SCUMBLE_OT_repaint_image
+from .restyle import SCUMBLE_OT_restyle_animation, SCUMBLE_OT_restyle_render
 from .revert_image import SCUMBLE_OT_revert_image
 from .start_server import SCUMBLE_OT_start_server
 from .stop_server import SCUMBLE_OT_stop_server
@@ -34,6 +35,8 @@ _CLASSES = (
     SCUMBLE_OT_make_maps,
     SCUMBLE_OT_upscale_image,
     SCUMBLE_OT_project_view,
+    SCUMBLE_OT_restyle_render,
+    SCUMBLE_OT_restyle_animation,
     SCUMBLE_OT_start_live,
     SCUMBLE_OT_stop_live,
     SCUMBLE_OT_update_live,

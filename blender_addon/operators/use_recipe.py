@@ -11,6 +11,9 @@ from ..host import active, images, materials
 from ..host.landing import Landing
 from .painting import PaintingOperator
 
+_FROM_NOTHING = ("texture", "text_to_image")
+"""Tasks that the recipe alone can repeat."""
+
 
 def recipe_of(context: bpy.types.Context, name: str) -> tuple[bpy.types.Image, dict[str, Any]]:
     """The named image, or the active one, and its recipe. Raises Refused."""
@@ -26,12 +29,20 @@ def recipe_of(context: bpy.types.Context, name: str) -> tuple[bpy.types.Image, d
 
 def restore(settings: bpy.types.PropertyGroup, recipe: dict[str, Any]) -> None:
     """The panel's settings as they were; what a recipe does not know stays."""
-    settings.prompt = str(recipe.get("prompt", ""))
-    settings.negative_prompt = str(recipe.get("negative_prompt", ""))
+    settings.style = str(recipe.get("style", ""))
+    plain = "_without_style" if settings.style else ""
+    settings.prompt = str(recipe.get(f"prompt{plain}", ""))
+    settings.negative_prompt = str(recipe.get(f"negative_prompt{plain}", ""))
     settings.model = str(recipe.get("model", ""))
+    settings.scheduler = str(recipe.get("scheduler", ""))
+    settings.loras.clear()
+    for adapter in recipe.get("adapters", ()):
+        if adapter.get("kind") == "lora":
+            lora = settings.loras.add()
+            lora.name, lora.weight = str(adapter["name"]), float(adapter["weight"])
     if recipe.get("seamless") in ("none", "x", "y", "xy"):
         settings.seamless = recipe["seamless"]
-    if recipe.get("task") in ("texture", "text_to_image") and len(recipe.get("extent", ())) == 2:
+    if recipe.get("task") in _FROM_NOTHING and len(recipe.get("extent", ())) == 2:
         settings.width, settings.height = recipe["extent"]
     if isinstance(recipe.get("num_inference_steps"), int):
         settings.num_inference_steps = recipe["num_inference_steps"]
@@ -82,7 +93,7 @@ class SCUMBLE_OT_generate_again(PaintingOperator, bpy.types.Operator):
     def wish(self, context: bpy.types.Context) -> tuple[Work, Landing]:
         """The same texture, as an image of its own."""
         image, recipe = recipe_of(context, self.image)
-        if recipe.get("task") not in ("texture", "text_to_image"):
+        if recipe.get("task") not in _FROM_NOTHING:
             raise Refused(
                 f"'{image.name}' was made from another picture: press Use Recipe, then Repaint that picture."
             )

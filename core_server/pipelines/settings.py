@@ -128,7 +128,11 @@ def settle(request: Request, profile: ModelProfile, styles: Styles | None = None
     if parameters.style:
         style = (styles or Styles(Path())).find(parameters.style)
         # What repeats the picture are the whole prompts; the style's name is for people.
-        recipe = {"style": style.name, "prompt_without_style": prompt}
+        recipe = {
+            "style": style.name,
+            "prompt_without_style": prompt,
+            "negative_prompt_without_style": negative_prompt,
+        }
         prompt, negative_prompt = style.apply(prompt, negative_prompt)
     return Settings(
         prompt=prompt,

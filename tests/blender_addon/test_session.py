@@ -217,5 +217,6 @@ def test_check(client: FakeClient | None, reachable: bool, text: str) -> None:
     session.check(Server())
     session.check(Server())
     ready = client is not None and client.worker_state is WorkerState.READY
-    catalogue = events.Catalogue() if ready else None
-    assert drain(session) == [events.ServerChecked(reachable, text, ready, catalogue)]
+    catalogue = events.Catalogue(default_model="tiny") if ready else None
+    memory = events.Memory(0, 0, 64, 64) if ready else None
+    assert drain(session) == [events.ServerChecked(reachable, text, ready, catalogue, memory)]

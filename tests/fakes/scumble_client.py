@@ -20,6 +20,7 @@ from scumble.client import (
     Pixels,
     Progress,
     Request,
+    Scheduler,
     ScumbleError,
     ServerInfo,
     Style,
@@ -105,6 +106,9 @@ class FakeClient:
         return []
 
     def styles(self) -> list[Style]:
+        return []
+
+    def schedulers(self, model: str = "") -> list[Scheduler]:
         return []
 
     def close(self) -> None:
