@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .bake import Look, Places, Subject, turned_texels
 from .raster import Floats, Integers
 from .sheets import Sheets
-from .visibility import hidden
+from .visibility import AHEAD, hidden
 
 GRAZING = 0.12
 """Cosine below which a surface is too slanted to be painted from a view (83 degrees)."""
@@ -29,7 +29,8 @@ class Texels:
     """For each of n texels a view sees: its place, how much it is to be painted (0..1), and the px of the view that
     show its surface (n x 16) with their shares (n x 16; may be negative, for colours are continued to edges).
 
-    shared: several surfaces show this texel, because the UV map overlaps.
+    shared: several surfaces show this texel, because the UV map overlaps. guessed: no px shows just this surface (a
+    face smaller than a px), so the px beside it stand in.
     """
 
     place: Integers
@@ -37,6 +38,7 @@ class Texels:
     taps: Integers
     shares: NDArray[np.float32]
     shared: NDArray[np.bool_]
+    guessed: NDArray[np.bool_]
 
     def sample(self, view_colors: Floats) -> Floats:
         """n x channels: the view's colours at the texels."""
@@ -58,21 +60,20 @@ def texels_seen(look: Look, subject: Subject, sheets: Sheets) -> Texels:
     inside: NDArray[np.bool_] = before & (px > -1).all(axis=1)
     inside &= (px[:, 0] < view.width + 1) & (px[:, 1] < view.height + 1)
     places, px, nearness = _only(places, inside), px[inside], nearness[inside]
-    taps, same = _same_surface(look, subject, places, px, nearness)
-    near = same.any(axis=1)
-    places, px, nearness = _only(places, near), px[near], nearness[near]
-    taps, same = taps[near], same[near]
-    # Where all px around show the texel's own surface, nothing else can be there.
-    doubtful = np.flatnonzero(~same.all(axis=1))
-    free = np.ones(len(px), bool)
+    block = _look_around(look, subject, places, px, nearness)
+    same = np.where(block.same.any(axis=1, keepdims=True), block.same, block.near)
+    free = same.any(axis=1)
+    free &= (px >= 0).all(axis=1) & (px[:, 0] <= view.width) & (px[:, 1] <= view.height)
+    # Where no px around shows anything that would lie before the texel, nothing can be there.
+    doubtful = np.flatnonzero(free & block.ahead)
     x, y = (px[doubtful] * look.finer).T
     free[doubtful] = ~hidden(look.seen, x, y, nearness[doubtful])
-    free &= (px >= 0).all(axis=1) & (px[:, 0] <= view.width) & (px[:, 1] <= view.height)
-    places, px, taps, same = _only(places, free), px[free], taps[free], same[free]
+    places, px, taps, same = _only(places, free), px[free], block.taps[free], same[free]
+    guessed: NDArray[np.bool_] = np.logical_not(block.same[free].any(axis=1))
     shares = _shares(px, same)
     amount = np.clip((places.facing - GRAZING) / (FULL - GRAZING), 0, 1)
     amount = amount * amount * (3 - 2 * amount)
-    return _best(places.place, amount, taps, shares, px)
+    return _best(Texels(places.place, amount, taps, shares, guessed, guessed), px)
 
 
 def _only(places: Places, kept: Any) -> Places:
@@ -85,11 +86,21 @@ def _only(places: Places, kept: Any) -> Places:
     )
 
 
-def _same_surface(
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """The 4 x 4 px around each of n texels: where they are (n x 16), which show its surface, as near and continuous in
+    UV, so that no colour comes over from other faces, objects or islands (same, n x 16); which show the target as near
+    (near, n x 16); and whether any shows something that would lie before the texel (ahead, n)."""
+
+    taps: Integers
+    same: NDArray[np.bool_]
+    near: NDArray[np.bool_]
+    ahead: NDArray[np.bool_]
+
+
+def _look_around(
     look: Look, subject: Subject, places: Places, px: Floats, nearness: Floats
-) -> tuple[Integers, NDArray[np.bool_]]:
-    """The block of 4 x 4 px around each texel, and which of them show its surface: as near, and continuous in UV, so
-    that no colour comes over from other faces, objects or islands."""
+) -> _Block:
     view, half = look.view, look.finer // 2
     front_of = look.seen.front[half :: look.finer, half :: look.finer]
     left = np.floor(px[:, 0] - 0.5).astype(np.int64)
@@ -99,7 +110,8 @@ def _same_surface(
     slack = _SLACK * scale / places.facing
     x, y = px[:, 0] * look.finer, px[:, 1] * look.finer
     taps = np.zeros((len(px), 16), np.int64)
-    same = np.zeros((len(px), 16), bool)
+    same, as_near = np.zeros((len(px), 16), bool), np.zeros((len(px), 16), bool)
+    ahead = np.zeros(len(px), bool)
     for number, (dy, dx) in enumerate((dy, dx) for dy in _BLOCK for dx in _BLOCK):
         column, row = left + dx, bottom + dy
         on = (column >= 0) & (column < view.width) & (row >= 0) & (row < view.height)
@@ -108,11 +120,12 @@ def _same_surface(
         on &= front >= 0
         front = np.maximum(front, 0)
         near, uv = look.seen.at(front, x, y, count=2)
+        ahead |= on & (near > nearness + AHEAD * np.abs(nearness))
         on &= subject.target[look.seen.source[front]] & (np.abs(near - nearness) <= slack)
-        on &= (np.abs(uv - places.uv) <= 3 * places.texel + 1e-3).all(axis=1)
         taps[:, number] = row * view.width + column
-        same[:, number] = on
-    return taps, same
+        as_near[:, number] = on
+        same[:, number] = on & (np.abs(uv - places.uv) <= 3 * places.texel + 1e-3).all(axis=1)
+    return _Block(taps, same, as_near, ahead)
 
 
 def _shares(px: Floats, same: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -142,16 +155,20 @@ def _shares(px: Floats, same: NDArray[np.bool_]) -> NDArray[np.float32]:
     return np.asarray(shares / np.where(np.abs(total) > 1e-6, total, 1), np.float32)
 
 
-def _best(
-    place: Integers, amount: Floats, taps: Integers, shares: NDArray[np.float32], px: Floats
-) -> Texels:
+def _best(found: Texels, px: Floats) -> Texels:
     """One entry a texel: the one it is seen best by, where several triangles cover it."""
-    order = np.lexsort((amount, place))
-    sorted_place = place[order]
-    last = np.append(sorted_place[1:] != sorted_place[:-1], True)[: len(place)]
+    order = np.lexsort((found.amount, ~found.guessed, found.place))
+    place = found.place[order]
+    last = np.append(place[1:] != place[:-1], True)[: len(place)]
     chosen = order[last]
     apart = np.zeros(len(place), bool)
     twin = np.flatnonzero(~last)
     apart[twin] = (np.abs(px[order[twin]] - px[order[twin + 1]]) > _APART).any(axis=1)
-    shared = np.isin(place[chosen], sorted_place[apart])
-    return Texels(place[chosen], amount[chosen], taps[chosen], shares[chosen], shared)
+    return Texels(
+        found.place[chosen],
+        found.amount[chosen],
+        found.taps[chosen],
+        found.shares[chosen],
+        np.isin(found.place[chosen], place[apart]),
+        found.guessed[chosen],
+    )

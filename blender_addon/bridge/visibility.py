@@ -12,7 +12,7 @@ from .raster import Floats, Integers
 from .views import Seen
 
 _TILE = 16  # px
-_AHEAD = 1e-5  # relative: nearer than this is the surface itself, but for rounding
+AHEAD = 1e-5  # relative: nearer than this is the surface itself, but for rounding
 _EDGE = (
     1e-7  # of a triangle's area: so much beyond its edge still counts, so that there are no cracks
 )
@@ -71,7 +71,7 @@ def _covered(
     """Points (n) that lie inside a triangle which is nearer."""
     a, b, c = np.moveaxis(seen.planes[triangles, 0], -1, 0)
     depth = x[:, None] * a + y[:, None] * b + c
-    nearer = depth > nearness[:, None] + _AHEAD * np.abs(nearness)[:, None]
+    nearer = depth > nearness[:, None] + AHEAD * np.abs(nearness)[:, None]
     point, which = np.nonzero(nearer)
     if not len(point):
         return np.zeros(len(x), bool)

@@ -101,7 +101,7 @@ def test_a_photograph_of_a_texture_becomes_that_texture(subject: Subject, view: 
     points, owner = texel_points(subject)
     resolved = px_of_texel(view, subject, points[texels.place], owner[texels.place]) >= 1
     off = np.abs(baked / 255 - smooth()).max(axis=2).ravel()[texels.place] * 255
-    whole = texels.amount == 1
+    whole = (texels.amount == 1) & ~texels.guessed
     assert whole.sum() > 4000
     assert resolved.sum() > 4000
     assert off[whole].max() <= 2.01
