@@ -96,6 +96,10 @@ _REFUSALS = {
         "export the artboard to a document of its own first."
     ),
     "not_converted": "Photoshop could not convert a copy of the document to sRGB; the document is unchanged.",
+    "unreadable": (
+        "The file that Photoshop wrote into the folder for temporary files cannot be read: is that disk full? Make "
+        "room and try again; the document is unchanged."
+    ),
     "crop_failed": "Photoshop could not read the rectangle around the selection; the document is unchanged.",
     "patch_size": "Photoshop opened the result at another size than it was written; the document is unchanged.",
     "misplaced": "Photoshop did not put the layer at its exact place, so it was taken back; the document is unchanged.",

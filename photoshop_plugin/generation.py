@@ -24,6 +24,7 @@ from scumble.client import (
     Patch,
     Pixels,
     Request,
+    ServerInfo,
     TextToImage,
     Texture,
     Upscale,
@@ -67,7 +68,13 @@ class SubmittedJob(Protocol):
     def cancel(self) -> None: ...
 
 
-class Server(Protocol):
+class TellsLimits(Protocol):
+    """A server that says what it allows."""
+
+    def server_info(self) -> ServerInfo: ...
+
+
+class Server(TellsLimits, Protocol):
     """What is needed of `scumble.client.Client`."""
 
     def plan(
@@ -116,6 +123,8 @@ def prepare(
     document = document or host.describe()
     document.require_paintable()
     task = resolve(settings.task, document, settings.prompt, settings.strength)
+    if task not in (Task.FILL, Task.REMOVE):
+        require_size(document.selection or document.bounds, server)
     if task is Task.LAYER:
         return _new_layer(host, document, settings)
     if task is Task.UPSCALE:
@@ -125,6 +134,17 @@ def prepare(
             return _grow(host, document, settings)
         return _fill_transparent(host, server, document, settings)
     return _repaint(host, server, document, settings, task)
+
+
+def require_size(bounds: Bounds, server: TellsLimits) -> None:
+    """Raises DocumentRefused for more px than the server takes at once, before all of them are read."""
+    most = server.server_info().limits.max_pixels
+    if most and bounds.width * bounds.height > most:
+        raise DocumentRefused(
+            "too_large",
+            f"{bounds.width} x {bounds.height} px are more than the server takes at once ({most} px). Select a smaller "
+            "part, or raise max_pixels in its config.toml.",
+        )
 
 
 def _repaint(

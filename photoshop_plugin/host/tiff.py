@@ -11,7 +11,7 @@ import numpy.typing as npt
 import tifffile
 
 from photoshop_plugin.document import Capture, LayerPatch
-from photoshop_plugin.errors import ScriptFailed
+from photoshop_plugin.errors import DocumentRefused, ScriptFailed
 from scumble.client import ColorSpace, Pixels
 
 Array = npt.NDArray[Any]
@@ -28,12 +28,15 @@ def read_capture(path: Path, profile: str, *, selected: bool, converted: bool = 
     profile: the document's profile name; sRGB needs no ICC conversion on the server. converted: the file is sRGB, or
     linear sRGB where its samples are floats, whatever the document is.
     """
-    with tifffile.TiffFile(path) as file:
-        page = file.pages.first
-        samples = np.atleast_3d(page.asarray())
-        extra = [int(kind) for kind in page.extrasamples]
-        tag = page.tags.get(_ICC_TAG)
-        icc = bytes(tag.value) if tag else b""
+    try:
+        with tifffile.TiffFile(path) as file:
+            page = file.pages.first
+            samples = np.atleast_3d(page.asarray())
+            extra = [int(kind) for kind in page.extrasamples]
+            tag = page.tags.get(_ICC_TAG)
+            icc = bytes(tag.value) if tag else b""
+    except Exception as error:  # tifffile raises what its parsers raise
+        raise DocumentRefused("unreadable") from error
     channels = samples.shape[2] - selected
     if samples.dtype.name not in _DTYPES or channels not in (3, 4):
         raise ScriptFailed(
@@ -76,17 +79,24 @@ def write_patch(path: Path, patch: LayerPatch, resolution: float, bits: int) -> 
         full = full_scale(dtype)
         product = mask.astype(np.float64) * pixels[..., 3] / full
         mask = (np.rint(product) if dtype.kind == "u" else product).astype(dtype)
-    tifffile.imwrite(
-        path,
-        np.dstack([pixels[..., :3], mask]),
-        photometric="rgb",
-        planarconfig="contig",
-        extrasamples=["unspecified"],
-        resolution=(resolution, resolution),
-        resolutionunit="inch",
-        iccprofile=patch.icc_profile or None,
-        metadata=None,
-    )
+    try:
+        tifffile.imwrite(
+            path,
+            np.dstack([pixels[..., :3], mask]),
+            photometric="rgb",
+            planarconfig="contig",
+            extrasamples=["unspecified"],
+            resolution=(resolution, resolution),
+            resolutionunit="inch",
+            iccprofile=patch.icc_profile or None,
+            metadata=None,
+        )
+    except OSError as error:
+        raise DocumentRefused(
+            "unwritable",
+            f"The folder for temporary files, {path.parent}, cannot be written: {error.strerror or error}. Make room "
+            "there and try again; the document is unchanged.",
+        ) from error
 
 
 def _in_depth(pixels: Pixels, dtype: np.dtype[Any]) -> Array:

@@ -34,7 +34,7 @@ from photoshop_plugin.panel.events import (
     sentence_of,
 )
 from photoshop_plugin.panel.history import Entry, History, Result
-from photoshop_plugin.panel.live import LivePainting, Session
+from photoshop_plugin.panel.live import LivePainting, LiveServer
 from photoshop_plugin.panel.worker import Worker
 from photoshop_plugin.placing import Place, lay, place_of
 from photoshop_plugin.task import Task
@@ -42,25 +42,21 @@ from scumble.client import (
     AdapterInfo,
     Cancelled,
     InvalidRequest,
-    Live,
     Model,
     Patch,
     Pixels,
     ScumbleError,
-    ServerInfo,
     Style,
     Unimplemented,
 )
 
 
-class PanelServer(Server, Protocol):
+class PanelServer(Server, LiveServer, Protocol):
     """What is needed of `scumble.client.Client`."""
 
-    def server_info(self) -> ServerInfo: ...
     def models(self) -> Sequence[Model]: ...
     def adapters(self) -> Sequence[AdapterInfo]: ...
     def styles(self) -> Sequence[Style]: ...
-    def live(self, settings: Live) -> Session: ...
     def job(self, job_id: str) -> SubmittedJob: ...
     def close(self) -> None: ...
 
@@ -161,7 +157,7 @@ class PanelController:
         self._live = LivePainting(
             settings,
             on_host=lambda call: self._host_thread.submit(lambda: call(self._photoshop())).result(),
-            open_session=lambda live: self._connected().live(live),
+            connect=self._connected,
             notify=lambda event: self._notify(event),  # noqa: PLW0108 - closing replaces it
         )
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from photoshop_plugin.document import Capture, PlacedLayer
 from photoshop_plugin.errors import Busy, PhotoshopError
-from photoshop_plugin.generation import Settings
+from photoshop_plugin.generation import Settings, TellsLimits, require_size
 from photoshop_plugin.host.interface import PhotoshopHost
 from photoshop_plugin.live import LiveRegion, canvas, fields_of, lay_live, region_of
 from photoshop_plugin.panel.events import LiveEnded, LiveShown, PanelEvent, sentence_of
@@ -39,10 +39,16 @@ class Session(Protocol):
     def close(self) -> None: ...
 
 
+class LiveServer(TellsLimits, Protocol):
+    """What is needed of `scumble.client.Client`."""
+
+    def live(self, settings: Live) -> Session: ...
+
+
 class LivePainting:
     """One session, from its start to its end.
 
-    on_host: runs a call on the thread that owns Photoshop, and waits for it. open_session: on a thread of ours.
+    on_host: runs a call on the thread that owns Photoshop, and waits for it. connect: called on a thread of ours.
     """
 
     def __init__(
@@ -50,10 +56,10 @@ class LivePainting:
         settings: Settings,
         *,
         on_host: Callable[[Callable[[PhotoshopHost], Any]], Any],
-        open_session: Callable[[Live], Session],
+        connect: Callable[[], LiveServer],
         notify: Callable[[PanelEvent], None],
     ) -> None:
-        self._on_host, self._open_session, self._notify = on_host, open_session, notify
+        self._on_host, self._connect, self._notify = on_host, connect, notify
         self._lock = threading.Lock()
         self._settings = settings
         self._seed = secrets.randbelow(2**32)
@@ -111,7 +117,9 @@ class LivePainting:
         settings = self._settings
         region = self._region = region_of(document, settings)
         fields = fields_of(settings, region, self._seed)
-        session = self._session = self._open_session(Live(**fields))
+        server = self._connect()
+        require_size(region.bounds, server)
+        session = self._session = server.live(Live(**fields))
         try:
             self._start(self._receive)
             mark = None

@@ -114,12 +114,33 @@ def test_what_files_cannot_do_is_said(tmp_path: Path, settings: Settings, words:
     assert not (tmp_path / "b.psd").exists()
 
 
-@pytest.mark.parametrize("mode", ["CMYK", "L"])
-def test_other_modes_are_refused(tmp_path: Path, mode: str) -> None:
-    PSDImage.new(mode, (20, 10)).save(tmp_path / "a.psd")
-    host = PsdFile(tmp_path / "a.psd", tmp_path / "b.psd")
-    with pytest.raises(DocumentRefused, match="files are read in RGB"):
-        generate(host, ScriptedServer(), Settings(prompt="x", strength=0.5))
+@pytest.mark.parametrize(
+    "settings",
+    [Settings(prompt="x", strength=0.5), Settings(prompt="x", task=Task.LAYER)],
+    ids=["restyle", "layer"],
+)
+@pytest.mark.parametrize(
+    ("mode", "depth", "words"),
+    [
+        ("CMYK", 8, "is CMYK with 8 bits; files are read in RGB with 8 or 16"),
+        ("L", 16, "is GRAYSCALE with 16 bits; files are read in RGB with 8 or 16"),
+        ("LAB", 8, "is LAB with 8 bits; files are read in RGB with 8 or 16"),
+        ("RGB", 32, "is RGB with 32 bits; files are read in RGB with 8 or 16"),
+        ("1", 1, "is a BITMAP document; Scumble paints on RGB"),
+        ("MULTICHANNEL", 8, "is a MULTICHANNEL document; Scumble paints on RGB"),
+        ("DUOTONE", 8, "is a DUOTONE document; Scumble paints on RGB"),
+    ],
+)  # fmt: skip
+def test_other_modes_are_refused(
+    tmp_path: Path, mode: str, depth: int, words: str, settings: Settings
+) -> None:
+    psd = PSDImage.new(mode, (20, 10), depth=depth)  # type: ignore[arg-type]
+    psd.save(tmp_path / "a.psd")
+    host, server = PsdFile(tmp_path / "a.psd", tmp_path / "b.psd"), ScriptedServer()
+    with pytest.raises(DocumentRefused, match=words):
+        generate(host, server, settings)
+    assert server.requests == []
+    assert not (tmp_path / "b.psd").exists()
 
 
 def test_a_bad_file_and_a_wrong_channel_hold_up_nobody(tmp_path: Path) -> None:

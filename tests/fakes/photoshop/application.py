@@ -38,6 +38,7 @@ class Application(Thing):
             "merged_copies_grow",
             "patterns",
             "drives",
+            "disk_is_full",
         ]
     )
 
@@ -57,6 +58,7 @@ class Application(Thing):
         self.tiff_transparency = tiff_transparency
         self.groups_land = groups_land
         self.merged_copies_grow = merged_copies_grow
+        self.disk_is_full = False
         self.patterns: dict[str, Any] = {}
         self.drives: dict[str, Path] = {}
         self.application = self
