@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="kill -9 is POSIX")
 CASES = [(fault, "") for fault in sorted(set(FAULTS) - {"at a step"})] + [
     ("at a step", step)
     for step in (
-        "blob.synced",
+        "blob.opened",
         "insert.written",
         "insert.committed",
         "update.written",

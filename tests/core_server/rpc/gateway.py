@@ -26,6 +26,7 @@ from scumble.v1.generation_service_pb2_grpc import GenerationServiceStub
 from scumble.v1.live_service_pb2_grpc import LiveServiceStub
 from scumble.v1.model_service_pb2_grpc import ModelServiceStub
 from scumble.v1.server_service_pb2_grpc import ServerServiceStub
+from scumble.v1.training_service_pb2_grpc import TrainingServiceStub
 
 TOKEN = "a-token-for-tests-of-43-visible-characters-"
 FAKE_RUNTIME = "tests.fakes.runtime:create"
@@ -48,6 +49,7 @@ class Gateway:
         self.live = LiveServiceStub(self.channel)
         self.models = ModelServiceStub(self.channel)
         self.about = ServerServiceStub(self.channel)
+        self.training = TrainingServiceStub(self.channel)
 
     def run(self, coroutine: Any) -> Any:
         """Runs something on the server's own loop."""

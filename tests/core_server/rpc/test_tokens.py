@@ -23,6 +23,7 @@ from scumble.v1 import (
     live_service_pb2,
     model_service_pb2,
     server_service_pb2,
+    training_service_pb2,
 )
 from scumble.v1 import generation_service_pb2 as messages
 from tests.core_server.rpc.asking import (
@@ -135,6 +136,13 @@ def test_scopes_decide_who_may_change_the_server(served: tuple[Gateway, TokenBoo
         assert refusal.reason == "PERMISSION_DENIED"
         assert refusal.metadata == {"scope": "admin"}
         assert "--admin" in refusal.message
+        changing = (
+            (user.models.InstallModel, model_service_pb2.InstallModelRequest(source="a/b")),
+            (user.models.UnloadModel, model_service_pb2.UnloadModelRequest(model_id="tiny")),
+            (user.training.CreateTraining, training_service_pb2.CreateTrainingRequest()),
+        )
+        for call, wish in changing:
+            assert refusal_of(lambda c=call, w=wish: c(w)).metadata == {"scope": "admin"}
         for allowed in (chief, gateway):
             code = refusal_of(lambda it=allowed: it.models.RemoveModel(request)).code
             assert code is not grpc.StatusCode.PERMISSION_DENIED
