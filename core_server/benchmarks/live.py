@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from scumble.client import Client, LiveSession, Pixels
 
 PROMPT, STRENGTH, SEED = "red bricks with white mortar", 0.5, 7
-SIDE, TINY_SIDE, QUICK_SIDE = 256, 64, 32
+SIDE, QUICK_SIDE = 256, 32
+SIDES = {"tiny": 64, "sd-turbo": 512}
+"""Of models that are no material model; sd-turbo is a case of the suite `images`."""
 PICTURES, QUICK_PICTURES = 40, 4
 HURRY = 8
 """Canvases for each picture, from a client that does not wait."""
@@ -28,7 +30,7 @@ def run(setting: Setting) -> Report:
     """For 1 and 2 steps: a client that sends the next canvas when it has the picture, then one in a hurry."""
     from scumble.client import Live  # noqa: PLC0415
 
-    side = QUICK_SIDE if setting.quick else TINY_SIDE if setting.model == "tiny" else SIDE
+    side = QUICK_SIDE if setting.quick else SIDES.get(setting.model, SIDE)
     count = QUICK_PICTURES if setting.quick else max(setting.runs, 1) * PICTURES // 5
     rows: list[Row] = []
     details: dict[str, Any] = {}

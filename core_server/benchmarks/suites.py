@@ -14,6 +14,7 @@ SUITES: dict[str, tuple[str, str, str]] = {
     "server": ("server", "tiny", "what the server costs beside the same call in-process"),
     "start": ("start", "default", "from the start of a server to pictures"),
     "memory": ("memory", "default", "most memory of gateway and worker"),
+    "images": ("images", "sd15,sdxl", "seconds a picture of models of full size, on a GPU"),
     "canvas": ("canvas", "tiny", "planning, and a small selection in a large document"),
     "tiles": ("tiles", "default", "seams of every seamless task, and edges of patches"),
     "live": ("live", "default", "pictures a second and latency while painting live"),
