@@ -67,7 +67,8 @@ class Source:
     """An image as Blender holds it, taken on the main thread and read on the bridge's.
 
     flat: `Image.pixels`, width x height x 4 float32. is_premultiplied: whether its colours are multiplied by alpha, as
-    in float images. color_space: as on the wire.
+    in float images. has_alpha: whether its file has a place for alpha, which the artist may want to erase. color_space:
+    as on the wire.
     """
 
     flat: FloatArray
@@ -75,6 +76,7 @@ class Source:
     height: int
     is_float: bool = False
     is_premultiplied: bool = False
+    has_alpha: bool = True
     color_space: str = "srgb"
     tile: int = 0
 
@@ -110,7 +112,7 @@ class Source:
             kept = self.flat.reshape(self.height, self.width, 4)
             floats = np.ascontiguousarray(np.where(same[::-1], kept, after[::-1]), np.float32)
         else:
-            opaque = bool((changed[..., 3] == 255).all())
+            opaque = not self.has_alpha and bool((changed[..., 3] == 255).all())
             png = encode_png(
                 changed[..., :3] if opaque else changed, srgb=not is_data, text={"scumble": text}
             )
@@ -125,7 +127,7 @@ class Source:
             notes=tuple(str(note) for note in recipe.get("notes", ())),
             png=png,
             floats=floats,
-            exr=None if floats is None else encode_exr(floats[::-1]),
+            exr=None if floats is None else encode_exr(floats[::-1], alpha=self.has_alpha),
             tile=self.tile,
             thumbnail=thumbnail_from_wire(displayed(changed, self.color_space)),
         )
@@ -155,7 +157,7 @@ def picture_from_pixels(pixels: Pixels, seed: int, recipe: Mapping[str, Any]) ->
         notes=tuple(str(note) for note in recipe.get("notes", ())),
         png=encode_png(array, srgb=not is_data, text={"scumble": text}) if encoded else None,
         floats=floats,
-        exr=None if floats is None else encode_exr(floats[::-1]),
+        exr=None if floats is None else encode_exr(floats[::-1], alpha=pixels.channels == 4),
         thumbnail=thumbnail_from_wire(displayed(array, pixels.color_space)),
     )
 

@@ -10,6 +10,7 @@ RECIPE_KEY = "scumble_recipe"
 SEED_KEY = "scumble_seed"
 PROMPT_KEY = "scumble_prompt"
 _LINEAR = "Linear Rec.709"
+_DEPTHS_WITH_ALPHA = (32, 64, 128)  # bits of a pixel, as Blender counts them
 _NAME_CHARACTERS = 40  # Blender cuts names at 63 bytes and may add ".001"
 
 
@@ -73,6 +74,7 @@ def read_source(image: bpy.types.Image, buffer: FloatArray | None = None) -> Sou
         height=height,
         is_float=image.is_float,
         is_premultiplied=image.is_float and image.alpha_mode not in ("CHANNEL_PACKED", "NONE"),
+        has_alpha=image.depth in _DEPTHS_WITH_ALPHA,
         color_space=_color_space(image),
     )
 

@@ -11,17 +11,21 @@ import pytest
 from blender_addon.bridge.exr import encode_exr
 
 
-@pytest.mark.parametrize(
-    "flat", [pytest.param(False, id="noise"), pytest.param(True, id="compresses")]
-)
-def test_exr_is_lossless_for_another_reader(tmp_path: Path, flat: bool) -> None:
+@pytest.mark.parametrize("case", ["noise", "compresses", "opaque", "halves", "no alpha"])
+def test_exr_is_lossless_for_another_reader(tmp_path: Path, case: str) -> None:
     pixels = np.random.default_rng(1).random((13, 7, 4)).astype(np.float32) * 9 - 1
-    if flat:
-        pixels[:] = 0.25
-    (tmp_path / "a.exr").write_bytes(encode_exr(pixels))
+    if case == "compresses":
+        pixels[:] = 0.3
+    if case == "halves":
+        pixels = pixels.astype(np.float16).astype(np.float32)
+    if case in ("opaque", "no alpha"):
+        pixels[..., 3] = 1
+    (tmp_path / "a.exr").write_bytes(encode_exr(pixels, alpha=case != "no alpha"))
     file = OpenImageIO.ImageInput.open(str(tmp_path / "a.exr"))
-    assert file.spec().channelnames == ("R", "G", "B", "A")
-    assert np.array_equal(file.read_image("float"), pixels)
+    names = ("R", "G", "B") if case == "no alpha" else ("R", "G", "B", "A")
+    assert file.spec().channelnames == names
+    assert str(file.spec().format) == ("half" if case == "halves" else "float")
+    assert np.array_equal(file.read_image("float"), pixels[..., : len(names)])
 
 
 def test_exr_wants_four_channels() -> None:

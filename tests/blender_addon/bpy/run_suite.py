@@ -1,6 +1,6 @@
 """Runs the add-on's tests inside a real Blender (the `bpy` module), in an environment of their own.
 
-    python tests/blender_addon/bpy/run_suite.py [--bpy VERSION] [--python PY] [pytest arguments ...]
+    python tests/blender_addon/bpy/run_suite.py [--bpy VERSION|all] [--python PY] [pytest arguments ...]
 
 Builds the extension's zip, installs exactly that into a fresh Blender profile, and starts real servers with the
 interpreter that runs this file (or --server-python). Standard library only. The exit status is pytest's.
@@ -16,38 +16,50 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+_PYENV = Path.home() / ".pyenv" / "versions"
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 sys.path.insert(0, str(ROOT))
 
 from run import make_blender_environment  # noqa: E402
 
-_BPY_PYTHON = {4: "3.11", 5: "3.13"}  # except 5.0, which still has 3.11
+SUPPORTED = {
+    "4.2.23": "3.11",
+    "4.5.15": "3.11",
+    "5.0.1": "3.11",
+    "5.1.2": "3.13",
+    "5.2.3": "3.13",
+}
+"""The newest patch of every minor version since 4.2 that the package index keeps, and its Python."""
 
 
 def environment(bpy: str | None) -> Path:
     """The interpreter of the environment for a version of bpy (default: this Python's); makes it if need be."""
-    base = _base_python(_python_version(bpy)) if bpy else sys.executable
+    base = _base_python(python_version(bpy)) if bpy else sys.executable
     python = make_blender_environment(bpy, base)
     if python is None:
         raise SystemExit("Name a version with --bpy; its Python must be installed.")
     return python
 
 
-def _python_version(bpy: str) -> str:
-    return "3.11" if bpy.startswith("5.0") else _BPY_PYTHON[int(bpy.partition(".")[0])]
+def python_version(bpy: str) -> str:
+    """The only Python that a version of bpy accepts."""
+    return "3.11" if bpy.startswith(("4.", "5.0")) else "3.13"
 
 
 def _base_python(version: str) -> str:
     """An interpreter of exactly this version: bpy accepts no other."""
     if sys.version_info[:2] == tuple(int(part) for part in version.split(".")):
         return sys.executable
-    found = shutil.which(f"python{version}")
-    if found is None:
-        raise SystemExit(
-            f"This version of bpy needs Python {version}, which is not installed here."
-        )
-    return found
+    for name in (f"python{version}", *map(str, _PYENV.glob(f"{version}.*/bin/python"))):
+        # pyenv's stand-ins are on the PATH even where they lead nowhere.
+        found = shutil.which(name)
+        if (
+            found
+            and subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0
+        ):
+            return found
+    raise SystemExit(f"This version of bpy needs Python {version}, which is not installed here.")
 
 
 def build_zip(python: str) -> Path:
@@ -63,11 +75,26 @@ def build_zip(python: str) -> Path:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--bpy", help="a version of Blender, such as 4.2.23 or 5.2.3")
+    parser.add_argument(
+        "--bpy", help=f"a version of Blender, such as 4.2.23; all: {', '.join(SUPPORTED)} in turn"
+    )
     parser.add_argument("--python", help="an interpreter that has bpy and pytest already")
     parser.add_argument("--server-python", default=sys.executable, help="one that has the server")
     chosen, rest = parser.parse_known_args(arguments)
-    python = chosen.python or str(environment(chosen.bpy))
+    if chosen.bpy == "all":
+        failed = [
+            version
+            for version in SUPPORTED
+            if _run(str(environment(version)), chosen.server_python, rest) != 0
+        ]
+        print(f"Failed with Blender {', '.join(failed)}" if failed else "All versions passed")
+        return len(failed)
+    return _run(chosen.python or str(environment(chosen.bpy)), chosen.server_python, rest)
+
+
+def _run(python: str, server_python: str, rest: Sequence[str]) -> int:
+    """pytest inside one Blender."""
+    print(f"Blender of {python}", flush=True)
     probe = subprocess.run(
         [python, "-c", "import bpy"], capture_output=True, text=True, check=False
     )
@@ -81,8 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     variables = {
         **os.environ,
-        "SCUMBLE_TEST_EXTENSION": str(build_zip(chosen.server_python)),
-        "SCUMBLE_TEST_SERVER_PYTHON": chosen.server_python,
+        "SCUMBLE_TEST_EXTENSION": str(build_zip(server_python)),
+        "SCUMBLE_TEST_SERVER_PYTHON": server_python,
     }
     command = [python, "-m", "pytest", "-c", str(HERE / "pytest.ini"), "--rootdir", str(ROOT)]
     return subprocess.run(
