@@ -112,12 +112,14 @@ def edge_rows(painter: Painter, count: int) -> list[Row]:
             found = [
                 painter.inpaint_square(
                     EDGE_PROMPTS[seed % len(EDGE_PROMPTS)], document, seed, exact=exact
-                ).excess
+                )
                 for seed in range(count)
             ]
             kind = "exact selection" if exact else "soft edge"
+            above = [edge.excess for edge in found]
             rows.append(
-                Row(f"edge on {name}, {kind}", mean(found), "dE2000", at_most(MOST),
-                    f"mean of {count}; {min(found):.2f} to {max(found):.2f}")
+                Row(f"edge on {name}, {kind}", mean(above), "dE2000", at_most(MOST),
+                    f"above the surroundings' own; mean of {count}, {min(above):.2f} to {max(above):.2f}; steps "
+                    f"within the patch {mean(edge.within for edge in found):.2f}")
             )  # fmt: skip
     return rows
