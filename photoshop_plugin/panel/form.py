@@ -236,10 +236,10 @@ class Form(QWidget):
         rows.labelForField(seed).setBuddy(self.seed)  # type: ignore[attr-defined]
         more = QFormLayout(self._more)
         more.setContentsMargins(0, 0, 0, 0)
-        more.addRow("A&void", self.negative)
+        more.addRow("Av&oid", self.negative)
         more.addRow("&Model", self.model)
         self.look.add_to(more)
-        more.addRow("S&teps", self.steps)
+        more.addRow("Ste&ps", self.steps)
         more.addRow("", self.exact)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

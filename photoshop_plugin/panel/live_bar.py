@@ -15,15 +15,15 @@ class LiveBar(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.switch = QPushButton("Li&ve")
+        self.switch = QPushButton("L&ive")
         self.switch.setCheckable(True)
         self.switch.setToolTip(
             "Paint what is selected, or all, again and again while you draw; only the panel shows it"
         )
         self.told = QLabel()
         self.told.setAccessibleName("Live painting")
-        self.apply_button = QPushButton("Make it a la&yer")
-        self.apply_button.setToolTip("Lays the live picture back as a masked layer; ends Live")
+        self.apply_button = QPushButton("Lay &back")
+        self.apply_button.setToolTip("Makes the live picture a masked layer; ends Live")
         self.apply_button.clicked.connect(self.apply_wanted)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

@@ -49,9 +49,9 @@ class LookFields:
         lora = QHBoxLayout()
         lora.addWidget(self.lora, 1)
         lora.addWidget(self.weight)
-        rows.addRow("Sour&ce", self.source)
+        rows.addRow("So&urce", self.source)
         rows.addRow("St&yle", self.style)
-        rows.addRow("L&oRA", lora)
+        rows.addRow("Lo&RA", lora)
         rows.labelForField(lora).setBuddy(self.lora)  # type: ignore[attr-defined]
 
     @property

@@ -49,7 +49,7 @@ class Strip(QWidget):
         self.apply_button = QPushButton("&Apply")
         self.all_button = QPushButton("Apply a&ll")
         self.discard_button = QPushButton("&Discard")
-        self.again_button = QPushButton("A&gain")
+        self.again_button = QPushButton("Agai&n")
         tips = {
             self.apply_button: "Lay the selected pictures back as layers (Enter, or a double click)",
             self.all_button: "Lay all pictures of this generation back, the first one shown",

@@ -14,9 +14,9 @@ if not os.environ.get("CI"):  # there it has to be there
     pytest.importorskip("PySide6.QtWidgets", reason="Qt or a library it needs is missing")
 
 from PySide6.QtCore import QDeadlineTimer, QEventLoop, QPoint, Qt
-from PySide6.QtGui import QImage, QPalette
+from PySide6.QtGui import QAccessible, QImage, QKeySequence, QPalette
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QAbstractButton, QApplication, QWidget
+from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel, QWidget
 
 from photoshop_plugin.document import Source
 from photoshop_plugin.host.photoshop import ComPhotoshop
@@ -281,18 +281,26 @@ def test_a_seed_that_is_none_is_said(photoshop: Application, desk: Desk) -> None
 
 
 def test_everything_has_a_name_for_screen_readers_and_the_keyboard(desk: Desk) -> None:
+    """What a screen reader is told, which Qt takes from names, texts and the labels of fields."""
+    desk.window.form.fold.setChecked(True)
     unnamed = [
         type(widget).__name__
         for widget in desk.window.findChildren(QWidget)
         if widget.isVisible()
         and widget.focusPolicy() & Qt.FocusPolicy.TabFocus
-        and not (
-            widget.accessibleName()
-            or (isinstance(widget, QAbstractButton) and widget.text())
-            or widget.objectName().startswith("qt_")
-        )
+        and not widget.objectName().startswith("qt_")
+        and not QAccessible.queryAccessibleInterface(widget).text(QAccessible.Text.Name)
     ]
     assert unnamed == []
+
+
+def test_no_two_things_share_an_alt_key(desk: Desk) -> None:
+    texts = [it.text() for it in desk.window.findChildren(QAbstractButton)]
+    texts += [it.text() for it in desk.window.findChildren(QLabel) if it.buddy()]
+    keys = [QKeySequence.mnemonic(text).toString() for text in texts]
+    keys = [key for key in keys if key]
+    assert len(keys) > 12
+    assert sorted(keys) == sorted(set(keys))
 
 
 def test_what_is_sent_is_drawn(photoshop: Application, desk: Desk) -> None:
