@@ -31,12 +31,16 @@ from core_server.pipelines.families.registry import family_of, known_classes
 from core_server.pipelines.families.sizes import vae_scale_factor
 from core_server.pipelines.families.stable_diffusion import STABLE_DIFFUSION
 from core_server.pipelines.schedulers import scheduler_name
-from core_server.pipelines.sources.shipped import configs_of
+from core_server.pipelines.sources.shipped import configs_of, lender_of_file
+from core_server.pipelines.sources.weights import SUFFIXES
 from core_server.pipelines.task import ModelProfile
 
 DEFAULT_MODEL_FOLDER = Path(__file__).parents[1] / "models" / "default_model"
 DEFAULT, TINY = "default", "tiny"
 MODEL_INDEX, PROFILE = "model_index.json", "profile.json"
+_LENT = (
+    "min_extent", "max_extent", "best_extent", "multiple", "num_inference_steps", "guidance_scale", "scheduler",
+)  # fmt: skip
 
 _TINY_PROFILE = ModelProfile(
     model_id=TINY,
@@ -178,13 +182,11 @@ def _profile(  # noqa: PLR0917 - the model's files, in a row
         tasks=family.all_tasks(),
         description="",
     )
-    own = path / PROFILE if path.is_dir() else path.with_suffix(".json")
-    if not own.is_file():
+    told = _told(path)
+    if not told:
         return derived
     fields = msgspec.to_builtins(derived) | {
-        key: value
-        for key, value in _read_json(own).items()
-        if key not in ("model_id", "size_bytes")
+        key: value for key, value in told.items() if key not in ("model_id", "size_bytes")
     }
     try:
         return msgspec.convert(fields, ModelProfile)
@@ -192,6 +194,16 @@ def _profile(  # noqa: PLR0917 - the model's files, in a row
         raise ModelLoadFailed(
             f"The {PROFILE} of model {files.model_id!r} is broken: {error}.", model=files.model_id
         ) from error
+
+
+def _told(path: Path) -> dict[str, Any]:
+    """Fields of the profile that somebody wrote down; those of how to paint also by the folder that lends to a file."""
+    if path.is_dir():
+        return _read_json(path / PROFILE)
+    lender = lender_of_file(path)
+    lent = {} if lender is None else _read_json(lender / PROFILE)
+    own = _read_json(path.with_suffix(".json"))
+    return {key: value for key, value in lent.items() if key in _LENT} | own
 
 
 def weight_files(path: Path) -> tuple[Path, ...]:
@@ -204,7 +216,7 @@ def weight_files(path: Path) -> tuple[Path, ...]:
 def _is_model(path: Path) -> bool:
     if path.is_dir():
         return (path / MODEL_INDEX).is_file()
-    return path.is_file() and path.suffix == ".safetensors"
+    return path.is_file() and path.suffix in SUFFIXES
 
 
 def _cached_snapshot(name: str) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,22 @@ HALF_VARIANT = "fp16"
 """How diffusers marks files in half precision: `model.fp16.safetensors`."""
 
 
-def read_folder(path: Path, family: Family, dtype: torch.dtype) -> Any:
-    """A stock pipeline on the CPU.
+def index_of(path: Path) -> dict[str, Any]:
+    """model_index.json of a diffusers folder."""
+    index: dict[str, Any] = json.loads((path / "model_index.json").read_text(encoding="utf-8"))
+    return index
+
+
+def read_folder(
+    path: Path, family: Family, dtype: torch.dtype, given: Mapping[str, Any] | None = None
+) -> Any:
+    """A stock pipeline on the CPU. given: parts that are read already; the folder's own stay where they are.
 
     Errors: ModelLoadFailed for pickles, lists that lead elsewhere and missing tensors; whatever diffusers raises.
     """
-    index = json.loads((path / "model_index.json").read_text(encoding="utf-8"))
-    parts = [
-        name for name, entry in index.items() if _is_part(entry) and name not in family.dropped
-    ]
-    ready: dict[str, Any] = dict.fromkeys(family.dropped)
+    index = index_of(path)
+    ready: dict[str, Any] = dict.fromkeys(family.dropped) | dict(given or {})
+    parts = [name for name, entry in index.items() if _is_part(entry) and name not in ready]
     for name in parts:
         check_part(path / name)
         quantised = sorted((path / name).glob("*.gguf"))

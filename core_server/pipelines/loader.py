@@ -12,6 +12,7 @@ import msgspec
 import torch
 
 from core_server.errors import ModelLoadFailed
+from core_server.pipelines.borrowed import read_borrowed
 from core_server.pipelines.catalogue import (
     ModelFiles,
     profile_of,
@@ -24,6 +25,7 @@ from core_server.pipelines.memory import Rung
 from core_server.pipelines.model import LoadedModel
 from core_server.pipelines.placement import place
 from core_server.pipelines.single_file import read_single_file
+from core_server.pipelines.sources.shipped import lender_of_file
 from core_server.pipelines.sources.weights import read_header
 from core_server.pipelines.task import ModelProfile
 from core_server.pipelines.tiny import make_tiny_pipeline
@@ -47,7 +49,10 @@ def load_model(files: ModelFiles, device: torch.device, *, place_it: bool = True
             read_header(file)
         weights_hash = _hash_files(files.path)
         try:
-            pipeline = _read(files.path, profile.family, dtype)
+            lender = lender_of_file(files.path) if files.path.is_file() else None
+            if lender is not None:
+                notes = (f"text encoders and autoencoder of {lender.name}",)
+            pipeline = _read(files.path, lender, profile.family, dtype)
         except (torch.OutOfMemoryError, ModelLoadFailed):
             raise
         except Exception as error:  # diffusers and transformers raise whatever they like
@@ -77,7 +82,9 @@ def load_model(files: ModelFiles, device: torch.device, *, place_it: bool = True
     return model
 
 
-def _read(path: Path, family: str, dtype: torch.dtype) -> Any:
+def _read(path: Path, lender: Path | None, family: str, dtype: torch.dtype) -> Any:
+    if path.is_file() and lender is not None:
+        return read_borrowed(path, lender, FAMILIES[family], dtype)
     if path.is_file():
         return read_single_file(path, read_header(path), dtype)
     return read_folder(path, FAMILIES[family], dtype)

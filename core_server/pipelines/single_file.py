@@ -36,7 +36,7 @@ def read_single_file(
     Errors: ModelLoadFailed for another layout, for parts that are missing, and for shapes that do not fit.
     """
     found = recognise(header)
-    require_loadable(path, found)
+    require_loadable(path, header, found)
     folder, class_name = SHIPPED[found.architecture]
     changes: dict[str, dict[str, Any]] = {"unet/config.json": {"in_channels": found.in_channels}}
     if _predicts_velocity(path, header, found.architecture):

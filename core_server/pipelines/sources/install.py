@@ -37,6 +37,7 @@ RECORD = "installed.json"
 _INCOMING = ".incoming"
 _SHELVES = {
     FileKind.CHECKPOINT: Shelf.MODELS,
+    FileKind.DENOISER: Shelf.MODELS,
     FileKind.LORA: Shelf.ADAPTERS,
     FileKind.TEXTUAL_INVERSION: Shelf.ADAPTERS,
     FileKind.IP_ADAPTER: Shelf.REFERENCES,
@@ -95,7 +96,7 @@ class Installer:
             self._require_room(offer, incoming)
             self._fetch(offer, incoming, on_progress)
             on_progress(Progress(offer.size_bytes, offer.size_bytes, "Verifying"))
-            found = _judge(offer, incoming)
+            found = _judge(offer, incoming, self._data_dir / Shelf.MODELS)
             installed = self._shelve(offer, incoming, found)
             shutil.rmtree(incoming, ignore_errors=True)
             return installed
@@ -212,21 +213,20 @@ class Installer:
                 self._busy.discard(name)
 
 
-def _judge(offer: Offer, incoming: Path) -> Recognised | None:
-    """Reads every header. What is refused is deleted. Errors: ModelLoadFailed."""
+def _judge(offer: Offer, incoming: Path, models: Path) -> Recognised | None:
+    """Reads every header. What is refused is deleted. models: the shelf. Errors: ModelLoadFailed."""
     whole = incoming / "whole"
     found = None
     try:
         for file in offer.files:
             if file.path.endswith(SUFFIXES) or offer.single:
-                found = recognise(read_header(whole / file.path))
+                header = read_header(whole / file.path)
+                found = recognise(header)
         if not offer.single:
             return None
         assert found is not None
-        if offer.shelf is None and found.kind not in _SHELVES:
-            require_loadable(whole / offer.files[0].path, found)
-        if found.kind is FileKind.CHECKPOINT:
-            require_loadable(whole / offer.files[0].path, found)
+        if _SHELVES.get(found.kind, Shelf.MODELS) is Shelf.MODELS:
+            require_loadable(whole / offer.files[0].path, header, found, models)
     except ModelLoadFailed:
         shutil.rmtree(incoming, ignore_errors=True)
         raise

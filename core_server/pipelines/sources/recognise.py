@@ -76,9 +76,10 @@ _TITLES = {
 
 _BY_WIDTH = {2048: SDXL, 1024: SD2, 768: SD1}
 """Width of what the denoiser's cross-attention reads from the text encoder."""
-_LDM = "model.diffusion_model."
-UNET_IN = _LDM + "input_blocks.0.0.weight"
-_CROSS = _LDM + "input_blocks.{}.1.transformer_blocks.0.attn2.to_k.weight"
+LDM_PREFIX = "model.diffusion_model."
+"""Of the denoiser's tensors in files that hold more than that."""
+UNET_IN = LDM_PREFIX + "input_blocks.0.0.weight"
+_CROSS = LDM_PREFIX + "input_blocks.{}.1.transformer_blocks.0.attn2.to_k.weight"
 _VAE = "first_stage_model.decoder.conv_in.weight"
 _LORA_MARKS = (
     ".lora_down.weight", ".lora_up.weight", ".lora_A.weight", ".lora_B.weight", ".lora.down.weight",
@@ -226,7 +227,7 @@ def _transformer(header: WeightsHeader) -> str:
         ("sana", ("blocks.0.cross_attn.kv_linear.weight", "blocks.0.attn.qkv.weight")),
         ("pixart_sigma", ("adaln_single.linear.weight",)),
     )  # fmt: skip
-    plain = {key.removeprefix(_LDM) for key in header.tensors}
+    plain = {key.removeprefix(LDM_PREFIX) for key in header.tensors}
     for name, words in marks:
         if any(word in plain for word in words):
             return name

@@ -83,3 +83,15 @@ def test_a_gguf_file_without_its_configuration(folders: tuple[Path, Path]) -> No
     finally:
         config.write_text(kept)
     assert json.loads(kept)["_class_name"] == "FluxTransformer2DModel"
+
+
+def test_a_gguf_file_beside_the_model_that_it_borrows_from(folders: tuple[Path, Path]) -> None:
+    packed, wide = folders
+    alone = packed.parent / "alone.gguf"
+    alone.write_bytes((packed / "transformer" / "flux-q8.gguf").read_bytes())
+    try:
+        assert np.array_equal(_paint(alone), _paint(packed))
+        alone.with_suffix(".json").write_text(json.dumps({"base": wide.name}))
+        assert np.array_equal(_paint(alone), _paint(packed))
+    finally:
+        alone.unlink()

@@ -153,7 +153,7 @@ def test_inpainting_and_velocity_are_read_from_the_file(original: Any, tmp_path:
         ({"emb_params": (2, 768)}, "a textual inversion for Stable Diffusion 1.x"),
         ({"controlnet_cond_embedding.conv_in.weight": (8, 3)}, "a ControlNet"),
         ({"double_blocks.0.img_attn.norm.key_norm.scale": (4,)}, "a denoiser alone for FLUX.1"),
-        ({"anything": (1,)}, "nor anything else this version knows"),
+        ({"anything": (1,)}, "of no kind that this version knows"),
     ],
     ids=["lora", "textual inversion", "controlnet", "flux", "unknown"],
 )
