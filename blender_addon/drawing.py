@@ -33,6 +33,9 @@ def draw_server(
     elif status.server_reachable is False:
         buttons.operator("scumble.start_server", text="Start", icon="PLAY")
     buttons.operator("scumble.check_server", text="", icon="FILE_REFRESH")
+    if not reachable:
+        show = buttons.operator("preferences.addon_show", text="", icon="PREFERENCES")
+        show.module = preferences.PACKAGE
 
 
 def draw_progress(layout: bpy.types.UILayout, status: Status) -> None:

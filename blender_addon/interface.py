@@ -2,7 +2,7 @@
 
 import bpy
 
-from . import presets
+from . import preferences, presets
 from .drawing import draw_progress, draw_server, draw_text, draw_variations
 from .host import active, controller, images
 
@@ -74,8 +74,13 @@ class _Texture(_ScumblePanel):
         """Size, seams, maps, and where it goes."""
         layout, settings = self.layout, context.scene.scumble
         row = layout.row(align=True)
-        row.prop(settings, "width", text="W (0: auto)")
-        row.prop(settings, "height", text="H (0: auto)")
+        row.prop(settings, "width", text="W")
+        row.prop(settings, "height", text="H")
+        if not (settings.width and settings.height):
+            model = settings.model.strip() or preferences.default_model(context)
+            best = controller.get().catalogue.size_of(model)
+            size = f"{best[0]} x {best[1]} px" if best else "its best size"
+            layout.label(text=f"0: the model's own, {size}", icon="INFO")
         split = layout.split(factor=0.3)
         split.label(text="Seamless")
         split.row(align=True).prop(settings, "seamless", expand=True)
@@ -199,9 +204,13 @@ class _Model(_ScumblePanel):
         """Which one, and how it paints."""
         layout, settings = self.layout, context.scene.scumble
         presets.draw(layout)
-        layout.prop(settings, "model", placeholder="the server's default")
+        layout.prop(
+            settings,
+            "model",
+            placeholder=preferences.default_model(context) or "the server's default",
+        )
         layout.prop(settings, "style", placeholder="none")
-        layout.prop(settings, "num_inference_steps", text="Steps (0: auto)")
+        layout.prop(settings, "num_inference_steps", text="Steps (0: the model's own)")
         row = layout.row(align=True)
         guidance = row.row(align=True)
         guidance.active = not settings.guidance_auto

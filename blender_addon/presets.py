@@ -5,8 +5,9 @@ from bl_operators.presets import AddPresetBase
 
 _VALUES = (
     "prompt", "negative_prompt", "width", "height", "seamless", "num_inference_steps", "guidance_auto",
-    "guidance_scale", "model", "count", "maps", "height_as", "style", "structure", "few_step", "margin", "strength",
-    "exact", "repaint_seamless", "place", "target",
+    "guidance_scale", "model", "scheduler", "style", "structure", "few_step", "count", "maps", "height_as", "margin",
+    "strength", "exact", "repaint_seamless", "place", "target", "control", "live_strength", "live_size", "live_steps",
+    "live_show", "restyle_strength", "upscale_factor",
 )  # fmt: skip
 
 

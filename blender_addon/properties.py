@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import bpy
 
+from . import preferences
 from .bridge.live import LiveWish
 from .bridge.request import Options, TextureRequest
 from .host import controller
@@ -36,6 +37,21 @@ PLACE_ITEMS = (
         "Make a new material in a new slot of the active object; its faces keep their materials",
         "ADD",
         2,
+    ),
+    (
+        "ACTIVE",
+        "Active Image",
+        "Take the place of the active image everywhere it is used; it stays in the file",
+        "IMAGE_REFERENCE",
+        4,
+    ),
+    ("PAINT", "Paint Canvas", "Make an image that Texture Paint paints on", "TPAINT_HLT", 5),
+    (
+        "CLONE",
+        "Clone Source",
+        "Make an image that the Clone brush takes its colours from",
+        "STICKY_UVS_LOC",
+        6,
     ),
     ("IMAGE", "Image Only", "Make an image and touch nothing else", "IMAGE_DATA", 3),
 )
@@ -340,7 +356,7 @@ class ScumbleSettings(bpy.types.PropertyGroup):
         """What all wishes share. count: other than the panel's."""
         return Options(
             negative_prompt=self.negative_prompt.strip(),
-            model=self.model.strip(),
+            model=self.model.strip() or preferences.default_model(bpy.context),
             num_inference_steps=self.num_inference_steps or None,
             guidance_scale=None if self.guidance_auto else self.guidance_scale,
             count=self.count if count is None else count,

@@ -73,6 +73,10 @@ class Session:
             self._checking = True
             self._spawn("scumble-check", lambda: self._check(server))
 
+    def free(self, server: Server) -> None:
+        """Gives the memory of the server's models back; whatever hinders that is only logged."""
+        self._spawn("scumble-free", lambda: self._free(server))
+
     def pump(self) -> list[events.Event]:
         """The events since the last call, without those of retired tickets. Main thread; never waits."""
         taken: list[events.Event] = []
@@ -114,6 +118,14 @@ class Session:
         with self._lock:
             self._threads.add(thread)
         thread.start()
+
+    def _free(self, server: Server) -> None:
+        try:
+            with self._connect(server) as client:
+                for model in client.models():  # one that is not loaded has nothing to give
+                    client.unload_model(model.model_id)
+        except Exception as error:  # noqa: BLE001 - a render must not hear of it
+            log.info("The server's memory was not freed: %s", explain(error))
 
     def _check(self, server: Server) -> None:
         try:

@@ -44,6 +44,8 @@ class Controller:
         self.preview = Preview()
         self.catalogue = events.Catalogue()
         """What the server has; empty until it was asked."""
+        self.memory: events.Memory | None = None
+        """What the server's device has; None until it was asked."""
         self.last_images: list[str] = []
         """Names of the images the last generation made."""
         self.variations: list[tuple[Picture, ...]] = []
@@ -172,6 +174,7 @@ class Controller:
                 case events.ServerChecked():
                     self._panel_drawn = False
                     self.catalogue = event.catalogue or self.catalogue
+                    self.memory = event.memory or self.memory
                     self._server_starts = not event.ready and (
                         event.reachable or self.server_process.running
                     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import bpy
 
 from .. import preferences
+from ..bridge.addresses import configured_address, is_loopback
 from . import controller, live, windows
 
 _BUSY_SECONDS = 0.1
@@ -65,6 +67,16 @@ def _before_load(*_: Any) -> None:
 
 
 @bpy.app.handlers.persistent  # type: ignore[untyped-decorator]
+def _before_render(*_: Any) -> None:
+    """The graphics card is Blender's now, unless an animation is being restyled, which needs both in turn."""
+    scumble, chosen = controller.get(), preferences.get(bpy.context)
+    if chosen.free_on_render and not scumble.busy and scumble.status.server_reachable:
+        server = chosen.to_server()
+        if is_loopback(configured_address(server.address, os.environ)):
+            scumble.session.free(server)
+
+
+@bpy.app.handlers.persistent  # type: ignore[untyped-decorator]
 def _after_load(*_: Any) -> None:
     live.clean_up()
 
@@ -73,6 +85,7 @@ def register() -> None:
     controller.start()
     bpy.app.handlers.load_pre.append(_before_load)
     bpy.app.handlers.load_post.append(_after_load)
+    bpy.app.handlers.render_init.append(_before_render)
     bpy.app.timers.register(_tick, first_interval=_IDLE_SECONDS, persistent=True)
 
 
@@ -81,4 +94,5 @@ def unregister() -> None:
         bpy.app.timers.unregister(_tick)
     bpy.app.handlers.load_pre.remove(_before_load)
     bpy.app.handlers.load_post.remove(_after_load)
+    bpy.app.handlers.render_init.remove(_before_render)
     controller.stop()

@@ -5,7 +5,7 @@ In this order, for the active object and its active material:
 2. The material has a Scumble texture node (found by its mark, wherever the artist moved it): it shows the new image.
 3. The Principled BSDF's Base Color is free: the texture is connected to it.
 4. Base Color is in use, or there is no Principled BSDF: nothing is touched; the image is in the file.
-"New Material" always makes a new material in a new slot.
+"New Material" always makes a new material in a new slot. The other places touch no material by themselves.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import bpy
 
 from ..bridge.pictures import Picture
-from . import images, map_nodes
+from . import active, brushes, images, map_nodes
 
 MARK = "scumble"
 """Custom property of the nodes Scumble made; its value names the map."""
@@ -29,11 +29,13 @@ class Destination:
     """Chosen when the artist pressed Generate. Ids are session_uid, which survive renaming and undo."""
 
     place: str
-    """MATERIAL, NEW_SLOT or IMAGE"""
+    """MATERIAL, NEW_SLOT, ACTIVE, PAINT, CLONE or IMAGE"""
     object_uid: int = 0
     """0: no object"""
     height_as: str = "BUMP"
     """BUMP, DISPLACEMENT or IMAGE"""
+    image_uid: int = 0
+    """ACTIVE: the image whose place the texture takes"""
     title: str = "Scumble: Generate Texture"
 
     def overwritten(self) -> None:
@@ -54,7 +56,8 @@ def destination(context: bpy.types.Context, place: str) -> Destination:
     """Where a texture asked for now belongs."""
     target = context.active_object if place != "IMAGE" else None
     uid = target.session_uid if target else 0
-    return Destination(place, uid, context.scene.scumble.height_as)
+    image_uid = active.image(context).session_uid if place == "ACTIVE" else 0
+    return Destination(place, uid, context.scene.scumble.height_as, image_uid)
 
 
 def put(image: bpy.types.Image, where: Destination) -> str:
@@ -62,6 +65,8 @@ def put(image: bpy.types.Image, where: Destination) -> str:
     made = f"Made the image '{image.name}'"
     if where.place == "IMAGE":
         return f"{made}."
+    if where.place in ("ACTIVE", "PAINT", "CLONE"):
+        return f"{made} {_put_to_use(image, where)}"
     target = next((o for o in bpy.data.objects if o.session_uid == where.object_uid), None)
     if target is None:
         gone = "its object is gone" if where.object_uid else "no object was active"
@@ -95,6 +100,35 @@ def put_maps(maps: Mapping[str, bpy.types.Image], where: Destination) -> str:
         inputs = " and ".join(left_alone)
         return f"{made}, connected in '{material.name}' where nothing was; {inputs} in use, left alone."
     return f"{made}, connected in the material '{material.name}'."
+
+
+def base_color(material: bpy.types.Material) -> bpy.types.Image | None:
+    """The image that Scumble put there, else the one that feeds Base Color, or None."""
+    if material.node_tree is None:
+        return None
+    nodes = [n for n in material.node_tree.nodes if n.type == "TEX_IMAGE" and n.image]
+    marked = next((n for n in nodes if n.get(MARK) == _BASE_COLOR), None)
+    if marked is not None:
+        return marked.image
+    principled = _principled(material)
+    if principled is None or not principled.inputs["Base Color"].is_linked:
+        return None
+    node = principled.inputs["Base Color"].links[0].from_node
+    return node.image if node in nodes else None
+
+
+def _put_to_use(image: bpy.types.Image, where: Destination) -> str:
+    if where.place == "PAINT":
+        brushes.paint_on(bpy.context, image)
+        return "and Texture Paint paints on it."
+    if where.place == "CLONE":
+        brushes.clone_from(bpy.context, image)
+        return "and the Clone brush takes its colours from it."
+    old = next((i for i in bpy.data.images if i.session_uid == where.image_uid), None)
+    if old is None:
+        return "only: the image whose place it should take is gone."
+    images.swap(old, image)
+    return f"in the place of '{old.name}', which stays in the file."
 
 
 def new_material(image: bpy.types.Image, name: str, *, has_uv: bool) -> bpy.types.Material:

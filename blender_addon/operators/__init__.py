@@ -4,6 +4,7 @@ import bpy
 
 from .cancel_generation import SCUMBLE_OT_cancel_generation
 from .check_server import SCUMBLE_OT_check_server
+from .free_memory import SCUMBLE_OT_free_memory
 from .generate_texture import SCUMBLE_OT_generate_texture
 from .live import (
     SCUMBLE_OT_keep_live,
@@ -55,6 +56,7 @@ _CLASSES = (
     SCUMBLE_OT_remove_lora,
     SCUMBLE_OT_cancel_generation,
     SCUMBLE_OT_check_server,
+    SCUMBLE_OT_free_memory,
     SCUMBLE_OT_start_server,
     SCUMBLE_OT_stop_server,
 )

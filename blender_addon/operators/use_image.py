@@ -3,7 +3,9 @@
 import bpy
 
 from ..bridge.errors import BridgeError
-from ..host import active, images
+from ..host import active, asset_preview, brushes, images, materials
+
+_MOST_TAGS = 8
 
 
 class SCUMBLE_OT_use_image(bpy.types.Operator):
@@ -28,15 +30,13 @@ class SCUMBLE_OT_use_image(bpy.types.Operator):
         except BridgeError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        paint = context.tool_settings.image_paint
         if self.use == "PAINT":
-            paint.mode, paint.canvas = "IMAGE", image
+            brushes.paint_on(context, image)
+            done = f"Texture Paint paints on '{image.name}'."
         else:
-            paint.clone_image = image
-            brush = paint.brush
-            if brush is not None and hasattr(brush, "clone_image") and brush.library is None:
-                brush.clone_image = image  # the 2D Clone brush before 4.4
-        self.report({"INFO"}, f"'{image.name}' is set.")
+            brushes.clone_from(context, image)
+            done = f"The Clone brush takes its colours from '{image.name}'."
+        self.report({"INFO"}, done)
         return {"FINISHED"}
 
 
@@ -60,13 +60,15 @@ class SCUMBLE_OT_mark_asset(bpy.types.Operator):
             material.asset_mark()
         asset = material.asset_data
         asset.tags.new("scumble", skip_if_exists=True)
-        for node in material.node_tree.nodes if material.node_tree else ():
-            prompt = node.image.get(images.PROMPT_KEY, "") if getattr(node, "image", None) else ""
-            if prompt:
-                asset.description = prompt
-                for word in prompt.replace(",", " ").split()[:8]:
-                    asset.tags.new(word.lower(), skip_if_exists=True)
+        image = materials.base_color(material)
+        prompt = str(image.get(images.PROMPT_KEY, "")) if image is not None else ""
+        if prompt:
+            asset.description = prompt
+            for word in prompt.replace(",", " ").split()[:_MOST_TAGS]:
+                asset.tags.new(word.lower(), skip_if_exists=True)
         if not bpy.app.background:
             material.asset_generate_preview()
+        elif image is not None:
+            asset_preview.show(material, image)  # Blender renders previews only with a window
         self.report({"INFO"}, f"'{material.name}' is an asset now.")
         return {"FINISHED"}

@@ -220,3 +220,20 @@ def test_check(client: FakeClient | None, reachable: bool, text: str) -> None:
     catalogue = events.Catalogue(default_model="tiny") if ready else None
     memory = events.Memory(0, 0, 64, 64) if ready else None
     assert drain(session) == [events.ServerChecked(reachable, text, ready, catalogue, memory)]
+
+
+def test_memory_is_given_back_and_a_server_that_is_gone_is_no_trouble(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    client = FakeClient(installed=("small", "large"))
+    session = Session(lambda server: client)
+    session.free(Server())
+    assert no_bridge_threads()
+    assert client.unloaded == ["small", "large"]
+
+    def refuse(server: Server) -> FakeClient:
+        raise NotRunning("No server answers.")
+
+    Session(refuse).free(Server())
+    assert no_bridge_threads()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]

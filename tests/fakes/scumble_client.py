@@ -16,6 +16,7 @@ from scumble.client import (
     JobState,
     Limits,
     Model,
+    ModelState,
     Patch,
     Pixels,
     Progress,
@@ -72,6 +73,8 @@ class FakeClient:
     submit_error: ScumbleError | None = None
     worker_state: WorkerState = WorkerState.READY
     worker_message: str = ""
+    installed: tuple[str, ...] = ()
+    unloaded: list[str] = field(default_factory=list)
 
     def submit(self, request: Request, *, request_id: str | None = None) -> FakeJob:
         if self.submit_error is not None:
@@ -100,7 +103,11 @@ class FakeClient:
         return Extent(64, 48)
 
     def models(self) -> list[Model]:
-        return []
+        return [_model(name) for name in self.installed]
+
+    def unload_model(self, model_id: str) -> Model:
+        self.unloaded.append(model_id)
+        return _model(model_id)
 
     def adapters(self) -> list[AdapterInfo]:
         return []
@@ -119,6 +126,15 @@ class FakeClient:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _model(name: str) -> Model:
+    return Model(
+        model_id=name, title=name.title(), family="sd15", state=ModelState.INSTALLED, license="MIT",
+        commercial_use=True, size_bytes=1, min_extent=Extent(64, 64), max_extent=Extent(512, 512),
+        num_inference_steps=4, guidance_scale=5.0, scheduler="euler", tasks=("texture",), description="",
+        is_default=False,
+    )  # fmt: skip
 
 
 def progress(step: int, steps: int, number: int = 1) -> Event:

@@ -55,7 +55,9 @@ def scumble() -> Iterator[Any]:
     """The add-on's settings in Blender's default file (camera, cube, light); preferences as installed."""
     bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=False, load_ui=False)
     preferences = bpy.context.preferences.addons[MODULE].preferences
-    for key in ("address", "token", "root_certificates", "data_dir", "server_command"):
+    for key in (
+        "address", "token", "root_certificates", "data_dir", "server_command", "default_model", "free_on_render",
+    ):  # fmt: skip
         preferences.property_unset(key)
     settings = bpy.context.scene.scumble
     settings.prompt = "weathered red bricks"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -172,3 +173,75 @@ def test_panels_stand_where_artists_are(scumble: Any) -> None:
     for editor in ("view3d", "image_editor", "node_editor"):
         for part in ("", "_texture", "_repaint", "_project", "_fromimage", "_model", "_history"):
             assert hasattr(bpy.types, f"SCUMBLE_PT_{editor}{part}")
+
+
+@pytest.mark.parametrize("place", ["ACTIVE", "PAINT", "CLONE"])
+def test_a_texture_is_put_to_use(scumble: Any, server: RealServer, place: str) -> None:
+    old = painted()
+    node = textured_cube(old).active_material.node_tree.nodes.active
+    scumble.place = place
+    assert bpy.ops.scumble.generate_texture() == {"FINISHED"}
+    made = bpy.data.images[running().last_images[0]]
+    paint = bpy.context.scene.tool_settings.image_paint
+    match place:
+        case "ACTIVE":
+            assert node.image == made
+            assert running().status.note.startswith(
+                f"Made the image '{made.name}' in the place of 'Hand'"
+            )
+            assert "Hand" in bpy.data.images
+        case "PAINT":
+            assert (paint.mode, paint.canvas) == ("IMAGE", made)
+        case "CLONE":
+            assert paint.clone_image == made
+    assert (node.image == old) is (place != "ACTIVE")
+
+
+def test_the_active_image_must_be_there(scumble: Any, server: RealServer) -> None:
+    scumble.place = "ACTIVE"
+    with pytest.raises(RuntimeError, match="There is no image to work on"):
+        bpy.ops.scumble.generate_texture()
+
+
+def test_an_assets_preview_is_its_texture(scumble: Any, server: RealServer, tmp_path: Path) -> None:
+    bpy.ops.scumble.generate_texture()
+    bpy.ops.scumble.mark_asset()
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "asset.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "asset.blend"))
+    material = bpy.data.materials["Material"]
+    assert material.asset_data.description == "weathered red bricks"
+    assert tuple(material.preview.image_size) == (256, 256)
+    assert len(set(material.preview.image_pixels_float[:4000])) > 50
+
+
+def test_the_preferences_choose_a_model(scumble: Any, preferences: Any, server: RealServer) -> None:
+    preferences.default_model = "no-such-model"
+    with pytest.raises(RuntimeError, match="no-such-model"):
+        bpy.ops.scumble.generate_texture()
+    scumble.model = "tiny"
+    assert bpy.ops.scumble.generate_texture() == {"FINISHED"}
+
+
+def test_memory_is_told_and_given_back(scumble: Any, preferences: Any, server: RealServer) -> None:
+    bpy.ops.scumble.generate_texture()
+    bpy.ops.scumble.check_server()
+    told = addon("preferences").memory_lines()
+    assert re.search(r"has [\d.]+ of [\d.]+ GB free", told[0])
+    assert re.search(r"Up to \d+ x \d+ px", told[1])
+    asked: list[str] = []
+    session = running().session
+    session.free = lambda wanted: asked.append(wanted.data_dir)
+    try:
+        assert bpy.ops.scumble.free_memory() == {"FINISHED"}
+        bpy.context.scene.render.engine = "BLENDER_WORKBENCH"
+        bpy.context.scene.render.resolution_percentage = 5
+        bpy.ops.render.render()
+        assert asked == [server.data_dir], "a render takes nothing unless it was chosen"
+        preferences.free_on_render = True
+        bpy.ops.render.render()
+        assert asked == [server.data_dir] * 2
+        preferences.address = "gpu.example.org:47110"
+        bpy.ops.render.render()
+        assert len(asked) == 2, "a server of its own keeps its models"
+    finally:
+        del session.free
