@@ -2,8 +2,8 @@
 
     SCUMBLE_TEST_EXTENSION=... PYTHON -m tests.blender_addon.bpy.measure_stall
 
-Reading is what a button costs, laying what a result costs, the undo step what Blender takes to remember it. The smallest
-of 7, in ms of the thread's own processor time, so that other programs do not count; without a window.
+Reading is what a button costs, laying what a result costs, the undo step what Blender takes to remember it. The
+smallest of 7, in ms of the thread's own processor time, so that other programs do not count; without a window.
 """
 
 from __future__ import annotations
