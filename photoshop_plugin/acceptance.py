@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from photoshop_plugin.acceptance_checks import CHECKS, AcceptanceHost, Bench, Failed
+from photoshop_plugin.acceptance_bench import AcceptanceHost, Bench, Failed
+from photoshop_plugin.acceptance_checks import CHECKS
 from photoshop_plugin.errors import PhotoshopError
 
 

@@ -2,142 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import tifffile
 
+from photoshop_plugin.acceptance_bench import (
+    CONTEXT,
+    RESOLUTION,
+    SELECTED,
+    SIZE,
+    TITLE,
+    Bench,
+    difference,
+    need,
+    part,
+    patch_of,
+    picture_of,
+)
 from photoshop_plugin.document import Arrangement, Document, LayerPatch, Sides, Source
-from photoshop_plugin.host.interface import PhotoshopHost
 from scumble.client import Bounds, ColorSpace, Pixels
 
-Array = npt.NDArray[Any]
-
-SIZE = (233, 167)
-SELECTED = Bounds(150, 21, 47, 58)
-CONTEXT = Bounds(131, 5, 90, 96)
-RESOLUTION = 240.5
-TITLE = "Scumble acceptance"
 _LOSSY = 0.06
 """Mean difference, share of full scale, that a way through another mode may make of noise within its gamut."""
-
-
-class AcceptanceHost(PhotoshopHost, Protocol):
-    """What is needed of `ComPhotoshop`."""
-
-    def run(self, program: str, request: dict[str, Any]) -> Any: ...
-
-
-class Failed(Exception):
-    """A behaviour is not as the plugin needs it."""
-
-
-class Bench:
-    """Test documents in a Photoshop. folder: for the files they are opened from."""
-
-    def __init__(self, host: AcceptanceHost, folder: Path) -> None:
-        self.host, self._folder, self._files = host, folder, 0
-
-    @contextmanager
-    def document(
-        self, dtype: str = "uint8", mode: str = "RGB"
-    ) -> Iterator[tuple[Document, Array, Array]]:
-        """A test document in front, its picture (height, width, 3) and its soft selection (height, width)."""
-        picture, selected = picture_of(dtype), selection_of(dtype)
-        self._files += 1
-        path = self._folder / f"acceptance-{self._files}.tif"
-        tifffile.imwrite(
-            path,
-            np.dstack([picture, selected]),
-            photometric="rgb",
-            planarconfig="contig",
-            extrasamples=["unspecified"],
-            resolution=(RESOLUTION, RESOLUTION),
-            resolutionunit="inch",
-            metadata=None,
-        )
-        request = {"action": "open", "file": path.as_posix(), "select": True}
-        opened = int(self.host.run("acceptance", request)["front"])
-        try:
-            if mode != "RGB":
-                self.host.run("acceptance", {"action": "mode", "document": opened, "mode": mode})
-            yield self.host.describe(), picture, selected
-        finally:
-            self.host.run("acceptance", {"action": "close", "document": opened})
-
-    def facts(self, document: Document) -> dict[str, Any]:
-        """What Photoshop says about a test document."""
-        return dict(self.host.run("acceptance", {"action": "facts", "document": document.id}))
-
-    def undo(self, document: Document) -> dict[str, Any]:
-        """Takes the plugin's one step back."""
-        request = {"action": "undo", "document": document.id, "title": TITLE}
-        return dict(self.host.run("acceptance", request))
-
-
-def picture_of(dtype: str) -> Array:
-    """Smooth colours with a fine pattern: no two neighbours are alike, and other modes can hold them."""
-    x, y = np.meshgrid(np.arange(SIZE[0]), np.arange(SIZE[1]))
-    planes = [0.35 + 0.25 * x / SIZE[0], 0.4 + 0.2 * y / SIZE[1], 0.5 + 0.0 * x]
-    unit = np.dstack(planes) + 0.03 * ((x * 7 + y * 13) % 5 - 2)[..., None] / 2
-    return _samples(unit, dtype)
-
-
-def selection_of(dtype: str) -> Array:
-    """Off-centre, soft over 6 px."""
-    columns = np.minimum(np.arange(SIZE[0]) - SELECTED.x + 1, SELECTED.right - np.arange(SIZE[0]))
-    rows = np.minimum(np.arange(SIZE[1]) - SELECTED.y + 1, SELECTED.bottom - np.arange(SIZE[1]))
-    return _samples(np.clip(np.minimum(columns[None], rows[:, None]) / 6, 0, 1), dtype)
-
-
-def _samples(unit: Array, dtype: str) -> Array:
-    if dtype == "float32":
-        return unit.astype(np.float32)
-    samples: Array = np.rint(unit * np.iinfo(dtype).max).astype(dtype)
-    return samples
-
-
-def _need(true: object, detail: str) -> None:
-    if not true:
-        raise Failed(detail)
-
-
-def _part(array: Array, box: Bounds = CONTEXT) -> Array:
-    return array[box.y : box.bottom, box.x : box.right]
-
-
-def _patch(picture: Array, selected: Array, name: str = "patch") -> LayerPatch:
-    """The negative of the context, behind the selection."""
-    full = 1 if picture.dtype.kind == "f" else int(np.iinfo(picture.dtype).max)
-    space = ColorSpace.LINEAR_REC709 if picture.dtype.kind == "f" else ColorSpace.SRGB
-    return LayerPatch(
-        name,
-        Pixels.from_numpy(np.ascontiguousarray(full - _part(picture)), space),
-        Pixels.from_numpy(np.ascontiguousarray(_part(selected)), ColorSpace.NON_COLOR),
-        CONTEXT,
-    )
-
-
-def _difference(one: Array, other: Array) -> float:
-    full = 1 if one.dtype.kind == "f" else int(np.iinfo(one.dtype).max)
-    return float(np.abs(one.astype(float) - other.astype(float)).mean() / full)
 
 
 def _extra_channel(bench: Bench) -> str:
     with bench.document() as (document, picture, selected):
         found = bench.host.capture(document, CONTEXT)
-        _need(
-            np.array_equal(found.selection.numpy()[..., 0], _part(selected)),
+        need(
+            np.array_equal(found.selection.numpy()[..., 0], part(selected)),
             "the selection that was loaded from a TIFF's last channel is another one",
         )
-        _need(
-            np.array_equal(found.image.numpy()[..., :3], _part(picture)), "the picture is another"
-        )
+        need(np.array_equal(found.image.numpy()[..., :3], part(picture)), "the picture is another")
     return "loaded and read back, sample by sample"
 
 
@@ -151,7 +49,7 @@ def _selection_bounds(bench: Bench) -> str:
     with bench.document() as (document, _, _):
         half = Bounds(SELECTED.x + 2, SELECTED.y + 2, SELECTED.width - 4, SELECTED.height - 4)
         known = {SELECTED: "of everything selected", half: "of what is at least half selected"}
-        _need(document.selection in known, f"bounds are {document.selection}")
+        need(document.selection in known, f"bounds are {document.selection}")
         assert document.selection is not None
         return known[document.selection]
 
@@ -166,66 +64,62 @@ def _no_trace(bench: Bench) -> str:
     changed = [name for name in names if before[name] != after[name]]
     if changed == ["history"]:
         return "nothing but states to be redone"
-    _need(not changed, f"reading changed {', '.join(changed)}")
+    need(not changed, f"reading changed {', '.join(changed)}")
     return "nothing changed"
 
 
 def _exact_layer(bench: Bench) -> str:
     with bench.document() as (document, picture, selected):
         before = bench.facts(document)
-        [placed] = bench.host.apply(document, [_patch(picture, selected)], TITLE)
+        [placed] = bench.host.apply(document, [patch_of(picture, selected)], TITLE)
         after = bench.facts(document)
         shown = bench.host.capture(document, document.bounds).image.numpy()[..., :3]
         outside, inside = selected == 0, selected == 255
-        _need(np.array_equal(shown[outside], picture[outside]), "px outside the mask changed")
-        _need(
-            np.array_equal(shown[inside], (255 - picture)[inside]), "px inside are not those sent"
-        )
-        _need(after["selection"] == before["selection"], "the selection changed")
-        _need(after["active"] == before["active"], "the active layer changed")
-        _need(after["channels"] == before["channels"], "an alpha channel stayed behind")
-        _need(after["state"] == TITLE, f"the last step is {after['state']!r}")
+        need(np.array_equal(shown[outside], picture[outside]), "px outside the mask changed")
+        need(np.array_equal(shown[inside], (255 - picture)[inside]), "px inside are not those sent")
+        need(after["selection"] == before["selection"], "the selection changed")
+        need(after["active"] == before["active"], "the active layer changed")
+        need(after["channels"] == before["channels"], "an alpha channel stayed behind")
+        need(after["state"] == TITLE, f"the last step is {after['state']!r}")
         back = bench.undo(document)
-        _need(back["layers"] == before["layers"], "one step back does not take the layer away")
+        need(back["layers"] == before["layers"], "one step back does not take the layer away")
     return f"layer {placed.id} exactly in place, one step"
 
 
 def _group(bench: Bench) -> str:
     with bench.document() as (document, picture, selected):
-        patches = [_patch(picture, selected, name) for name in ("first", "second", "third")]
+        patches = [patch_of(picture, selected, name) for name in ("first", "second", "third")]
         bench.host.apply(document, patches, TITLE, Arrangement(group="Scumble group"))
         layers = bench.facts(document)["layers"]
         seen = [(it["name"], it["visible"]) for it in layers[:4]]
         wanted = [("Scumble group", True), ("first", True), ("second", False), ("third", False)]
-        _need(seen == wanted, f"layers are {seen}")
-        _need(
-            all(it["group"] == "Scumble group" for it in layers[1:4]), "they are not in the group"
-        )
+        need(seen == wanted, f"layers are {seen}")
+        need(all(it["group"] == "Scumble group" for it in layers[1:4]), "they are not in the group")
     return "in order, the first one shown"
 
 
 def _above(bench: Bench) -> str:
     with bench.document() as (document, picture, selected):
-        [low] = bench.host.apply(document, [_patch(picture, selected, "low")], TITLE)
-        bench.host.apply(document, [_patch(picture, selected, "top")], TITLE)
+        [low] = bench.host.apply(document, [patch_of(picture, selected, "low")], TITLE)
+        bench.host.apply(document, [patch_of(picture, selected, "top")], TITLE)
         place = Arrangement(above=low.id)
-        bench.host.apply(document, [_patch(picture, selected, "between")], TITLE, place)
+        bench.host.apply(document, [patch_of(picture, selected, "between")], TITLE, place)
         names = [it["name"] for it in bench.facts(document)["layers"][:3]]
-        _need(names == ["top", "between", "low"], f"the order is {names}")
+        need(names == ["top", "between", "low"], f"the order is {names}")
     return "above the layer it belongs to"
 
 
 def _transparency(bench: Bench) -> str:
     with bench.document() as (document, picture, selected):
-        [layer] = bench.host.apply(document, [_patch(picture, selected)], TITLE)
+        [layer] = bench.host.apply(document, [patch_of(picture, selected)], TITLE)
         alone = Document(**{**_fields(document), "layer": layer.id})
         image = bench.host.capture(alone, CONTEXT, Source.LAYER).image
-        _need(image.channels == 4, "a layer alone came without transparency")
-        samples, mask = image.numpy(), _part(selected)
-        _need(np.array_equal(samples[..., 3], mask), "its transparency is not its mask")
+        need(image.channels == 4, "a layer alone came without transparency")
+        samples, mask = image.numpy(), part(selected)
+        need(np.array_equal(samples[..., 3], mask), "its transparency is not its mask")
         solid = mask == 255
-        _need(
-            np.array_equal(samples[solid][:, :3], (255 - _part(picture))[solid]),
+        need(
+            np.array_equal(samples[solid][:, :3], (255 - part(picture))[solid]),
             "its colours are others",
         )
     return "straight colour and the mask as alpha"
@@ -247,45 +141,45 @@ def _canvas(bench: Bench) -> str:
         )
         bench.host.apply(document, [patch], TITLE, Arrangement(grow=sides))
         after, now = bench.facts(document), bench.host.describe()
-        _need((after["width"], after["height"]) == size, "the canvas has another size")
+        need((after["width"], after["height"]) == size, "the canvas has another size")
         left, top, right, bottom = before["selection"]
         moved = [left + 3, top + 5, right + 3, bottom + 5]
-        _need(after["selection"] == moved, f"the selection is at {after['selection']}")
+        need(after["selection"] == moved, f"the selection is at {after['selection']}")
         shown = bench.host.capture(now, now.bounds).image.numpy()[..., :3]
         old = shown[5 : 5 + SIZE[1], 3 : 3 + SIZE[0]]
-        _need(np.array_equal(old, picture), "the old px changed")
-        _need((shown[is_new == 255] == 255).all(), "the new px are not those sent")
+        need(np.array_equal(old, picture), "the old px changed")
+        need((shown[is_new == 255] == 255).all(), "the new px are not those sent")
         back = bench.undo(document)
-        _need((back["width"], back["height"]) == SIZE, "one step back does not undo the growth")
+        need((back["width"], back["height"]) == SIZE, "one step back does not undo the growth")
     return "grown and painted in one step, the selection moved along"
 
 
 def _through(mode: str, dtype: str = "uint8") -> Callable[[Bench], str]:
     def check(bench: Bench) -> str:
         with bench.document(dtype, mode) as (document, picture, selected):
-            _need(document.mode == mode, f"the document is {document.mode}")
+            need(document.mode == mode, f"the document is {document.mode}")
             document.require_paintable()
             image = bench.host.capture(document, CONTEXT).image.numpy()[..., :3]
-            expected = _part(picture)
+            expected = part(picture)
             if mode == "GRAYSCALE":
                 expected, image = expected.mean(axis=2), image.mean(axis=2)
                 expected = expected.astype(picture.dtype)
                 image = image.astype(picture.dtype)
-            lost = _difference(image, expected)
-            _need(lost <= _LOSSY, f"the picture read differs by {lost:.3f} on average")
+            lost = difference(image, expected)
+            need(lost <= _LOSSY, f"the picture read differs by {lost:.3f} on average")
             before = bench.host.capture(document, document.bounds).image.numpy()
-            bench.host.apply(document, [_patch(picture, selected)], TITLE)
+            bench.host.apply(document, [patch_of(picture, selected)], TITLE)
             after = bench.host.capture(document, document.bounds).image.numpy()
-            _need(bench.facts(document)["mode"].endswith(mode), "the document's mode changed")
+            need(bench.facts(document)["mode"].endswith(mode), "the document's mode changed")
             outside = selected == 0
-            _need(np.array_equal(after[outside], before[outside]), "px outside the mask changed")
+            need(np.array_equal(after[outside], before[outside]), "px outside the mask changed")
             full = selected == selected.max()
             negative = (1 if dtype == "float32" else 255) - picture
             shown, sent = after[full][:, :3], negative[full]
             if mode == "GRAYSCALE":
                 shown, sent = shown.mean(axis=1), sent.mean(axis=1)
-            gap = _difference(shown.astype(picture.dtype), sent.astype(picture.dtype))
-            _need(gap <= _LOSSY, f"the layer differs by {gap:.3f} on average")
+            gap = difference(shown.astype(picture.dtype), sent.astype(picture.dtype))
+            need(gap <= _LOSSY, f"the layer differs by {gap:.3f} on average")
         return f"read within {lost:.3f}, laid back within {gap:.3f} of full scale"
 
     return check
@@ -296,10 +190,10 @@ def _new_document(bench: Bench) -> str:
     bench.host.open_picture(Pixels.from_numpy(picture), "Scumble x2", RESOLUTION, b"")
     made = bench.host.describe()
     try:
-        _need(made.name.startswith("Scumble x2"), f"it is called {made.name!r}")
-        _need(made.extent == SIZE and made.bits == 16, f"it is {made.extent}, {made.bits} bits")
+        need(made.name.startswith("Scumble x2"), f"it is called {made.name!r}")
+        need(made.extent == SIZE and made.bits == 16, f"it is {made.extent}, {made.bits} bits")
         image = bench.host.capture(made, made.bounds).image.numpy()[..., :3]
-        _need(np.abs(image.astype(int) - picture).max() <= 2, "its px are others")
+        need(np.abs(image.astype(int) - picture).max() <= 2, "its px are others")
     finally:
         bench.host.run("acceptance", {"action": "close", "document": made.id})
     return "in front, unsaved, sample by sample"
@@ -318,6 +212,20 @@ def _recent(bench: Bench) -> str:
     if recent is None:
         return "not told"
     return "shown" if any("scumble-" in name for name in recent) else "not shown"
+
+
+def _look(bench: Bench) -> str:
+    with bench.document() as (document, picture, selected):
+        mark = bench.host.look(document)
+        need(mark, "no mark was given")
+        need(bench.host.look(document) == mark, "it changes by itself")
+        bench.host.apply(document, [patch_of(picture, selected)], TITLE)
+        need(bench.host.look(document) not in (mark, ""), "a new layer does not show in it")
+        bench.undo(document)
+        before = bench.facts(document)
+        bench.host.look(document)
+        need(bench.facts(document) == before, "looking changes the document")
+    return "told, and nothing changed by looking"
 
 
 def _fields(document: Document) -> dict[str, Any]:
@@ -350,5 +258,6 @@ CHECKS = (
     Check("32-bit", "Are 32 bits linear sRGB on both ways?", _through("RGB", "float32")),
     Check("new-document", "Does a picture open as an unsaved document?", _new_document),
     Check("pattern", "Is a pattern defined?", _pattern),
+    Check("look", "Do history and histogram tell that something was painted?", _look),
     Check("recent-files", "Do temporary files show under Open Recent?", _recent, False),
 )  # fmt: skip

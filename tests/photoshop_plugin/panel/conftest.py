@@ -6,7 +6,7 @@ import queue
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
@@ -16,6 +16,11 @@ from photoshop_plugin.panel.events import PanelEvent
 from photoshop_plugin.panel.history import History
 from tests.fakes.photoshop.com import Com
 from tests.photoshop_plugin.scripted_server import ScriptedServer
+
+if TYPE_CHECKING:
+    from PySide6.QtWidgets import QApplication
+
+    from tests.photoshop_plugin.panel.window_desk import WindowDesk
 
 E = TypeVar("E")
 
@@ -56,3 +61,22 @@ def desk(com: Com, tmp_path: Path) -> Iterator[Desk]:
     desk = Desk(com, ScriptedServer(), History(tmp_path / "photoshop"))
     yield desk
     desk.controller.close()
+
+
+@pytest.fixture(scope="session")
+def application() -> QApplication:
+    """Qt has one."""
+    from tests.photoshop_plugin.panel.window_desk import QApplication  # noqa: PLC0415 - may skip
+
+    return QApplication.instance() or QApplication([])
+
+
+@pytest.fixture
+def window_desk(application: QApplication, com: Com, tmp_path: Path) -> Iterator[WindowDesk]:
+    """A panel with its window."""
+    from tests.photoshop_plugin.panel.window_desk import WindowDesk  # noqa: PLC0415 - may skip
+
+    desk = WindowDesk(application, com, tmp_path / "photoshop")
+    yield desk
+    desk.panel.close()
+    desk.window.close()

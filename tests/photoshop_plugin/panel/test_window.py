@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-if not os.environ.get("CI"):  # there it has to be there
-    pytest.importorskip("PySide6.QtWidgets", reason="Qt or a library it needs is missing")
+from tests.photoshop_plugin.panel.window_desk import LEFT, WindowDesk  # before Qt: it may skip
 
-from PySide6.QtCore import QDeadlineTimer, QEventLoop, QPoint, Qt
+# isort: split
+from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QAccessible, QImage, QKeySequence, QPalette
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel, QWidget
 
 from photoshop_plugin.document import Source
-from photoshop_plugin.host.photoshop import ComPhotoshop
-from photoshop_plugin.panel.app import Panel
 from photoshop_plugin.panel.hotkey import windows_keys
 from photoshop_plugin.panel.pictures import request_picture, to_image
 from photoshop_plugin.panel.preferences import Preferences, apply_scheme
@@ -28,58 +23,17 @@ from photoshop_plugin.task import Task
 from scumble.client import ColorSpace, NotRunning, Pixels
 from tests.fakes.photoshop import Application
 from tests.photoshop_plugin.scene import FILL_TITLE, SIZE, open_document, texture
-from tests.photoshop_plugin.scripted_server import ScriptedServer
 
 if TYPE_CHECKING:
     from tests.fakes.photoshop.com import Com
 
-LEFT = Qt.MouseButton.LeftButton
-_KEPT: list[Panel] = []
-"""Panels live as long as the program, as the real one does: a widget whose last reference a thread drops would be
-destroyed there, which Qt does not survive."""
-
-
-@pytest.fixture(scope="module")
-def application() -> Iterator[QApplication]:
-    yield QApplication.instance() or QApplication([])
-
-
-class Desk:
-    """A panel on the screen."""
-
-    def __init__(self, application: QApplication, com: Com, folder: Path) -> None:
-        self.application, self.server = application, ScriptedServer()
-        self.panel = Panel(
-            application,
-            lambda: ComPhotoshop(is_running=lambda: com.running is not None, patience_seconds=0.2),
-            folder=folder,
-        )
-        self.panel.controller._connect = lambda: self.server
-        self.window = self.panel.window
-        self.panel.show()
-        _KEPT.append(self.panel)
-
-    def until(self, true: Callable[[], object]) -> None:
-        """Lets Qt work until it is true. (QTest.qWait does not let other threads run.)"""
-        deadline = QDeadlineTimer(20_000)
-        while not true():
-            assert not deadline.hasExpired(), self.window.message.text()
-            self.application.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 20)
-
-    def click(self, button: QAbstractButton) -> None:
-        assert button.isEnabled(), button.text()
-        QTest.mouseClick(button, LEFT)
-
 
 @pytest.fixture
-def desk(application: QApplication, com: Com, tmp_path: Path) -> Iterator[Desk]:
-    desk = Desk(application, com, tmp_path / "photoshop")
-    yield desk
-    desk.panel.close()
-    desk.window.close()
+def desk(window_desk: WindowDesk) -> WindowDesk:
+    return window_desk
 
 
-def test_select_type_generate_apply(photoshop: Application, desk: Desk) -> None:
+def test_select_type_generate_apply(photoshop: Application, desk: WindowDesk) -> None:
     document = open_document(photoshop)
     window = desk.window
     desk.until(window.generate_button.isEnabled)
@@ -101,7 +55,7 @@ def test_select_type_generate_apply(photoshop: Application, desk: Desk) -> None:
     assert window.strip.list.count() == 1
 
 
-def test_a_double_click_lays_one_picture_back(photoshop: Application, desk: Desk) -> None:
+def test_a_double_click_lays_one_picture_back(photoshop: Application, desk: WindowDesk) -> None:
     document = open_document(photoshop)
     desk.until(desk.window.generate_button.isEnabled)
     desk.click(desk.window.generate_button)
@@ -118,7 +72,7 @@ def test_settings_come_back_after_a_restart(
     photoshop: Application, application: QApplication, com: Com, tmp_path: Path
 ) -> None:
     open_document(photoshop)
-    first = Desk(application, com, tmp_path)
+    first = WindowDesk(application, com, tmp_path)
     form = first.window.form
     QTest.keyClicks(form.prompt, "moss")
     form.strength.setValue(35)
@@ -128,7 +82,7 @@ def test_settings_come_back_after_a_restart(
     form.steps.setValue(9)
     form.exact.setChecked(True)
     first.panel.close()
-    second = Desk(application, com, tmp_path)
+    second = WindowDesk(application, com, tmp_path)
     settings = second.window.form.settings()
     assert settings == form.settings()
     assert (settings.prompt, settings.strength, settings.seed) == ("moss", 0.35, 17)
@@ -137,7 +91,9 @@ def test_settings_come_back_after_a_restart(
     second.panel.close()
 
 
-def test_again_brings_the_settings_of_a_picture_back(photoshop: Application, desk: Desk) -> None:
+def test_again_brings_the_settings_of_a_picture_back(
+    photoshop: Application, desk: WindowDesk
+) -> None:
     open_document(photoshop)
     form = desk.window.form
     desk.until(desk.window.generate_button.isEnabled)
@@ -155,7 +111,7 @@ def test_again_brings_the_settings_of_a_picture_back(photoshop: Application, des
     assert (settings.prompt, settings.strength, settings.seed) == ("moss", 0.4, 99)
 
 
-def test_troubles_are_said_and_nothing_can_be_pressed(desk: Desk) -> None:
+def test_troubles_are_said_and_nothing_can_be_pressed(desk: WindowDesk) -> None:
     desk.server.info_fails = NotRunning("No server <b>here</b>.")
     window = desk.window
     desk.until(lambda: "not running" in window.status.document_label.text())
@@ -165,7 +121,7 @@ def test_troubles_are_said_and_nothing_can_be_pressed(desk: Desk) -> None:
     assert not window.generate_button.isEnabled()
 
 
-def test_what_will_be_done_is_said_before_it_runs(photoshop: Application, desk: Desk) -> None:
+def test_what_will_be_done_is_said_before_it_runs(photoshop: Application, desk: WindowDesk) -> None:
     document = open_document(photoshop)
     window, form = desk.window, desk.window.form
     desk.until(window.generate_button.isEnabled)
@@ -180,7 +136,9 @@ def test_what_will_be_done_is_said_before_it_runs(photoshop: Application, desk: 
     assert "Select the part" in window.generate_button.toolTip()
 
 
-def test_fields_come_with_the_task_that_needs_them(photoshop: Application, desk: Desk) -> None:
+def test_fields_come_with_the_task_that_needs_them(
+    photoshop: Application, desk: WindowDesk
+) -> None:
     document = open_document(photoshop)
     window, form = desk.window, desk.window.form
     desk.until(window.generate_button.isEnabled)
@@ -224,7 +182,9 @@ def test_fields_come_with_the_task_that_needs_them(photoshop: Application, desk:
     assert settings.adapters == request.adapters
 
 
-def test_live_shows_its_pictures_and_lays_one_back(photoshop: Application, desk: Desk) -> None:
+def test_live_shows_its_pictures_and_lays_one_back(
+    photoshop: Application, desk: WindowDesk
+) -> None:
     document = open_document(photoshop)
     window, form, live = desk.window, desk.window.form, desk.window.live
     desk.until(live.switch.isEnabled)
@@ -254,7 +214,7 @@ def test_live_shows_its_pictures_and_lays_one_back(photoshop: Application, desk:
     assert not live.switch.isChecked() and not desk.panel.controller.is_live
 
 
-def test_a_pattern_needs_no_document(photoshop: Application, desk: Desk) -> None:
+def test_a_pattern_needs_no_document(photoshop: Application, desk: WindowDesk) -> None:
     window, form = desk.window, desk.window.form
     desk.until(lambda: "No document" in window.status.document_label.text())
     form.prompt.setPlainText("moss")
@@ -270,7 +230,7 @@ def test_a_pattern_needs_no_document(photoshop: Application, desk: Desk) -> None
     assert pattern.shape[:2] == (64, 64)
 
 
-def test_a_seed_that_is_none_is_said(photoshop: Application, desk: Desk) -> None:
+def test_a_seed_that_is_none_is_said(photoshop: Application, desk: WindowDesk) -> None:
     open_document(photoshop)
     desk.until(desk.window.generate_button.isEnabled)
     desk.window.form.seed.setText("twelve")
@@ -280,7 +240,7 @@ def test_a_seed_that_is_none_is_said(photoshop: Application, desk: Desk) -> None
     assert desk.server.requests == []
 
 
-def test_everything_has_a_name_for_screen_readers_and_the_keyboard(desk: Desk) -> None:
+def test_everything_has_a_name_for_screen_readers_and_the_keyboard(desk: WindowDesk) -> None:
     """What a screen reader is told, which Qt takes from names, texts and the labels of fields."""
     desk.window.form.fold.setChecked(True)
     unnamed = [
@@ -294,7 +254,7 @@ def test_everything_has_a_name_for_screen_readers_and_the_keyboard(desk: Desk) -
     assert unnamed == []
 
 
-def test_no_two_things_share_an_alt_key(desk: Desk) -> None:
+def test_no_two_things_share_an_alt_key(desk: WindowDesk) -> None:
     texts = [it.text() for it in desk.window.findChildren(QAbstractButton)]
     texts += [it.text() for it in desk.window.findChildren(QLabel) if it.buddy()]
     keys = [QKeySequence.mnemonic(text).toString() for text in texts]
@@ -303,7 +263,7 @@ def test_no_two_things_share_an_alt_key(desk: Desk) -> None:
     assert sorted(keys) == sorted(set(keys))
 
 
-def test_what_is_sent_is_drawn(photoshop: Application, desk: Desk) -> None:
+def test_what_is_sent_is_drawn(photoshop: Application, desk: WindowDesk) -> None:
     document = open_document(photoshop, icc=b"")
     desk.until(desk.window.generate_button.isEnabled)
     prepared = []
@@ -351,7 +311,7 @@ def test_hot_keys_of_windows(text: str, keys: tuple[int, int] | None) -> None:
     assert windows_keys(text) == keys
 
 
-def test_the_settings_are_written_when_accepted(desk: Desk) -> None:
+def test_the_settings_are_written_when_accepted(desk: WindowDesk) -> None:
     dialog = Preferences(desk.panel.store)
     dialog.server.setText(" studio:7861 ")
     dialog.scheme.setCurrentIndex(1)
