@@ -63,6 +63,9 @@ def denoise(
         "output_type": "latent",
         "width": extent.width,
         "height": extent.height,
+        # FLUX.1 Kontext would choose a size by itself.
+        "max_area": extent.area,
+        "_auto_resize": False,
         **inputs,
     }
     if control is not None:

@@ -1,4 +1,4 @@
-"""FLUX.1 (dev, schnell, Krea) and its inpainting checkpoint FLUX.1 Fill.
+"""FLUX.1 (dev, schnell, Krea), its inpainting checkpoint FLUX.1 Fill, and FLUX.1 Kontext, which edits pictures.
 
 Source: https://github.com/black-forest-labs/flux and the model cards. Guidance is distilled into the denoiser: it is
 called once a step, guidance_scale is one of its inputs, and a negative prompt has nothing to act on.
@@ -14,6 +14,7 @@ from core_server.pipelines.families.family import (
     Family,
     Guidance,
     LatentSpace,
+    Route,
     Seamless,
     TaskPipeline,
 )
@@ -65,5 +66,18 @@ FLUX_FILL = Family(
     original="black-forest-labs/FLUX.1-Fill-dev",
     fill="none",
     defaults=lambda _index, _denoiser: Defaults(50, 30.0),
+    **_COMMON,
+)
+FLUX_KONTEXT = Family(
+    name="flux_kontext",
+    title="FLUX.1 Kontext",
+    tasks={
+        "text_to_image": TaskPipeline("FluxKontextPipeline"),
+        "image_to_image": TaskPipeline("FluxKontextInpaintPipeline", Route.WHOLE_MASK),
+        "inpaint": TaskPipeline("FluxKontextInpaintPipeline"),
+    },
+    original="black-forest-labs/FLUX.1-Kontext-dev",
+    fill="none",
+    defaults=lambda _index, _denoiser: Defaults(28, 2.5),
     **_COMMON,
 )

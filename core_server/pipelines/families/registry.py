@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from core_server.pipelines.families.family import Config, Family
-from core_server.pipelines.families.flux import FLUX, FLUX_FILL
+from core_server.pipelines.families.flux import FLUX, FLUX_FILL, FLUX_KONTEXT
 from core_server.pipelines.families.flux_2 import FLUX_2_KLEIN
 from core_server.pipelines.families.pixart import PIXART_ALPHA, PIXART_SIGMA
 from core_server.pipelines.families.qwen_image import QWEN_IMAGE, QWEN_IMAGE_EDIT
@@ -40,6 +40,7 @@ FAMILIES: Mapping[str, Family] = {
         STABLE_DIFFUSION_3,
         FLUX,
         FLUX_FILL,
+        FLUX_KONTEXT,
         FLUX_2_KLEIN,
         Z_IMAGE,
         QWEN_IMAGE,

@@ -359,6 +359,7 @@ BUILDERS: dict[str, Callable[[], Any]] = {
     "stable_diffusion_3": stable_diffusion_3,
     "flux": flux,
     "flux_fill": flux_fill,
+    "flux_kontext": lambda: flux(diffusers.FluxKontextPipeline),
     "flux_2_klein": flux_2_klein,
     "z_image": z_image,
     "qwen_image": qwen_image,
