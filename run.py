@@ -4,6 +4,7 @@
     python3 run.py demo [--out DIR]   set everything up and do the main job on real input; pictures in DIR
     python3 run.py test [ARGS...]     set everything up and run the whole test suite; ARGS go to pytest
     python3 run.py serve [ARGS...]    set the server up and start it; ARGS go to `scumble serve`
+    python3 run.py photoshop          set the server up and put the Photoshop panel into the start menu (Windows)
     python3 run.py setup [--gpu KIND] only set up: .venv for the server, .venv-blender-* for Blender's side
 
 Environments are made beside this file, once; the second run starts at once. Deleting them is safe.
@@ -61,6 +62,7 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
         "demo": (demo, "do the main job on real input"),
         "test": (test, "run the whole test suite"),
         "serve": (serve, "start the server"),
+        "photoshop": (photoshop, "put the Photoshop panel into the start menu (Windows)"),
         "setup": (setup, "make the environments"),
     }
     for name, (action, text) in actions.items():
@@ -108,6 +110,12 @@ def serve(options: argparse.Namespace, rest: list[str]) -> int:
     return subprocess.run(
         [str(server), "-m", "core_server", "serve", *rest], check=False
     ).returncode
+
+
+def photoshop(options: argparse.Namespace, rest: list[str]) -> int:
+    server = make_server_environment(options.gpu)
+    command = [str(server), "-m", "photoshop_plugin", "install", *rest]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
 def setup(options: argparse.Namespace, _rest: list[str]) -> int:
