@@ -258,11 +258,16 @@ def _read(path: Path) -> tuple[Any, npt.NDArray[Any]]:
 
 
 def _profile(path: Path, spec: Any, channels: int) -> bytes:
-    """The ICC profile's bytes, b"" without one. A profile for other channels than the file has is refused."""
+    """The ICC profile's bytes, b"" without one. A damaged one, or one for other channels, is refused."""
     found = spec.getattribute("ICCProfile")
-    if found is None:
+    profile = b"" if found is None else bytes(found)
+    # libpng leaves out what it cannot read, and colours would silently be others. Every profile has the signature.
+    if png.has_profile(path) if found is None else profile[36:40] != b"acsp":
+        raise CommandError(
+            f"The ICC profile in {path} is damaged. Assign the right profile to the picture, or remove it, and try again."
+        )
+    if not profile:
         return b""
-    profile = bytes(found)
     kind = profile[16:20]
     if kind != _PROFILE_KINDS[1 if channels < 3 else 3]:
         raise CommandError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_TEXT_BYTES = 4 * 1024 * 1024
@@ -31,6 +32,19 @@ def chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
         if kind == b"IEND":
             return
         position = end + 4
+
+
+def has_profile(path: Path) -> bool:
+    """Whether a file is a PNG with an iCCP chunk, readable or not."""
+    with path.open("rb") as file:
+        if file.read(len(SIGNATURE)) != SIGNATURE:
+            return False
+        while len(head := file.read(8)) == 8:
+            length, kind = int.from_bytes(head[:4], "big"), head[4:]
+            if kind in (b"iCCP", b"IDAT"):  # a profile comes before the pixels
+                return kind == b"iCCP"
+            file.seek(length + 4, 1)
+    return False
 
 
 def texts(data: bytes) -> dict[str, str]:

@@ -151,6 +151,11 @@ def cmyk(path: Path) -> Path:
     return path
 
 
+def broken_profile(path: Path) -> Path:
+    Image.new("RGB", (8, 8)).save(path, icc_profile=b"no profile" * 40)
+    return path
+
+
 def cut_off(path: Path) -> Path:
     whole = store(path, samples("uint8", 3)).read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
@@ -176,6 +181,10 @@ def text(path: Path) -> Path:
         (cut_off, "half.png", "is damaged: it is cut off after"),
         (altered, "altered.png", "is damaged: its .* chunk is damaged"),
         (cut_off, "half.tif", "is damaged"),
+        *(
+            (broken_profile, f"profile.{kind}", "ICC profile in .* is damaged. Assign the right")
+            for kind in ("png", "jpg", "tif")
+        ),
         (cut_off, "half.jpg", "is damaged|cannot be read"),
         (cmyk, "ink.jpg", "is CMYK. Convert it to RGB"),
         (cmyk, "ink.tif", "is CMYK. Convert it to RGB"),
