@@ -264,7 +264,8 @@ def _profile(path: Path, spec: Any, channels: int) -> bytes:
     # libpng leaves out what it cannot read, and colours would silently be others. Every profile has the signature.
     if png.has_profile(path) if found is None else profile[36:40] != b"acsp":
         raise CommandError(
-            f"The ICC profile in {path} is damaged. Assign the right profile to the picture, or remove it, and try again."
+            f"The ICC profile in {path} is damaged. Assign the right profile to the picture, or remove it, and try "
+            "again."
         )
     if not profile:
         return b""
