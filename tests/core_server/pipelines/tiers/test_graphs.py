@@ -19,7 +19,7 @@ from core_server.pipelines.request import (
     Parameters,
     TextToImage,
 )
-from core_server.pipelines.tiers.graphs import MAX_GRAPHS, WARM_CALLS, GraphedNetwork
+from core_server.pipelines.tiers.graphs import WARM_CALLS, GraphedNetwork
 from core_server.pipelines.tiers.workshop import Workshop
 from core_server.pipelines.tiny import make_tiny_pipeline
 from tests.core_server.pipelines.conftest import picture, quiet
@@ -51,7 +51,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_no_graph_is_ever_stale(data_dir: Path) -> None:
-    """Each job three times in a row, all changes in between, against a runtime without graphs."""
+    """Each job twice in a row, all changes in between, against a runtime without graphs."""
     plain = LocalRuntime("tiny", "cpu", data_dir)
     recorder = Recorder()
     graphed = LocalRuntime("tiny", "cpu", data_dir, workshop=Workshop(backend=recorder))
@@ -62,20 +62,14 @@ def test_no_graph_is_ever_stale(data_dir: Path) -> None:
     )  # fmt: skip
     jobs = [
         asked(),
-        asked(seed=4, prompt="rust"),
         asked(seamless=SeamlessAxes.XY),
-        asked(seamless=SeamlessAxes.X),
-        asked(),
-        asked(side=48),
+        asked(seamless=SeamlessAxes.X, seed=4),
+        asked(prompt="rust", side=48),
         asked(guidance_scale=1.0),
-        asked(guidance_scale=2.0),
         asked(adapters=lora("first", 1.0)),
         asked(adapters=lora("first", 0.5)),
-        asked(adapters=lora("second", 0.5)),
-        asked(adapters=lora("first", 0.5) + lora("second", 1.0)),
-        asked(adapters=lora("first", 1.0), seamless=SeamlessAxes.XY),
+        asked(adapters=lora("first", 0.5) + lora("second", 1.0), seamless=SeamlessAxes.X),
         asked(),
-        asked(scheduler="heun"),
         from_picture,
     ]
     launched = []
@@ -88,18 +82,15 @@ def test_no_graph_is_ever_stale(data_dir: Path) -> None:
             launched.append(found.recipe["launched"])
         assert expected.recipe["launched"] == "eager"
     assert launched == ["graph"] * len(launched)
-    graphs = graphed._model("tiny").tiers.graphs
-    assert graphs is not None
-    assert graphs.size <= MAX_GRAPHS * 1000
-    assert recorder.recorded > MAX_GRAPHS, "those that were given up are recorded anew"
+    assert recorder.recorded < 2 * len(jobs), "most are used again"
 
 
-@pytest.mark.parametrize("name", ["flux_2_klein", "z_image", "stable_diffusion_xl"])
+@pytest.mark.parametrize("name", ["flux_2_klein", "z_image"])
 def test_other_families(tmp_path: Path, name: str) -> None:
     save_tiny_family(name, tmp_path / "models" / name)
     plain = LocalRuntime(name, "cpu", tmp_path)
     graphed = LocalRuntime(name, "cpu", tmp_path, workshop=Workshop(backend=Recorder()))
-    for job in (asked(64), asked(64, seamless=SeamlessAxes.XY), asked(64)):
+    for job in (asked(64), asked(64, seamless=SeamlessAxes.XY)):
         (expected,) = plain.run(job, {}, quiet)
         (found,) = graphed.run(job, {}, quiet)
         assert (found.pixels.array == expected.pixels.array).all()
@@ -134,6 +125,22 @@ def test_graphs_are_the_first_to_go_when_memory_runs_out(tmp_path: Path) -> None
     assert (tiers.size, model.rung) == (0, 0), "the model itself stays where it was"
     (again,) = runtime.run(asked(), {}, quiet)
     assert again.recipe["launched"] == "eager"
+
+
+def test_graphs_are_few() -> None:
+    recorder = Recorder()
+    network = GraphedNetwork(recorder, most=2)
+
+    def call(size: int) -> list[float]:
+        result: torch.Tensor = network.call(lambda x: x * 2, "", (torch.ones(size),), {})
+        return result.tolist()
+
+    for _ in range(2):
+        for size in (1, 2, 3):
+            for _ in range(WARM_CALLS + 2):
+                assert call(size) == [2.0] * size
+    assert network.size == 2000
+    assert recorder.recorded == 6, "what was given up is recorded anew"
 
 
 def test_unknown_arguments_are_never_recorded() -> None:

@@ -1,0 +1,70 @@
+"""Prompts are encoded once, and never taken for others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from core_server.canvas.geometry import Extent
+from core_server.pipelines import prompts
+from core_server.pipelines.local_runtime import LocalRuntime
+from core_server.pipelines.prompts import PromptCache
+from core_server.pipelines.request import Adapter, AdapterKind, Parameters, TextToImage
+from core_server.pipelines.tiny import make_tiny_pipeline
+from tests.core_server.pipelines.conftest import quiet
+from tests.core_server.pipelines.test_adapters import diffusers_lora
+
+
+def asked(prompt: str, **changes: Any) -> TextToImage:
+    given = {"num_inference_steps": 2, "seed": 3, **changes}
+    return TextToImage(parameters=Parameters(prompt=prompt, **given), extent=Extent(32, 32))
+
+
+def test_a_prompt_is_encoded_once_and_not_for_adapters(tmp_path: Path) -> None:
+    (tmp_path / "adapters").mkdir()
+    save_file(diffusers_lora(make_tiny_pipeline(), 0), tmp_path / "adapters" / "rough.safetensors")
+    runtime = LocalRuntime("tiny", "cpu", tmp_path)
+    rough = (Adapter(kind=AdapterKind.LORA, name="rough", weight=1.0),)
+    jobs = [
+        asked("moss"),
+        asked("moss", adapters=rough),
+        asked("moss", negative_prompt="red"),
+        asked("moss", guidance_scale=1.0),
+        asked("moss", scheduler="ddim"),
+        asked("moss"),
+    ]
+    found = [runtime.run(job, {}, quiet)[0].pixels.array for job in jobs]
+    cache = runtime._model("tiny").prompts
+    assert (cache.misses, cache.hits) == (3, 2)
+    for job, array in zip(jobs, found, strict=True):
+        alone = LocalRuntime("tiny", "cpu", tmp_path).run(job, {}, quiet)[0]
+        assert (alone.pixels.array == array).all()
+
+
+class _Pipeline:
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def encode_prompt(self, prompt: str, **_: Any) -> tuple[torch.Tensor, None]:
+        self.calls += 1
+        return torch.full((1, 4), float(len(prompt))), None
+
+
+def test_what_was_written_into_is_encoded_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, pipeline = PromptCache(), _Pipeline()
+    with cache.used_by(pipeline):
+        first, _ = pipeline.encode_prompt("moss", device="cpu")
+        first += 1
+        again, _ = pipeline.encode_prompt("moss", device="cpu")
+        assert again.tolist() == [[4.0] * 4]
+        pipeline.encode_prompt("moss", prompt_embeds=first)
+        assert pipeline.calls == 3
+        monkeypatch.setattr(prompts, "MAX_BYTES", 40)
+        for text in ("a", "bb", "ccc"):
+            pipeline.encode_prompt(text)
+        assert cache.size <= 40
+    assert "encode_prompt" not in vars(pipeline)
