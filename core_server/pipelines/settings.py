@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from core_server.errors import InvalidRequest
 from core_server.pipelines.families.registry import FAMILIES
-from core_server.pipelines.request import ANY_MODEL_TASKS, Request, task_name
+from core_server.pipelines.request import ANY_MODEL_TASKS, MAX_GUIDANCE, Request, task_name
 from core_server.pipelines.schedulers import scheduler_choice
 from core_server.pipelines.task import ModelProfile
 from core_server.pipelines.words.styles import Styles
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from core_server.pipelines.control import Control
     from core_server.pipelines.reference import Reference
 
-MAX_STEPS, MAX_GUIDANCE, MAX_COUNT = 1000, 50.0, 64
+MAX_STEPS, MAX_COUNT = 1000, 64
 SEED_MODULUS = 2**64
 
 

@@ -8,7 +8,7 @@ from core_server.pipelines.adapter_files import AdapterFile
 from core_server.pipelines.sources.offer import Installed, Offer, Shelf
 from core_server.pipelines.sources.recommended import Recommended
 from core_server.pipelines.words.styles import Style
-from core_server.rpc.convert.canvas import to_proto_extent
+from core_server.rpc.convert.model import described
 from core_server.rpc.convert.parameters import ADAPTER_KINDS
 from scumble.v1 import model_service_pb2
 
@@ -25,17 +25,7 @@ def to_proto_offer(offer: Offer) -> model_service_pb2.InstallModelResponse:
     return model_service_pb2.InstallModelResponse(
         total_bytes=offer.size_bytes,
         stage="Plan",
-        model=model_service_pb2.Model(
-            model_id=offer.name,
-            title=offer.title,
-            family=offer.family,
-            state=model_service_pb2.MODEL_STATE_AVAILABLE,
-            license=offer.licence.name,
-            commercial_use=offer.licence.commercial_use is True,
-            size_bytes=offer.size_bytes,
-            kind=_KINDS[offer.shelf] if offer.shelf else "",
-            trained=True,
-        ),
+        model=_offered(offer, model_service_pb2.MODEL_STATE_AVAILABLE, offer.shelf),
         license_note=offer.licence.sentence,
         url=offer.url,
     )
@@ -43,15 +33,21 @@ def to_proto_offer(offer: Offer) -> model_service_pb2.InstallModelResponse:
 
 def to_proto_installed(installed: Installed, offer: Offer) -> model_service_pb2.Model:
     """What is no model by itself: an adapter, a control network."""
+    return _offered(offer, model_service_pb2.MODEL_STATE_INSTALLED, installed.shelf)
+
+
+def _offered(
+    offer: Offer, state: model_service_pb2.ModelState.ValueType, shelf: Shelf | None
+) -> model_service_pb2.Model:
     return model_service_pb2.Model(
-        model_id=installed.name,
+        model_id=offer.name,
         title=offer.title,
         family=offer.family,
-        state=model_service_pb2.MODEL_STATE_INSTALLED,
+        state=state,
         license=offer.licence.name,
         commercial_use=offer.licence.commercial_use is True,
         size_bytes=offer.size_bytes,
-        kind=_KINDS[installed.shelf],
+        kind=_KINDS[shelf] if shelf else "",
         trained=True,
     )
 
@@ -59,20 +55,9 @@ def to_proto_installed(installed: Installed, offer: Offer) -> model_service_pb2.
 def to_proto_recommended(entry: Recommended, fitting: Collection[str]) -> model_service_pb2.Model:
     """Something that is not installed. fitting: ids that the device has the memory for."""
     return model_service_pb2.Model(
+        **described(entry),
         model_id=entry.id,
-        title=entry.title,
-        family=entry.family,
         state=model_service_pb2.MODEL_STATE_AVAILABLE,
-        license=entry.license,
-        commercial_use=entry.commercial_use,
-        size_bytes=entry.size_bytes,
-        min_extent=to_proto_extent(entry.min_extent),
-        max_extent=to_proto_extent(entry.max_extent),
-        num_inference_steps=entry.num_inference_steps,
-        guidance_scale=entry.guidance_scale,
-        scheduler=entry.scheduler,
-        tasks=entry.tasks,
-        description=entry.description,
         kind=entry.kind,
         memory_bytes=entry.memory_bytes,
         recommended=entry.id in fitting,

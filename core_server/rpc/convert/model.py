@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from core_server.config import Limits
 from core_server.jobs.engine import EngineState, EngineStatus
+from core_server.pipelines.sources.recommended import Recommended
 from core_server.pipelines.task import ModelProfile
 from core_server.rpc.convert.canvas import to_proto_extent
 from core_server.rpc.convert.fields import EnumTable
@@ -22,26 +25,25 @@ def to_proto_model(profile: ModelProfile, status: EngineStatus) -> model_service
     }
     state = states.get(status.state) if is_default else None
     return model_service_pb2.Model(
+        **described(profile),
         model_id=profile.model_id,
-        title=profile.title,
-        family=profile.family,
         state=state or model_service_pb2.MODEL_STATE_INSTALLED,
-        license=profile.license,
-        commercial_use=profile.commercial_use,
-        size_bytes=profile.size_bytes,
-        min_extent=to_proto_extent(profile.min_extent),
-        max_extent=to_proto_extent(profile.max_extent),
         multiple=profile.multiple,
-        num_inference_steps=profile.num_inference_steps,
-        guidance_scale=profile.guidance_scale,
-        scheduler=profile.scheduler,
-        tasks=profile.tasks,
-        description=profile.description,
         is_default=is_default,
         best_extent=None if profile.best_extent is None else to_proto_extent(profile.best_extent),
         trained=profile.trained,
         kind="model",
     )
+
+
+def described(entry: ModelProfile | Recommended) -> dict[str, Any]:
+    """Fields that a model has whether it is on this disk or not."""
+    names = (
+        "title", "family", "license", "commercial_use", "size_bytes", "num_inference_steps", "guidance_scale",
+        "scheduler", "tasks", "description",
+    )  # fmt: skip
+    extents = {name: to_proto_extent(getattr(entry, name)) for name in ("min_extent", "max_extent")}
+    return {name: getattr(entry, name) for name in names} | extents
 
 
 def to_proto_limits(limits: Limits) -> server_service_pb2.Limits:

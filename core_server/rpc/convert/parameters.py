@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from core_server.config import Limits
 from core_server.errors import InvalidRequest
 from core_server.pipelines.request import (
+    MAX_GUIDANCE,
     Adapter,
     AdapterKind,
     ControlImage,
@@ -31,7 +32,6 @@ from scumble.v1 import generation_pb2, image_pb2
 ImageResolver = Callable[[image_pb2.ImageSource, str], Awaitable[str]]
 """Called with an image source and its field path: stores the image if need be and returns its id."""
 
-MAX_GUIDANCE = 50.0
 MAX_WEIGHT = 2.0
 MAX_ADAPTERS, MAX_CONTROL_IMAGES, MAX_REFERENCE_IMAGES = 16, 8, 8
 DRAWN_SEED_BITS = 32
