@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -78,7 +78,7 @@ def denoise(
     hook = reporter.step_hook(painted, change)
     # The words of a LoRA or a textual inversion are this job's alone.
     words = nullcontext() if "adapters" in settings.recipe else model.prompts.used_by(pipeline)
-    with tiling(axes, model, painted), words:
+    with tiling(axes, model, painted), words, _encoding_once(model, settings, axes):
         reporter.begin()
         model.prepare_preview()
         if route is Route.WHOLE_MASK:
@@ -119,6 +119,21 @@ def tiling(axes: SeamlessAxes, model: LoadedModel, extent: Extent) -> Iterator[N
         seamless_vae(axes, model.vae, model.scale_factor),
         rolled_denoiser(rolled, model.denoiser, Extent(width // cell, height // cell)),
     ):
+        yield
+
+
+@contextmanager
+def _encoding_once(model: LoadedModel, settings: Settings, axes: SeamlessAxes) -> Iterator[None]:
+    """Within the context no picture is encoded twice: not to start from, and not, at each step, as control."""
+    networks = () if settings.control is None else settings.control.networks
+    controls = [
+        it.controlnet_cond_embedding for it in networks if hasattr(it, "controlnet_cond_embedding")
+    ]
+    how = (axes, model.tiers.kernels, getattr(model.vae, "use_tiling", False))
+    with ExitStack() as stack:
+        stack.enter_context(model.encoded.used_by(model.vae, "encode", how))
+        for embedding in controls:
+            stack.enter_context(model.encoded.used_by(embedding, "forward", axes))
         yield
 
 

@@ -16,6 +16,7 @@ import torch
 from core_server.canvas.geometry import Extent
 from core_server.errors import InvalidRequest, TaskFailed
 from core_server.pipelines.adapter_rack import AdapterRack
+from core_server.pipelines.encoded import EncodedCache
 from core_server.pipelines.families.family import Family, Route
 from core_server.pipelines.families.registry import FAMILIES, pipeline_class
 from core_server.pipelines.families.sizes import vae_scale_factor
@@ -68,6 +69,8 @@ class LoadedModel:
     """What paints fast, if anything does."""
     prompts: PromptCache = field(default_factory=PromptCache, init=False)
     """Its prompts that were encoded lately."""
+    encoded: EncodedCache = field(default_factory=EncodedCache, init=False)
+    """Pictures that its networks encoded lately."""
     _tiers: ModelTiers | None = field(default=None, init=False)
     _pipelines: dict[str, Any] = field(default_factory=dict)
     _preview: PreviewProjection | None = None

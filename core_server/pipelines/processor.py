@@ -21,7 +21,7 @@ def suit_processor(model: LoadedModel, *, bfloat16: bool | None = None) -> None:
     """Lets the autoencoder of a model whose profile allows it compute in bfloat16 on a processor that has it.
 
     What goes in and out stays float32, and so do denoiser and latents: pictures differ by one level of 255 here and
-    there, and an autoencoder of many px takes a third of the time. Other models and devices are left alone; so is a
+    there, and an autoencoder of many px takes two fifths of the time, its weights laid out with channels last. Other models and devices are left alone; so is a
     model that has been here before. bfloat16: None asks the processor.
     """
     if model.device.type != "cpu" or not model.profile.bfloat16_autoencoder:
@@ -30,6 +30,7 @@ def suit_processor(model: LoadedModel, *, bfloat16: bool | None = None) -> None:
         return
     if not (has_bfloat16() if bfloat16 is None else bfloat16):
         return
+    model.vae.to(memory_format=torch.channels_last)
     for name in ("encode", "decode"):
         setattr(model.vae, name, _in_bfloat16(getattr(model.vae, name)))
     model.autoencoder_dtype = torch.bfloat16
