@@ -53,6 +53,7 @@ class IntoImage:
             raise Refused(
                 f"The image '{image.name}' is linked from another file: choose New Image."
             )
+        had_file = bool(image.filepath) and image.packed_file is None
         if pictures[0].tile:
             made_image = tiles.replace_tiles(image, pictures, into_itself=self.into_itself)
             images.sign(made_image, pictures[0], prompt)
@@ -62,8 +63,16 @@ class IntoImage:
         else:
             made_image = images.create_like(image, pictures[0], prompt)
         if self.into_itself:
-            return [image], f"Repainted '{image.name}' itself."
+            return [
+                image
+            ], f"Repainted '{image.name}' itself.{_about_file(image, had_file=had_file)}"
         images.swap(image, made_image)
         return [
             made_image
         ], f"'{made_image.name}' took the place of '{image.name}', which stays in the file."
+
+
+def _about_file(image: bpy.types.Image, *, had_file: bool) -> str:
+    """Files of the artist are never written, whether or not they could be."""
+    name = bpy.path.basename(image.filepath)
+    return f" It is packed now; the file '{name}' stays as it was." if had_file and name else ""

@@ -25,11 +25,14 @@ def _tick() -> float:
     try:
         if scumble.wants_check and not preferences.online_refusal(bpy.context):
             scumble.check(preferences.get(bpy.context).to_server())
+        told = scumble.status.error
         changed = scumble.pump()
         if scumble.live.wants_tick:
             changed |= scumble.live.tick(bpy.context.scene.scumble.to_live_wish())
         if changed:
             windows.redraw_panels()
+        if scumble.status.error not in ("", told):
+            windows.tell(scumble.status.error)
     except Exception as error:  # noqa: BLE001
         traceback.print_exc()
         scumble.status.fail(f"Something unexpected happened ({error}); the console has more.")

@@ -59,6 +59,13 @@ def show_beside(context: bpy.types.Context, image: bpy.types.Image) -> None:
     other.spaces.active.mode = "VIEW"
 
 
+def tell(sentence: str) -> None:
+    """Reports a sentence in the status bar, as operators do. Does nothing without a window."""
+    for window in bpy.context.window_manager.windows[:1]:
+        with bpy.context.temp_override(window=window):
+            bpy.ops.scumble.tell("INVOKE_DEFAULT", sentence=sentence)
+
+
 def push_undo(message: str) -> None:
     """One undo step for what was done since the last one. A timer has no window of its own, so one is lent to it."""
     manager = bpy.context.window_manager

@@ -21,6 +21,7 @@ from .restyle import SCUMBLE_OT_restyle_animation, SCUMBLE_OT_restyle_render
 from .revert_image import SCUMBLE_OT_revert_image
 from .start_server import SCUMBLE_OT_start_server
 from .stop_server import SCUMBLE_OT_stop_server
+from .tell import SCUMBLE_OT_tell
 from .upscale_image import SCUMBLE_OT_upscale_image
 from .use_image import SCUMBLE_OT_mark_asset, SCUMBLE_OT_use_image
 from .use_recipe import SCUMBLE_OT_generate_again, SCUMBLE_OT_use_recipe
@@ -59,6 +60,7 @@ _CLASSES = (
     SCUMBLE_OT_free_memory,
     SCUMBLE_OT_start_server,
     SCUMBLE_OT_stop_server,
+    SCUMBLE_OT_tell,
 )
 
 

@@ -324,8 +324,32 @@ def test_every_bad_situation_is_one_sentence(scumble: Any, server: RealServer) -
     missing.source, missing.filepath = "FILE", "//nowhere.png"
     scumble.image, scumble.mask = missing, "WHOLE"
     assert "its file is missing" in refusal()
+    empty = bpy.data.images.new("Empty", 8, 8)
+    empty.pack(data=b"not a picture", data_len=13)
+    empty.source = "FILE"
+    assert tuple(empty.size) == (0, 0)
+    scumble.image = empty
+    assert "'Empty' has no pixels that can be read" in refusal()
     scumble.image = None
+    bpy.data.images.remove(empty)
     bpy.data.images.remove(missing)
+
+
+def test_a_read_only_file_stays_as_it_is(scumble: Any, server: RealServer, tmp_path: Path) -> None:
+    """What is repainted is packed; the artist's files are never written, whether or not they could be."""
+    path = tmp_path / "wall.png"
+    noise = np.random.default_rng(1).integers(0, 255, (SIDE, SIDE, 3), np.uint8)
+    path.write_bytes(addon("bridge.png").encode_png(noise))
+    stored = path.read_bytes()
+    path.chmod(0o444)
+    image = bpy.data.images.load(str(path))
+    textured_cube(image)
+    scumble.mask, scumble.target = "WHOLE", "SAME"
+    assert repaint() == image
+    assert path.read_bytes() == stored
+    assert image.packed_file is not None
+    note = addon("host.controller").get().status.note
+    assert "It is packed now; the file 'wall.png' stays as it was." in note
 
 
 def test_a_linked_image_is_not_written_into(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import scumble.client
 from tests.real_server import RealServer, start_server
 
 from .conftest import MODULE, SERVER_PYTHON, addon, pump_until
+from .test_repaint import painted, textured_cube
 
 
 def refusal() -> str:
@@ -37,6 +39,32 @@ def test_no_server(scumble: Any) -> None:
 def test_wrong_token(server: RealServer, preferences: Any) -> None:
     preferences.token = "wrong"
     assert "token" in refusal()
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [("0.0.9", "older"), ("9.0.0", "newer")])
+def test_a_server_of_another_age(
+    server: RealServer, monkeypatch: pytest.MonkeyPatch, theirs: str, ours: str
+) -> None:
+    """The add-on's client believes to be of another version: the server is older or newer than it."""
+    monkeypatch.setattr(
+        scumble.client.client, "__version__", "9.0.0" if ours == "older" else "0.0.9"
+    )
+    sentence = refusal()
+    assert "this client is" in sentence
+    assert "Update the older of the two." in sentence
+    assert addon("host.controller").get().status.error == sentence
+
+
+def test_a_wheel_is_missing(
+    scumble: Any, server: RealServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another extension took a shared package away."""
+    for name in [n for n in sys.modules if n == "scumble" or n.startswith("scumble.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "scumble.client", None)
+    sentence = refusal()
+    assert sentence.startswith("A part of the Scumble extension is missing")
+    assert "install it again and restart Blender" in sentence
 
 
 def test_no_prompt(scumble: Any, server: RealServer) -> None:
@@ -94,6 +122,44 @@ def test_opening_another_file_cancels(server: RealServer, start_long: Callable[[
     bpy.ops.wm.read_homefile(use_factory_startup=True, load_ui=False)
     assert not running.busy
     assert running.status.note == "Cancelled: the file was closed."
+
+
+def test_undo_while_it_paints_loses_nothing(
+    scumble: Any, server: RealServer, preferences: Any
+) -> None:
+    """The object the texture was meant for is undone away and comes back: the result finds it, or stands alone."""
+    bpy.ops.ed.undo_push(message="before")
+    bpy.ops.mesh.primitive_plane_add()
+    bpy.ops.ed.undo_push(message="plane")
+    running = addon("host.controller").get()
+    where = addon("host.materials").destination(bpy.context, "MATERIAL")
+    running.generate(preferences.to_server(), scumble.to_request(), where)
+    bpy.ops.ed.undo()
+    assert "Plane" not in bpy.data.objects
+    pump_until(running, lambda: not running.busy)
+    assert running.status.error == ""
+    (name,) = running.last_images
+    assert "its object is gone" in running.status.note
+    assert bpy.data.images[name].packed_file is not None
+
+
+@pytest.mark.parametrize("target", ["NEW", "SAME"])
+def test_deleting_the_image_while_it_is_repainted(
+    scumble: Any, server: RealServer, preferences: Any, target: str
+) -> None:
+    image = painted()
+    textured_cube(image)
+    running, landing = addon("host.controller").get(), addon("host.landing")
+    repaint = addon("bridge.repaint").RepaintRequest(
+        "moss", (addon("host.images").read_source(image),), seed=1
+    )
+    where = landing.IntoImage(image.session_uid, target == "SAME")
+    running.generate(preferences.to_server(), repaint, where)
+    bpy.data.images.remove(image)
+    pump_until(running, lambda: not running.busy)
+    assert running.status.error == ""
+    assert "the one it belongs to is gone" in running.status.note
+    assert bpy.data.images[running.last_images[0]].size[0] == 64
 
 
 def test_a_killed_server_is_noticed_and_a_restarted_one_goes_on(
