@@ -37,7 +37,8 @@ class Document:
     """A document as it was when it was described.
 
     mode: Photoshop's name, such as "RGB" or "CMYK". bits: per channel, 1, 8, 16 or 32. resolution: pixels per inch.
-    profile: name of the colour profile, "" if untagged. selection: its bounding box in px, None if nothing is selected.
+    profile: name of the colour profile, "" if untagged. selection: its bounding box in px, None if nothing is selected;
+    on the canvas, unless none of it is.
     layer: id of the active layer, 0 if unknown.
     """
 
@@ -67,6 +68,14 @@ class Document:
         """Raises DocumentRefused if the document is nothing this version can paint on."""
         if self.quick_mask:
             raise DocumentRefused("quick_mask")
+        box = self.selection
+        if box is not None and (
+            box.right <= 0
+            or box.bottom <= 0
+            or box.x >= self.extent.width
+            or box.y >= self.extent.height
+        ):
+            raise DocumentRefused("selection_outside")
         if self.mode not in PAINTABLE_MODES:
             raise DocumentRefused(
                 "mode",

@@ -84,6 +84,9 @@ _REFUSALS = {
     "nothing_asked": "Nothing is selected and there is no prompt. Select the part to repaint, or say what to paint.",
     "no_prompt": "The prompt is empty. Say in a few words what to paint.",
     "no_selection": "Nothing is selected in Photoshop. Select the part to repaint, for instance with the lasso (L).",
+    "selection_outside": (
+        "What is selected lies wholly outside the canvas. Move the selection onto the picture, or deselect (Ctrl+D)."
+    ),
     "quick_mask": "The document is in Quick Mask mode. Press Q to leave it, then try again.",
     "document_closed": "The document was closed in the meantime, so the result has nowhere to go.",
     "document_resized": "The document was resized in the meantime, so the result would not fit its place.",

@@ -78,7 +78,7 @@ def canvas(image: Pixels) -> Pixels:
     return Pixels.from_numpy(means.astype(samples.dtype), image.color_space, image.icc_profile)
 
 
-def enlarged(pixels: Pixels, extent: Extent) -> Pixels:
+def resized(pixels: Pixels, extent: Extent) -> Pixels:
     """A picture brought to a size, bicubic, in its own type."""
     if pixels.extent == extent:
         return pixels
@@ -98,6 +98,20 @@ def enlarged(pixels: Pixels, extent: Extent) -> Pixels:
     )
 
 
+def within_selection(picture: Pixels, canvas: Pixels, selection: Pixels) -> Pixels:
+    """The picture as it will show above the canvas, through what was selected. canvas and selection: of any size."""
+    import numpy as np  # noqa: PLC0415
+
+    mask = resized(selection, picture.extent).numpy() / selection.sample_type.full_scale
+    if (mask >= 1).all():
+        return picture
+    below, above = resized(canvas, picture.extent).numpy(), picture.numpy()
+    mixed = above * mask + below * (1 - mask)
+    if above.dtype.kind == "u":
+        mixed = np.rint(mixed)
+    return Pixels.from_numpy(mixed.astype(above.dtype), picture.color_space, picture.icc_profile)
+
+
 def lay_live(
     host: PhotoshopHost, region: LiveRegion, capture: Capture, picture: LivePicture, prompt: str
 ) -> list[PlacedLayer]:
@@ -113,7 +127,7 @@ def lay_live(
         above=above,
     )
     patch = Patch(
-        pixels=enlarged(picture.pixels, region.bounds.extent),
+        pixels=resized(picture.pixels, region.bounds.extent),
         seed=picture.settings.seed,
         recipe={},
         index=0,

@@ -206,17 +206,17 @@ def _identity(document: Document) -> dict[str, int]:
 
 
 def _document(facts: dict[str, Any]) -> Document:
-    box = facts["selection"]
+    box, extent = facts["selection"], Extent(int(facts["width"]), int(facts["height"]))
     return Document(
         id=int(facts["id"]),
         name=str(facts["name"]),
-        extent=Extent(int(facts["width"]), int(facts["height"])),
+        extent=extent,
         resolution=float(facts["resolution"]),
         mode=str(facts["mode"]).removeprefix("DocumentMode."),
         bits=_BITS.get(str(facts["bits"]).removeprefix("BitsPerChannelType."), 0),
         profile=str(facts["profile"]),
         quick_mask=bool(facts["quickMask"]),
-        selection=_bounds(box) if box else None,
+        selection=_on_canvas(_bounds(box), extent) if box else None,
         layer=int(facts["layer"]),
         layer_name=str(facts["layerName"]),
     )
@@ -234,4 +234,13 @@ def _channel_name() -> str:
 
 def _bounds(edges: list[int]) -> Bounds:
     left, top, right, bottom = (int(edge) for edge in edges)
+    return Bounds(left, top, right - left, bottom - top)
+
+
+def _on_canvas(box: Bounds, extent: Extent) -> Bounds:
+    """The part of a selection that lies on the canvas; all of it where none does."""
+    left, top = max(box.x, 0), max(box.y, 0)
+    right, bottom = min(box.right, extent.width), min(box.bottom, extent.height)
+    if left >= right or top >= bottom:
+        return box
     return Bounds(left, top, right - left, bottom - top)

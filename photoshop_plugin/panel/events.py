@@ -8,7 +8,7 @@ from photoshop_plugin.document import Document, PlacedLayer
 from photoshop_plugin.generation import Prepared
 from photoshop_plugin.panel.history import Entry
 from photoshop_plugin.task import Task
-from scumble.client import AdapterInfo, Event, LivePicture, Model, ServerInfo, Style
+from scumble.client import AdapterInfo, Event, LivePicture, Model, Pixels, ServerInfo, Style
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +74,10 @@ class Stopped:
 
 @dataclass(frozen=True, slots=True)
 class LiveShown:
-    """The newest live picture, or why it takes so long."""
+    """The newest live picture, or why it takes so long. seen: the picture above the canvas, within the selection."""
 
     picture: LivePicture | None
+    seen: Pixels | None = None
     waiting: str = ""
 
 

@@ -15,7 +15,14 @@ from photoshop_plugin.document import Capture, PlacedLayer
 from photoshop_plugin.errors import Busy, PhotoshopError
 from photoshop_plugin.generation import Settings, TellsLimits, require_size
 from photoshop_plugin.host.interface import PhotoshopHost
-from photoshop_plugin.live import LiveRegion, canvas, fields_of, lay_live, region_of
+from photoshop_plugin.live import (
+    LiveRegion,
+    canvas,
+    fields_of,
+    lay_live,
+    region_of,
+    within_selection,
+)
 from photoshop_plugin.panel.events import LiveEnded, LiveShown, PanelEvent, sentence_of
 from scumble.client import Live, LivePicture, Pixels, ScumbleError
 
@@ -166,7 +173,13 @@ class LivePainting:
             if picture is not None and not picture.unchanged:
                 self._picture = picture
                 told = ""
-                self._notify(LiveShown(picture))
+                self._notify(LiveShown(picture, self._seen(picture.pixels)))
             elif session.waiting != told:
                 told = session.waiting
-                self._notify(LiveShown(None, told))
+                self._notify(LiveShown(None, waiting=told))
+
+    def _seen(self, picture: Pixels) -> Pixels:
+        first, sent = self._first, self._sent
+        if first is None or sent is None:
+            return picture
+        return within_selection(picture, sent, first.selection)

@@ -34,10 +34,12 @@ class LiveBar(QWidget):
 
     def begin(self) -> None:
         """It was switched on."""
+        self.switch.setText("L&ive is on")
         self.told.setText("Reading the document")
 
     def end(self) -> None:
         """It is over."""
+        self.switch.setText("L&ive")
         self.switch.setChecked(False)
         self.told.clear()
         self.apply_button.hide()

@@ -242,8 +242,8 @@ class PanelWindow(QWidget):
         if not self.live.switch.isChecked():
             return  # it was on its way when the artist ended it
         self.live.tell(shown)
-        if shown.picture is not None:
-            self._show_picture(QPixmap.fromImage(to_image(shown.picture.pixels)))
+        if shown.seen is not None:
+            self._show_picture(QPixmap.fromImage(to_image(shown.seen)))
             self.picture.setToolTip("The live picture of what you draw; Photoshop is not changed")
 
     def _follow_live(self) -> None:

@@ -28,7 +28,15 @@ from photoshop_plugin.host.tiff import read_capture
 from photoshop_plugin.task import Task
 from scumble.client import Bounds, ColorSpace, Extent, Pixels, ServerInfo
 from tests.fakes.photoshop import Application
-from tests.photoshop_plugin.scene import CHANGED, CONTEXT, TITLE, Seen, open_document, patch_for
+from tests.photoshop_plugin.scene import (
+    CHANGED,
+    CONTEXT,
+    SIZE,
+    TITLE,
+    Seen,
+    open_document,
+    patch_for,
+)
 from tests.photoshop_plugin.scripted_server import ScriptedServer
 
 PROMPTS = {
@@ -95,6 +103,35 @@ def test_a_file_that_breaks_off(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(DocumentRefused, match="is that disk full"):
         read_capture(path, "", selected=False)
+
+
+@pytest.mark.parametrize(
+    ("outline", "selection"),
+    [((-20, -9, 47, 58), (0, 0, 47, 58)), ((200, 100, 300, 400), (200, 100, 33, 67))],
+    ids=["left and top", "right and bottom"],
+)
+def test_a_selection_that_reaches_beyond_the_canvas_is_cut(
+    photoshop: Application, host: ComPhotoshop, outline: tuple, selection: tuple
+) -> None:
+    document = open_document(photoshop, selected=selection)
+    document.outline = outline
+    server = ScriptedServer()
+    [layer] = generate(host, server, Settings(prompt="moss"))
+    assert server.asked[0][1] == selection
+    assert layer.bounds.x >= 0 and layer.bounds.right <= SIZE[0]
+
+
+@pytest.mark.parametrize("outline", [(-50, 3, 0, 9), (3, 167, 9, 200)], ids=["left", "below"])
+def test_a_selection_off_the_canvas(
+    photoshop: Application, host: ComPhotoshop, outline: tuple
+) -> None:
+    document = open_document(photoshop)
+    document.outline = outline
+    before, server = Seen(document), ScriptedServer()
+    with pytest.raises(DocumentRefused, match="wholly outside the canvas"):
+        generate(host, server, Settings(prompt="moss"))
+    assert (server.asked, server.requests) == ([], [])
+    assert before.differences(Seen(document)) == []
 
 
 HUGE = Extent(20_000, 15_000)

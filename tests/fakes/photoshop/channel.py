@@ -65,7 +65,7 @@ class Selection(Thing):
             raise Fault("The requested property does not exist.", NO_SUCH_PROPERTY)
         box = bounding_box(self.document.selected)
         assert box is not None
-        return self.document.units(*box)
+        return self.document.units(*(self.document.outline or box))
 
     @method
     def selectAll(self) -> None:  # noqa: N802

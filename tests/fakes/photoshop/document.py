@@ -62,6 +62,7 @@ class Document(Thing):
             "stack",
             "alphas",
             "selected",
+            "outline",
             "active",
             "icc_profile",
             "profile_name",
@@ -102,6 +103,8 @@ class Document(Thing):
         self.icc_profile = icc_profile
         self.profile_name = profile_name
         self.quickMaskMode = False
+        # (left, top, right, bottom) of a selection that was moved beyond the canvas; samples are only on it.
+        self.outline: tuple[int, int, int, int] | None = None
         self.extent = (background.shape[1], background.shape[0])
         flat = background.shape[2] == COMPONENTS[mode]
         if flat:

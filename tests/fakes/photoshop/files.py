@@ -44,7 +44,9 @@ def save_tiff(document: Document, path: str, options: dict[str, Any]) -> None:
         raise Fault(f"this model does not save with {wrong}")
     if document.mode != Enum("DocumentMode.RGB"):
         raise Fault(f"this model saves no {document.mode.name} TIFF")
-    if document.application.disk_is_full:  # our reading: an error, and what was written so far stays
+    if (
+        document.application.disk_is_full
+    ):  # our reading: an error, and what was written so far stays
         native_path(document.application, path).write_bytes(b"II*\0")
         raise Fault("Could not save the document because the disk is full.")
     pixels, extra = document.flatten(), []

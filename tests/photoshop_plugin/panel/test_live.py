@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from photoshop_plugin.generation import Settings
-from photoshop_plugin.live import canvas, enlarged
+from photoshop_plugin.live import canvas, resized
 from photoshop_plugin.panel.events import Applied, LiveEnded, LiveShown, Stopped
 from scumble.client import ColorSpace, Extent, NotRunning, Pixels
 from tests.fakes.photoshop import Application, Document
@@ -85,6 +85,10 @@ def test_what_is_drawn_is_painted_and_the_newest_picture_becomes_a_layer(
     part = document.flatten()[y : y + height, x : x + width, :3]
     assert np.array_equal(made.canvases[0].numpy(), part)
     assert before.differences(Seen(document)) == [], "only the panel shows it"
+    chosen = soft_selection((233, 167), SELECTED, "uint16")[y : y + height, x : x + width, None]
+    assert shown.seen is not None
+    faint = np.rint(part + (65535.0 - 2.0 * part) * (chosen / 65535))
+    assert np.abs(shown.seen.numpy() - faint).max() <= 1
 
     time.sleep(0.6)
     assert len(made.canvases) == 1, "nothing changed, nothing is read or sent"
@@ -104,8 +108,7 @@ def test_what_is_drawn_is_painted_and_the_newest_picture_becomes_a_layer(
     layer = document.stack[0]._state
     assert (layer.x, layer.y) == (x, y)
     assert np.array_equal(layer.pixels[..., :3], 65535 - part)
-    chosen = soft_selection((233, 167), SELECTED, "uint16")[y : y + height, x : x + width]
-    assert np.array_equal(layer.mask, chosen)
+    assert np.array_equal(layer.mask, chosen[..., 0])
     assert latest.differences(Seen(document), but=CHANGED) == []
     until(lambda: made.closed)
 
@@ -217,7 +220,7 @@ def test_large_pictures_are_made_small_and_small_ones_large(dtype: str) -> None:
     block = samples[10:12, 20:22].astype(np.float64).mean(axis=(0, 1))
     assert np.abs(small.numpy()[5, 10] - block).max() <= 0.5
     flat = Pixels.from_numpy(np.full((7, 9, 3), samples[0, 0], samples.dtype), ColorSpace.SRGB)
-    large = enlarged(flat, Extent(40, 31))
+    large = resized(flat, Extent(40, 31))
     assert (large.extent, large.sample_type) == ((40, 31), flat.sample_type)
     assert np.allclose(large.numpy(), samples[0, 0], atol=1e-5)
     strip = Pixels.from_numpy(texture(3000, 2), ColorSpace.SRGB)
