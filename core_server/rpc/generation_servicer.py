@@ -11,8 +11,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from core_server.canvas.planner import plan_canvas
 from core_server.canvas.sizes import max_model_pixels
 from core_server.config import MIB, Limits
-from core_server.errors import InvalidRequest
+from core_server.errors import InvalidRequest, NotImplementedHere
 from core_server.jobs.service import JobService
+from core_server.pipelines.request import Project
 from core_server.rpc.auth import current_owner
 from core_server.rpc.calls import Context, patience
 from core_server.rpc.convert import canvas, fields
@@ -82,6 +83,11 @@ class GenerationServicer(GenerationServiceServicer):
         wanted = await from_proto_generation(
             generation, "generation", self._limits, self._resolve_image
         )
+        if isinstance(wanted, Project):
+            raise NotImplementedHere(
+                "This version has no task of its own for what one camera sees. Send inpaint or image_to_image with the "
+                "view's depth and normals as control_images, as the Blender add-on's Project from View does."
+            )
         require_names(self._jobs.engine.status.info, wanted, "generation")
         with fields.renamed_fields({"": "generation."}):
             job = await self._jobs.create(

@@ -167,7 +167,8 @@ class Upscale(Common):
 
 @dataclass(frozen=True, slots=True)
 class Project(Common):
-    """What one camera sees of an object, repainted so that it can be projected back.
+    """What one camera sees of an object, repainted so that it can be projected back. Servers of this version refuse it;
+    `Inpaint` with depth and normals as control_images does the same.
 
     depth: near is bright. image: the current look. normals: in camera space. mask: where to paint, one channel. All of
     one size, all but depth may be None. strength: denoising strength, above 0 and at most 1.

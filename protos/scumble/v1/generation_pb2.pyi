@@ -572,7 +572,9 @@ global___UpscaleTask = UpscaleTask
 
 @typing.final
 class ProjectTask(google.protobuf.message.Message):
-    """What one camera sees of an object, repainted so that it can be projected back."""
+    """What one camera sees of an object, repainted so that it can be projected back. CreateJob answers UNIMPLEMENTED in this
+    version; InpaintTask with depth and normals as control_images does the same.
+    """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

@@ -58,9 +58,10 @@ def test_generate_and_discard(scumble: Any, server: RealServer) -> None:
             memory.append(resident())
             opened.append(handles())
     first, last = sum(memory[:4]) / 4, sum(memory[-4:]) / 4
+    quarters = ", ".join(f"{value:.1f}" for value in memory[:: max(1, ROUNDS // 8)])
     print(
         f"Blender {bpy.app.version_string}, {ROUNDS} rounds: {first:.1f} MB at first, {last:.1f} MB at last, "
-        f"{max(memory):.1f} MB at most; files, threads, images {opened[0]} at first, {opened[-1]} at last"
+        f"{max(memory):.1f} MB at most ({quarters}); files, threads, images {opened[0]} at first, {opened[-1]} at last"
     )
     assert last - first < 4 + 0.02 * ROUNDS, memory
     assert opened[-1][0] <= opened[0][0] + 2

@@ -308,6 +308,13 @@ CREATE = [
         "missing",
     ),
     ("upscale_factor", task(upscale={"factor": 3}), INVALID, "generation.upscale.factor", "2 or 4"),
+    (
+        "project",
+        task(project={"depth": inline(bytes(48))}),
+        UNIMPLEMENTED,
+        "",
+        "depth and normals as control_images",
+    ),
     ("project_blind", task(project={}), INVALID, "generation.project.depth", "missing"),
     (
         "adapter_kind",
