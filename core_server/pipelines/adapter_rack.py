@@ -24,6 +24,9 @@ class AdapterRack:
     """The LoRAs of one model. pipeline: any of its stock pipelines; they share the modules that a LoRA changes."""
 
     pipeline: Any
+    hits: int = 0
+    misses: int = 0
+    """How often a LoRA was there already, or had to be read."""
     _kept: OrderedDict[str, str] = field(default_factory=OrderedDict)
 
     @contextmanager
@@ -51,6 +54,8 @@ class AdapterRack:
 
     def _load(self, adapter: AdapterFile, digest: str, at: str) -> str:
         name = self._kept.get(digest)
+        self.hits += name is not None
+        self.misses += name is None
         if name is None:
             # Never the same name twice: a text encoder may be shared with another model's rack.
             name = f"lora_{digest[:16]}_{id(self):x}"

@@ -107,6 +107,13 @@ class LivePainter:
         """Lets go of the model and of everything made with it."""
         self._caches = None
 
+    @property
+    def figures(self) -> tuple[int, int]:
+        """Hits and misses of what is kept between frames: words, noise and canvases."""
+        found = self._caches
+        kept = () if found is None else (found.words, found.noises, found.latents)
+        return sum(it.hits for it in kept), sum(it.misses for it in kept)
+
     def caches_of(self, model: LoadedModel) -> _Caches:
         """The caches for `model`; those of another one are given up."""
         if self._caches is None or self._caches.model is not model:

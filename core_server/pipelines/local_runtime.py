@@ -29,6 +29,7 @@ from core_server.pipelines.processor import suit_processor
 from core_server.pipelines.request import Request, image_ids
 from core_server.pipelines.settings import settle
 from core_server.pipelines.task import (
+    CacheFigures,
     ModelProfile,
     RuntimeInfo,
     StepCallback,
@@ -107,6 +108,27 @@ class LocalRuntime:
             free_bytes=memory.free,
             default_model=self._catalogue.configured,
             models=tuple(listed.values()),
+            caches=self._caches(),
+        )
+
+    def _loaded(self) -> list[LoadedModel]:
+        """Those with few-step weights included."""
+        models = list(self._keeper.loaded.values())
+        return models + [it.few_step_model for it in models if it.few_step_model is not None]
+
+    def _caches(self) -> tuple[CacheFigures, ...]:
+        """Of all loaded models together."""
+        loaded, live = self._loaded(), self._live
+        racks = [it.rack for it in loaded if it.rack is not None]
+        return (
+            _figures(
+                "prompts", [(it.prompts.hits, it.prompts.misses, it.prompts.size) for it in loaded]
+            ),
+            _figures(
+                "pictures", [(it.encoded.hits, it.encoded.misses, it.encoded.size) for it in loaded]
+            ),
+            _figures("adapters", [(it.hits, it.misses, 0) for it in racks]),
+            _figures("live", [(*live.figures, 0)]),
         )
 
     def run(
@@ -171,6 +193,9 @@ class LocalRuntime:
     def _step_down(self, name: str) -> Rung:
         """Errors: OutOfMemory when nothing is left to try."""
         self._live.forget()
+        for loaded in self._loaded():
+            loaded.prompts.clear()
+            loaded.encoded.clear()
         try:
             model = self._keeper.step_down(name) if name in self._keeper.loaded else None
         except Exception as error:
@@ -196,3 +221,9 @@ class LocalRuntime:
             "other programs that use it, or choose a smaller model.",
             device=str(self._device),
         )
+
+
+def _figures(name: str, counts: Sequence[tuple[int, int, int]]) -> CacheFigures:
+    """counts: hits, misses and bytes of each cache of the kind."""
+    hits, misses, size = (sum(column) for column in zip((0, 0, 0), *counts, strict=True))
+    return CacheFigures(name=name, hits=hits, misses=misses, bytes=size)

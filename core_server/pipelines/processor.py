@@ -21,8 +21,8 @@ def suit_processor(model: LoadedModel, *, bfloat16: bool | None = None) -> None:
     """Lets the autoencoder of a model whose profile allows it compute in bfloat16 on a processor that has it.
 
     What goes in and out stays float32, and so do denoiser and latents: pictures differ by one level of 255 here and
-    there, and an autoencoder of many px takes two fifths of the time, its weights laid out with channels last. Other models and devices are left alone; so is a
-    model that has been here before. bfloat16: None asks the processor.
+    there, and an autoencoder of many px takes two fifths of the time, its weights laid out with channels last. Other
+    models and devices are left alone; so is a model that has been here before. bfloat16: None asks the processor.
     """
     if model.device.type != "cpu" or not model.profile.bfloat16_autoencoder:
         return

@@ -95,6 +95,15 @@ class ModelProfile(msgspec.Struct, frozen=True, kw_only=True):
     """It knows no objects, people or scenes, which the recipe then says."""
 
 
+class CacheFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """How a cache does; `scumble.v1.CacheFigures`. bytes: 0 where they are counted with the model."""
+
+    name: str
+    hits: int
+    misses: int
+    bytes: int = 0
+
+
 class RuntimeInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Where pictures are made. device: such as "cuda:0 (NVIDIA H100)" or "cpu". Memory in bytes, 0 if unknown."""
 
@@ -103,6 +112,7 @@ class RuntimeInfo(msgspec.Struct, frozen=True, kw_only=True):
     free_bytes: int
     default_model: str
     models: tuple[ModelProfile, ...] = field(default_factory=tuple)
+    caches: tuple[CacheFigures, ...] = ()
 
 
 class Runtime(Protocol):

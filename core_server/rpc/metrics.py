@@ -67,11 +67,25 @@ class Metrics:
         for answer in ("pictures", "skipped", "dropped"):
             frames.add_metric([answer], live.figures[answer])
         yield frames
+        yield from self._caches()
         yield GaugeMetricFamily(
             "scumble_store_bytes", "Bytes of stored images", self._jobs.stored_bytes()
         )
         ready = self._jobs.engine.status.state is EngineState.READY
         yield GaugeMetricFamily("scumble_worker_ready", "Whether the worker is ready", ready)
+
+    def _caches(self) -> Iterator[Metric]:
+        """As of the last job. Gauges: a model that leaves takes its counts along."""
+        from prometheus_client.core import GaugeMetricFamily  # noqa: PLC0415
+
+        info = self._jobs.engine.status.info
+        for what in ("hits", "misses", "bytes"):
+            metric = GaugeMetricFamily(
+                f"scumble_cache_{what}", f"{what.title()} of the worker's caches", labels=["cache"]
+            )
+            for cache in () if info is None else info.caches:
+                metric.add_metric([cache.name], getattr(cache, what))
+            yield metric
 
 
 class MetricsServer:

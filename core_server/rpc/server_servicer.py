@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from core_server import __version__
 from core_server.config import Limits
 from core_server.jobs.service import JobService
@@ -42,6 +44,9 @@ class ServerServicer(ServerServiceServicer):
             message.device_free_bytes = info.free_bytes
             message.default_model = info.default_model
             message.features.extend(sorted({task for it in info.models for task in it.tasks}))
+            message.caches.extend(
+                messages.CacheFigures(**msgspec.structs.asdict(it)) for it in info.caches
+            )
             profile = profile_of(info, "")
             if profile is not None:
                 message.recommended_extent.CopyFrom(to_proto_extent(profile.max_extent))

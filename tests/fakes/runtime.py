@@ -35,6 +35,7 @@ from core_server.errors import DeviceFault, ModelLoadFailed, ModelNotFound, OutO
 from core_server.pipelines.live_frame import LiveFrame, LivePicture, LiveTold
 from core_server.pipelines.request import ImageToImage, Inpaint, MaterialMaps, Request, Texture
 from core_server.pipelines.task import (
+    CacheFigures,
     ModelProfile,
     RuntimeInfo,
     StepCallback,
@@ -92,6 +93,7 @@ class FakeRuntime:
             free_bytes=4 << 30,
             default_model=self._model,
             models=(_profile(self._model),),
+            caches=(CacheFigures(name="prompts", hits=3, misses=2, bytes=1024),),
         )
 
     def run(

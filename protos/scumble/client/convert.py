@@ -10,6 +10,7 @@ from scumble.client.errors import InternalError, InvalidRequest
 from scumble.client.pixels import Pixels
 from scumble.client.values import (
     Bounds,
+    CacheFigures,
     CanvasIntent,
     CanvasOptions,
     CanvasPlan,
@@ -290,4 +291,8 @@ def server_info_from_message(
         recommended_extent=extent_from_message(message.recommended_extent),
         token_name=message.token_name,
         token_scopes=tuple(message.token_scopes),
+        caches=tuple(
+            CacheFigures(name=it.name, hits=it.hits, misses=it.misses, bytes=it.bytes)
+            for it in message.caches
+        ),
     )

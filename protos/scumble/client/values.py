@@ -368,6 +368,16 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CacheFigures:
+    """How a cache of the worker does. bytes: on the device, 0 where they are counted with the model."""
+
+    name: str
+    hits: int
+    misses: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerInfo:
     """Who answers. device: such as "cuda:0 (NVIDIA H100)", empty until the worker has told. Memory in bytes.
 
@@ -388,3 +398,4 @@ class ServerInfo:
     recommended_extent: Extent
     token_name: str = ""
     token_scopes: tuple[str, ...] = ()
+    caches: tuple[CacheFigures, ...] = ()

@@ -177,6 +177,36 @@ class Limits(google.protobuf.message.Message):
 global___Limits = Limits
 
 @typing.final
+class CacheFigures(google.protobuf.message.Message):
+    """How a cache of the worker does: what is found in it need not be computed again. Counts are of the models that are loaded."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    HITS_FIELD_NUMBER: builtins.int
+    MISSES_FIELD_NUMBER: builtins.int
+    BYTES_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """What it keeps: "prompts", "pictures" (and control features), "adapters", "live"."""
+    hits: builtins.int
+    """How often something was found."""
+    misses: builtins.int
+    """How often it had to be made."""
+    bytes: builtins.int
+    """Bytes that it keeps on the device; 0 where they are counted with the model."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        hits: builtins.int = ...,
+        misses: builtins.int = ...,
+        bytes: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "hits", b"hits", "misses", b"misses", "name", b"name"]) -> None: ...
+
+global___CacheFigures = CacheFigures
+
+@typing.final
 class GetServerInfoResponse(google.protobuf.message.Message):
     """Who answers."""
 
@@ -195,6 +225,7 @@ class GetServerInfoResponse(google.protobuf.message.Message):
     RECOMMENDED_EXTENT_FIELD_NUMBER: builtins.int
     TOKEN_NAME_FIELD_NUMBER: builtins.int
     TOKEN_SCOPES_FIELD_NUMBER: builtins.int
+    CACHES_FIELD_NUMBER: builtins.int
     version: builtins.str
     """The server's version."""
     device: builtins.str
@@ -229,6 +260,10 @@ class GetServerInfoResponse(google.protobuf.message.Message):
     def token_scopes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """What that token may do: "use", "admin"."""
 
+    @property
+    def caches(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___CacheFigures]:
+        """The worker's caches, as of the last job."""
+
     def __init__(
         self,
         *,
@@ -245,8 +280,9 @@ class GetServerInfoResponse(google.protobuf.message.Message):
         recommended_extent: scumble.v1.image_pb2.Extent | None = ...,
         token_name: builtins.str = ...,
         token_scopes: collections.abc.Iterable[builtins.str] | None = ...,
+        caches: collections.abc.Iterable[global___CacheFigures] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["limits", b"limits", "recommended_extent", b"recommended_extent"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["active_jobs", b"active_jobs", "default_model", b"default_model", "device", b"device", "device_free_bytes", b"device_free_bytes", "device_memory_bytes", b"device_memory_bytes", "features", b"features", "limits", b"limits", "recommended_extent", b"recommended_extent", "token_name", b"token_name", "token_scopes", b"token_scopes", "version", b"version", "worker_message", b"worker_message", "worker_state", b"worker_state"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["active_jobs", b"active_jobs", "caches", b"caches", "default_model", b"default_model", "device", b"device", "device_free_bytes", b"device_free_bytes", "device_memory_bytes", b"device_memory_bytes", "features", b"features", "limits", b"limits", "recommended_extent", b"recommended_extent", "token_name", b"token_name", "token_scopes", b"token_scopes", "version", b"version", "worker_message", b"worker_message", "worker_state", b"worker_state"]) -> None: ...
 
 global___GetServerInfoResponse = GetServerInfoResponse

@@ -99,3 +99,7 @@ def test_a_picture_painted_from_the_cache_has_the_same_bits(
     assert cache.hits == before + 1
     cache.clear()
     assert (painted("bark", 2), painted("moss", 1)) == (other, first)
+    figures = {it.name: it for it in runtime.info().caches}
+    assert figures["pictures"].hits == cache.hits
+    assert 0 < figures["pictures"].bytes == cache.size
+    assert figures["prompts"].hits >= 2

@@ -43,6 +43,10 @@ def test_counts_follow_the_jobs(gateway: Gateway) -> None:
         assert after["scumble_jobs_active"] == 0
         assert after["scumble_worker_ready"] == 1
         assert after["scumble_store_bytes"] > 0
+        figures = [
+            after[f'scumble_cache_{it}{{cache="prompts"}}'] for it in ("hits", "misses", "bytes")
+        ]
+        assert figures == [3, 2, 1024]
         with pytest.raises(AddressInUse, match="--metrics-port"):
             MetricsServer(port, gateway.jobs)
     finally:
