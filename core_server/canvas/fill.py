@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from core_server.canvas.geometry import Extent
 from core_server.canvas.masks import selection_bounds
-from core_server.canvas.plan import FillMode, SeamlessAxes
-from core_server.canvas.resample import extent_of, resize, wraps
+from core_server.canvas.plan import FillMode, SeamlessAxes, wraps
+from core_server.canvas.resample import extent_of, resize
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]

@@ -12,8 +12,7 @@ import math
 from typing import NamedTuple
 
 from core_server.canvas.geometry import Bounds, Extent
-from core_server.canvas.plan import SeamlessAxes
-from core_server.canvas.resample import wraps
+from core_server.canvas.plan import SeamlessAxes, wraps
 
 
 class Sides(NamedTuple):
@@ -75,7 +74,9 @@ def increments(
     for more in _rings(sides, depth) if fits else _one_by_one(sides, depth):
         before, picture = picture, _extended(picture, more)
         added = _bounds_outside(before, picture)
-        steps.append(Increment(picture, before, added, _tiles(picture, whole, seamless)))
+        # A picture tiles along an axis once it is complete there.
+        tiles = seamless.covered(picture.extent, whole.extent)
+        steps.append(Increment(picture, before, added, tiles))
     return tuple(steps)
 
 
@@ -121,10 +122,3 @@ def _bounds_outside(before: Bounds, after: Bounds) -> Bounds:
         elif before.bottom == bottom:
             bottom = before.y
     return Bounds(x, y, right - x, bottom - y)
-
-
-def _tiles(picture: Bounds, whole: Bounds, seamless: SeamlessAxes) -> SeamlessAxes:
-    """A picture tiles along an axis once it is complete there."""
-    x = wraps(seamless, 1) and picture.width == whole.width
-    y = wraps(seamless, 0) and picture.height == whole.height
-    return (SeamlessAxes.NONE, SeamlessAxes.X, SeamlessAxes.Y, SeamlessAxes.XY)[x + 2 * y]

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from core_server.canvas.geometry import Bounds, Extent
-from core_server.canvas.plan import CanvasPlan, SeamlessAxes
-from core_server.canvas.resample import extent_of, wraps
+from core_server.canvas.plan import CanvasPlan, SeamlessAxes, wraps
+from core_server.canvas.resample import extent_of
 from core_server.errors import InvalidRequest
 
 FloatArray = npt.NDArray[np.float32]
@@ -104,13 +104,6 @@ def write_wrapped(
     array[rows[:, None], columns] = piece
 
 
-def wrapped_axes(plan: CanvasPlan, bounds: Bounds) -> SeamlessAxes:
-    """The seamless axes that `bounds`, document px, covers wholly: along these it is a tile itself."""
-    x = wraps(plan.seamless, 1) and bounds.width == plan.document.width
-    y = wraps(plan.seamless, 0) and bounds.height == plan.document.height
-    return (SeamlessAxes.NONE, SeamlessAxes.X, SeamlessAxes.Y, SeamlessAxes.XY)[x + 2 * y]
-
-
 def _run(occupied: npt.NDArray[np.bool_], wraps_around: bool) -> tuple[int, int]:
     """Start and length of the shortest run that holds all occupied places."""
     places = np.flatnonzero(occupied)
@@ -125,7 +118,7 @@ def _run(occupied: npt.NDArray[np.bool_], wraps_around: bool) -> tuple[int, int]
 
 def _distance_outside(inside: npt.NDArray[np.bool_], plan: CanvasPlan) -> FloatArray:
     """Distance in px from each pixel to the nearest one inside; 0 there."""
-    axes = wrapped_axes(plan, plan.context)
+    axes = plan.wrapped_axes(plan.context)
     reach = plan.grow + plan.feather + plan.blend + 1
     margin = [
         min(reach, side) if wraps(axes, axis) else 0 for axis, side in enumerate(inside.shape)

@@ -12,8 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from core_server.canvas.plan import SeamlessAxes
-from core_server.canvas.resample import wraps
+from core_server.canvas.plan import SeamlessAxes, wraps
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]

@@ -39,6 +39,23 @@ class SeamlessAxes(StrEnum):
     Y = "y"
     XY = "xy"
 
+    @staticmethod
+    def of(x: bool, y: bool) -> SeamlessAxes:
+        """The axes that are true."""
+        return (SeamlessAxes.NONE, SeamlessAxes.X, SeamlessAxes.Y, SeamlessAxes.XY)[x + 2 * y]
+
+    def covered(self, part: Extent, whole: Extent) -> SeamlessAxes:
+        """Those of the axes along which `part` is as long as `whole`: along these it is a tile itself."""
+        return SeamlessAxes.of(
+            wraps(self, 1) and part.width == whole.width,
+            wraps(self, 0) and part.height == whole.height,
+        )
+
+
+def wraps(seamless: SeamlessAxes, axis: int) -> bool:
+    """Whether an array axis (0: rows, 1: columns) wraps."""
+    return seamless in (SeamlessAxes.XY, SeamlessAxes.Y if axis == 0 else SeamlessAxes.X)
+
 
 class ModelSizing(StrEnum):
     """Why the model works at the size it does; `scumble.v1.ModelSizing` in lower case."""
@@ -94,3 +111,7 @@ class CanvasPlan(msgspec.Struct, frozen=True, kw_only=True):
     refine_model: Extent | None = None
     refine_strength: float = 0.0
     color_match: float = 1.0
+
+    def wrapped_axes(self, bounds: Bounds) -> SeamlessAxes:
+        """The seamless axes that `bounds`, document px, covers wholly."""
+        return self.seamless.covered(bounds.extent, self.document)

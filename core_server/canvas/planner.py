@@ -11,7 +11,14 @@ import math
 import msgspec
 
 from core_server.canvas.geometry import Bounds, Extent
-from core_server.canvas.plan import CanvasIntent, CanvasOptions, CanvasPlan, FillMode, SeamlessAxes
+from core_server.canvas.plan import (
+    CanvasIntent,
+    CanvasOptions,
+    CanvasPlan,
+    FillMode,
+    SeamlessAxes,
+    wraps,
+)
 from core_server.canvas.sizes import ModelSizes, refining_extent, round_up, scaled_extent
 from core_server.errors import InvalidRequest
 
@@ -150,11 +157,11 @@ def _check(document: Extent, selection: Bounds, options: CanvasOptions, strength
         raise InvalidRequest(
             "selection", "The selection is empty; select at least one pixel and try again."
         )
-    for start, length, side, wraps in (
-        (selection.x, selection.width, document.width, _wraps_x(options.seamless)),
-        (selection.y, selection.height, document.height, _wraps_y(options.seamless)),
+    for start, length, side, around in (
+        (selection.x, selection.width, document.width, wraps(options.seamless, 1)),
+        (selection.y, selection.height, document.height, wraps(options.seamless, 0)),
     ):
-        end = side + length - 1 if wraps else side
+        end = side + length - 1 if around else side
         if start < 0 or start >= side or start + length > end or length > side:
             raise InvalidRequest(
                 "selection",
@@ -244,14 +251,6 @@ def _context(
     return padding, _placed(mask, width, height, document, options.seamless)
 
 
-def _wraps_x(seamless: SeamlessAxes) -> bool:
-    return seamless in (SeamlessAxes.X, SeamlessAxes.XY)
-
-
-def _wraps_y(seamless: SeamlessAxes) -> bool:
-    return seamless in (SeamlessAxes.Y, SeamlessAxes.XY)
-
-
 def _grown(
     inner: Bounds,
     *,
@@ -272,12 +271,12 @@ def _placed(
 ) -> Bounds:
     """A rectangle of that size centred on `inner` and containing it, shifted into the document; it is cut only where
     the document is smaller. On a seamless axis it may reach across the border but never covers a pixel twice."""
-    x, width = _placed_axis(inner.x, inner.width, width, document.width, _wraps_x(seamless))
-    y, height = _placed_axis(inner.y, inner.height, height, document.height, _wraps_y(seamless))
+    x, width = _placed_axis(inner.x, inner.width, width, document.width, wraps(seamless, 1))
+    y, height = _placed_axis(inner.y, inner.height, height, document.height, wraps(seamless, 0))
     return Bounds(x, y, width, height)
 
 
-def _placed_axis(start: int, inner: int, length: int, side: int, wraps: bool) -> tuple[int, int]:
+def _placed_axis(start: int, inner: int, length: int, side: int, around: bool) -> tuple[int, int]:
     length = min(length, side)
     start -= (length - inner) // 2
-    return (start if wraps else min(max(start, 0), side - length)), length
+    return (start if around else min(max(start, 0), side - length)), length

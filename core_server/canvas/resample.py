@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core_server.canvas.geometry import Extent
-from core_server.canvas.plan import SeamlessAxes
+from core_server.canvas.plan import SeamlessAxes, wraps
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -40,11 +40,6 @@ def resize(
         if image.shape[axis] != side:
             image = _resize_axis(image, axis, side, enlarge, wraps(seamless, axis))
     return image
-
-
-def wraps(seamless: SeamlessAxes, axis: int) -> bool:
-    """Whether an array axis (0: rows, 1: columns) wraps."""
-    return seamless in (SeamlessAxes.XY, SeamlessAxes.Y if axis == 0 else SeamlessAxes.X)
 
 
 def document_to_model(

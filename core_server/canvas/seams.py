@@ -19,8 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core_server.canvas.geometry import Bounds
-from core_server.canvas.plan import CanvasPlan, SeamlessAxes
-from core_server.canvas.resample import wraps
+from core_server.canvas.plan import CanvasPlan, SeamlessAxes, wraps
 
 REACH, LINES = 6, 4
 """Lines looked at on either side; so many most similar places are what a line is compared with."""

@@ -13,8 +13,7 @@ import numpy.typing as npt
 
 from core_server.canvas.geometry import Bounds, Extent
 from core_server.canvas.masks import read_wrapped
-from core_server.canvas.plan import SeamlessAxes
-from core_server.canvas.resample import wraps
+from core_server.canvas.plan import SeamlessAxes, wraps
 
 FloatArray = npt.NDArray[np.float32]
 

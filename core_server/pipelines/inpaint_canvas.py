@@ -20,7 +20,6 @@ from core_server.canvas.masks import (
     mask_extent_error,
     read_wrapped,
     selection_bounds,
-    wrapped_axes,
 )
 from core_server.canvas.pixels import ColorSpace, Pixels
 from core_server.canvas.plan import CanvasIntent, CanvasPlan, FillMode, SeamlessAxes
@@ -79,7 +78,7 @@ class InpaintCanvas:
     def _without_edge(self, painted: FloatArray, unpainted: FloatArray) -> tuple[FloatArray, str]:
         """What was painted in plan.mask, brought to its surroundings along its edge, and how; see the two functions."""
         plan = self.plan
-        mask, axes = self.mask[_inner(plan).slices], wrapped_axes(plan, plan.mask)
+        mask, axes = self.mask[_inner(plan).slices], plan.wrapped_axes(plan.mask)
         if plan.exact_selection:
             joined = feather_joint(painted, unpainted, mask > 0, axes)
             return painted + np.float32(plan.color_match) * (joined - painted), "joined"
@@ -135,7 +134,7 @@ def prepare(
     soft = np.clip(to_unit(selected[..., 0]), 0, 1)
     intent, mode = resolve(plan.intent, plan.fill, settings.prompt)
     plan = msgspec.structs.replace(plan, intent=intent, fill=mode)
-    multiple = TiledSizes.of(model, wrapped_axes(plan, plan.context)).multiple
+    multiple = TiledSizes.of(model, plan.wrapped_axes(plan.context)).multiple
     plan = in_multiples(plan, multiple)
     masks = make_masks(soft, plan)
     hidden = None if mode is FillMode.NONE else masks.denoise >= 1
@@ -148,7 +147,7 @@ def prepare(
     return InpaintCanvas(
         plan=plan,
         context=context,
-        image=fill(context.rgb, masks.denoise, mode, wrapped_axes(plan, plan.context)),
+        image=fill(context.rgb, masks.denoise, mode, plan.wrapped_axes(plan.context)),
         mask=masks.denoise,
         composite_mask=Pixels.mask(mask_array[..., 0]),
         multiple=multiple,

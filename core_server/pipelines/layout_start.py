@@ -15,8 +15,8 @@ import numpy as np
 
 from core_server.canvas.colour import to_unit
 from core_server.canvas.geometry import Extent
-from core_server.canvas.plan import SeamlessAxes
-from core_server.canvas.resample import resize, wraps
+from core_server.canvas.plan import SeamlessAxes, wraps
+from core_server.canvas.resample import resize
 from core_server.errors import InvalidRequest
 from core_server.pipelines.model import FloatArray, LoadedModel
 from core_server.pipelines.request import StructureStart

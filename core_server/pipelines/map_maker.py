@@ -12,8 +12,8 @@ import numpy.typing as npt
 import torch
 
 from core_server.canvas.geometry import Extent
-from core_server.canvas.plan import SeamlessAxes
-from core_server.canvas.resample import extent_of, resize, wraps
+from core_server.canvas.plan import SeamlessAxes, wraps
+from core_server.canvas.resample import extent_of, resize
 from core_server.canvas.sizes import round_up
 from core_server.errors import FailedPrecondition, ModelLoadFailed
 from core_server.pipelines.maps_network import CONFIG, MULTIPLE, REACH, WEIGHTS, MapsNetwork

@@ -12,7 +12,7 @@ from core_server.canvas.fill import fill
 from core_server.canvas.geometry import Bounds, Extent
 from core_server.canvas.growth import Increment, Sides, grown, increments, tiling_sides
 from core_server.canvas.joint import feather_joint
-from core_server.canvas.masks import read_wrapped, wrapped_axes, write_wrapped
+from core_server.canvas.masks import read_wrapped, write_wrapped
 from core_server.canvas.pixels import Pixels
 from core_server.canvas.plan import (
     CanvasIntent,
@@ -176,7 +176,7 @@ def _steps(
             profile,
             max_pixels=most,
         )
-        multiple = TiledSizes.of(model, wrapped_axes(plan, plan.context)).multiple
+        multiple = TiledSizes.of(model, plan.wrapped_axes(plan.context)).multiple
         plan = in_multiples(plan, multiple)
         passes = passes_of(
             plan,
@@ -200,7 +200,7 @@ def _grow(rgb: FloatArray, step: _Step, mode: FillMode, paint: Painter) -> None:
     added[plan.selection.slices] = True
     before = step.increment.before.moved(-step.increment.picture.x, -step.increment.picture.y)
     added[before.slices] = False
-    axes = wrapped_axes(plan, plan.context)
+    axes = plan.wrapped_axes(plan.context)
     context = np.asarray(read_wrapped(picture, plan.context), np.float32)
     new = np.asarray(read_wrapped(added, plan.context), np.bool_)
     mask = new.astype(np.float32)
@@ -210,7 +210,7 @@ def _grow(rgb: FloatArray, step: _Step, mode: FillMode, paint: Painter) -> None:
     inner = plan.mask.moved(-plan.context.x, -plan.context.y).slices
     # Only within the mask's rectangle is a second pass's picture what it should be.
     painted, _ = match_colours(painted[inner], seen[inner], new[inner])
-    joined = feather_joint(painted, context[inner], new[inner], wrapped_axes(plan, plan.mask))
+    joined = feather_joint(painted, context[inner], new[inner], plan.wrapped_axes(plan.mask))
     write_wrapped(picture, plan.mask, joined)
 
 

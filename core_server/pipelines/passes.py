@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from core_server.canvas.geometry import Bounds, Extent
-from core_server.canvas.masks import wrapped_axes
 from core_server.canvas.plan import CanvasPlan, SeamlessAxes
 from core_server.canvas.resample import document_to_model, model_to_document
 from core_server.canvas.sizes import round_up
@@ -80,7 +79,7 @@ def passes_of(
             bounds,
             extent,
             multiple,
-            wrapped_axes(plan, bounds),
+            plan.wrapped_axes(bounds),
             strength,
             steps,
             steps_run(steps, strength, counts_partial_step=counts_partial_step),

@@ -13,8 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from core_server.canvas.plan import SeamlessAxes
-from core_server.canvas.resample import wraps
+from core_server.canvas.plan import SeamlessAxes, wraps
 
 
 @contextmanager

@@ -16,8 +16,7 @@ import torch
 from torch import nn
 
 from core_server.canvas.geometry import Extent
-from core_server.canvas.plan import SeamlessAxes
-from core_server.canvas.resample import wraps
+from core_server.canvas.plan import SeamlessAxes, wraps
 
 # The plastic number's powers: steps of an additive sequence that fills a square evenly (M. Roberts, "The Unreasonable
 # Effectiveness of Quasirandom Sequences"), so that no two steps near each other have their border at the same place.

@@ -13,8 +13,7 @@ from typing import Any
 
 import torch
 
-from core_server.canvas.plan import SeamlessAxes
-from core_server.canvas.resample import wraps
+from core_server.canvas.plan import SeamlessAxes, wraps
 from core_server.pipelines.seamless import seamless
 
 MARGIN = 16

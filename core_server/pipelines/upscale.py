@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from core_server.canvas.colour import from_unit, to_unit
-from core_server.canvas.geometry import Bounds, Extent
+from core_server.canvas.geometry import Extent
 from core_server.canvas.pixels import Pixels
 from core_server.canvas.plan import SeamlessAxes
 from core_server.canvas.rendition import Rendition
@@ -17,7 +17,6 @@ from core_server.canvas.resample import (
     document_to_model,
     model_to_document,
     resize,
-    wraps,
 )
 from core_server.canvas.seams import as_recipe, seams
 from core_server.canvas.sizes import model_extent, round_up
@@ -92,7 +91,7 @@ def upscale(
             for index, place in enumerate(bounds):
                 own = replace(settings, num_inference_steps=steps)
                 own_seed = (seed + index * SEED_STRIDE) % SEED_MODULUS
-                around = _around(place, extent, axes)
+                around = axes.covered(place.extent, extent)
                 at = model_extent(place.extent, sizes)
                 source = document_to_model(read_tile(plain, place), at, sizes.multiple, around)
                 image = denoise(
@@ -138,13 +137,6 @@ def _tile(model: LoadedModel, sizes: TiledSizes, extent: Extent) -> Extent:
     return Extent(
         *(min(round_up(side, sizes.multiple), own) for side, own in zip(best, extent, strict=True))
     )
-
-
-def _around(bounds: Bounds, extent: Extent, seamless: SeamlessAxes) -> SeamlessAxes:
-    """The axes along which a tile goes once around the whole picture and so wraps itself."""
-    x = wraps(seamless, 1) and bounds.width == extent.width
-    y = wraps(seamless, 0) and bounds.height == extent.height
-    return (SeamlessAxes.NONE, SeamlessAxes.X, SeamlessAxes.Y, SeamlessAxes.XY)[x + 2 * y]
 
 
 def _consistent(painted: FloatArray, small: FloatArray, axes: SeamlessAxes) -> FloatArray:

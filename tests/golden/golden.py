@@ -15,7 +15,7 @@ import numpy.typing as npt
 from core_server.canvas.colour import from_unit
 from core_server.canvas.fill import fill
 from core_server.canvas.geometry import Extent
-from core_server.canvas.masks import make_masks, read_wrapped, selection_bounds, wrapped_axes
+from core_server.canvas.masks import make_masks, read_wrapped, selection_bounds
 from core_server.canvas.pixels import Pixels
 from core_server.canvas.plan import CanvasOptions, CanvasPlan, FillMode
 from core_server.canvas.planner import plan_canvas, resolve
@@ -58,7 +58,7 @@ def make(case: Path) -> tuple[CanvasPlan, npt.NDArray[Any]]:
     context = Rendition.of(Pixels(read_wrapped(document.array, plan.context)))
     soft = read_wrapped(selection, plan.context).astype(np.float32) / np.float32(255)
     masks = make_masks(soft, plan)
-    image = fill(context.rgb, masks.denoise, mode, wrapped_axes(plan, plan.context))
+    image = fill(context.rgb, masks.denoise, mode, plan.wrapped_axes(plan.context))
     passes = passes_of(plan, 8, strength, Sizes.multiple)
     painted = paint_context(image, masks.denoise, passes, _inverted)
     seen = paint_context(image, masks.denoise, passes, unchanged)

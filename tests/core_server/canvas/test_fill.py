@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core_server.canvas.fill import fill
-from core_server.canvas.plan import FillMode, SeamlessAxes
-from core_server.canvas.resample import wraps
+from core_server.canvas.plan import FillMode, SeamlessAxes, wraps
 
 MODES = [mode for mode in FillMode if mode is not FillMode.AUTO]
 

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from core_server.canvas.geometry import Bounds, Extent
 from core_server.canvas.growth import Sides, grown, increments, tiling_sides
 from core_server.canvas.joint import feather_joint
-from core_server.canvas.plan import SeamlessAxes
-from core_server.canvas.resample import wraps
+from core_server.canvas.plan import SeamlessAxes, wraps
 
 SIDES = st.builds(Sides, *[st.just(0) | st.integers(0, 90)] * 4)
 

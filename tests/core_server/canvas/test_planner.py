@@ -24,9 +24,10 @@ from core_server.canvas.plan import (
     FillMode,
     ModelSizing,
     SeamlessAxes,
+    wraps,
 )
 from core_server.canvas.planner import plan_canvas, resolve
-from core_server.canvas.resample import document_to_model, model_to_document, wraps
+from core_server.canvas.resample import document_to_model, model_to_document
 from core_server.canvas.sizes import max_model_pixels, round_up
 from core_server.errors import InvalidRequest
 

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core_server.canvas.geometry import Extent
-from core_server.canvas.plan import SeamlessAxes
-from core_server.canvas.resample import wraps
+from core_server.canvas.plan import SeamlessAxes, wraps
 from core_server.canvas.tiling import Blend, read_tile, tiles_of
 
 EXTENTS = st.builds(Extent, st.integers(1, 90), st.integers(1, 90))
