@@ -22,6 +22,12 @@ _SOURCES = (
     "or a .safetensors file"
 )
 GIB = 2**30
+_USES = {
+    "model": "--model {}",
+    "lora": "--lora {}",
+    "controlnet": "--control KIND=IMAGE",
+    "reference": "--reference IMAGE",
+}
 
 
 def register(subparsers: Subparsers) -> None:
@@ -125,8 +131,8 @@ def _install(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(dataclasses.asdict(model)))
     else:
-        flag = {"model": "--model", "lora": "--lora"}.get(model.kind, "")
-        hint = f"; use it with {flag} {model.model_id}" if flag else ""
+        flag = _USES.get(model.kind, "").format(model.model_id)
+        hint = f"; use it with {flag}" if flag else ""
         print(f"Installed {model.model_id}{hint}.")
     return 0
 

@@ -27,7 +27,7 @@ import msgspec
 from core_server.canvas.geometry import Extent
 from core_server.errors import ModelLoadFailed, ModelNotFound
 from core_server.pipelines.families.family import Family
-from core_server.pipelines.families.registry import family_of, known_classes
+from core_server.pipelines.families.registry import cannot_run, family_of
 from core_server.pipelines.families.sizes import vae_scale_factor
 from core_server.pipelines.families.stable_diffusion import STABLE_DIFFUSION
 from core_server.pipelines.schedulers import scheduler_name
@@ -145,11 +145,7 @@ def profile_of(files: ModelFiles) -> ModelProfile:
     class_name = str(index.get("_class_name", ""))
     family = family_of(class_name, denoiser)
     if family is None:
-        raise ModelLoadFailed(
-            f"The model {files.model_id!r} is a {class_name or 'nameless pipeline'}, which this version cannot run; it "
-            f"runs {', '.join(known_classes())}.",
-            model=files.model_id,
-        )
+        raise cannot_run(f"The model {files.model_id!r}", class_name)
     return _profile(files, family, index, denoiser, vae, scheduler)
 
 

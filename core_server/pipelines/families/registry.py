@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from core_server.errors import ModelLoadFailed
 from core_server.pipelines.families.family import Config, Family
 from core_server.pipelines.families.flux import FLUX, FLUX_FILL, FLUX_KONTEXT
 from core_server.pipelines.families.flux_2 import FLUX_2_KLEIN
@@ -62,6 +63,14 @@ def family_of(class_name: str, denoiser: Config) -> Family | None:
 def known_classes() -> tuple[str, ...]:
     """Every pipeline class that some family knows, sorted."""
     return tuple(sorted({name for family in FAMILIES.values() for name in family.classes()}))
+
+
+def cannot_run(title: str, class_name: str) -> ModelLoadFailed:
+    """The error for a pipeline of no family. title: what to call the model."""
+    return ModelLoadFailed(
+        f"{title} is a {class_name or 'nameless pipeline'}, which this version cannot run; it runs "
+        f"{', '.join(known_classes())}."
+    )
 
 
 def pipeline_class(name: str) -> Any:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from core_server.errors import FailedPrecondition, ModelLoadFailed, SourceNotFound, Unavailable
+from core_server.pipelines.families.registry import cannot_run, known_classes
 from core_server.pipelines.sources.licences import Licence, licence_of
 from core_server.pipelines.sources.names import name_from
 from core_server.pipelines.sources.offer import Offer, OfferedFile, Shelf
@@ -134,6 +135,9 @@ class Hub:
         papers = [name for name in names if name in _PAPERS]
         if MODEL_INDEX in names:
             index = self._read_json(place.repository, MODEL_INDEX, commit)
+            class_name = str(index.get("_class_name", ""))
+            if class_name not in known_classes():
+                raise cannot_run(place.repository, class_name)
             return [MODEL_INDEX, *pipeline_files(index, names), *papers], False, Shelf.MODELS
         top = [name for name in names if "/" not in name]
         weights = [name for name in top if name.endswith(SUFFIXES)]
@@ -233,7 +237,7 @@ def hub_errors(what: str) -> Iterator[None]:
         ) from error
     except errors.EntryNotFoundError as error:
         raise SourceNotFound(
-            f"A file of {what} is gone (404); look at its page for another one."
+            f"{what} is gone (404); look at the model's page for another version."
         ) from error
     except errors.OfflineModeIsEnabled as error:
         raise Unavailable(
@@ -245,6 +249,11 @@ def hub_errors(what: str) -> Iterator[None]:
             raise SourceNotFound(f"{what} is not there (404); check the address.") from error
         raise Unavailable(
             f"The Hub answered {code or 'nothing useful'} for {what}; try again later, what is here already is kept."
+        ) from error
+    except httpx2.UnsupportedProtocol as error:
+        raise Unavailable(
+            "HF_ENDPOINT is no address; unset it, or set it to one such as https://huggingface.co, and start the "
+            "server again."
         ) from error
     except httpx2.HTTPError as error:
         raise Unavailable(

@@ -229,6 +229,7 @@ def test_a_full_disk(hub: FakeHub, tmp_path: Path, free: int, writes: int, words
         ("artist/small/gone.safetensors", SourceNotFound, "has no file 'gone.safetensors'"),
         ("artist/small/unet/diffusion_pytorch_model.bin", ModelLoadFailed, "is a pickle"),
         ("artist/pickles", ModelLoadFailed, "is a pickle"),
+        ("artist/video", ModelLoadFailed, "is a WanPipeline, which this version cannot run; it runs .*FluxPipeline"),
         ("artist/many", FailedPrecondition, "several files; name one of them"),
         ("artist/empty", ModelLoadFailed, "no .safetensors"),
         ("nonsense", SourceNotFound, "no recommended model"),
@@ -245,6 +246,7 @@ def test_sources_that_are_refused(
     hub.repositories["artist/gated"] = {}
     hub.gated.add("artist/gated")
     hub.repositories["artist/pickles"] = {"model.ckpt": b"PK"}
+    hub.repositories["artist/video"] = {"model_index.json": b'{"_class_name": "WanPipeline"}'}
     hub.repositories["artist/empty"] = {"README.md": b"hello"}
     lora = save(_LORA)
     hub.repositories["artist/many"] = {"a.safetensors": lora, "b.safetensors": lora}
