@@ -121,7 +121,6 @@ class _Repaint(_ScumblePanel):
 
 class _Live(_ScumblePanel):
     bl_label = "Live"
-    bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
         """The switch, what can be changed while it runs, and how it goes."""
@@ -138,7 +137,7 @@ class _Live(_ScumblePanel):
         layout.prop(settings, "live_strength")
         row = layout.row(align=True)
         row.prop(settings, "live_size")
-        row.prop(settings, "live_steps", text="Steps (0: auto)")
+        row.prop(settings, "live_steps")
         column = layout.column()
         column.enabled = not live.running
         column.row(align=True).prop(settings, "live_show", expand=True)
@@ -146,7 +145,6 @@ class _Live(_ScumblePanel):
 
 class _Project(_ScumblePanel):
     bl_label = "Project from View"
-    bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
         """Cameras and how to blend them."""
@@ -161,7 +159,6 @@ class _Project(_ScumblePanel):
 
 class _Restyle(_ScumblePanel):
     bl_label = "Restyle Render"
-    bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
         """One picture, and the whole animation."""
@@ -181,7 +178,6 @@ class _Restyle(_ScumblePanel):
 
 class _FromImage(_ScumblePanel):
     bl_label = "From Image"
-    bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
         """Maps, a larger one, and what else it can be used for."""
@@ -198,7 +194,6 @@ class _FromImage(_ScumblePanel):
 
 class _Model(_ScumblePanel):
     bl_label = "Model"
-    bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
         """Which one, and how it paints."""
@@ -232,7 +227,6 @@ class _Model(_ScumblePanel):
 
 class _History(_ScumblePanel):
     bl_label = "History"
-    bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
         """The images of this file that Scumble made; the newest last."""
@@ -247,17 +241,30 @@ class _History(_ScumblePanel):
             row.operator("scumble.generate_again", text="", icon="FILE_REFRESH").image = image.name
 
 
+_PARTS: dict[str, tuple[type, ...]] = {
+    "VIEW_3D": (_Texture, _Repaint, _Project, _Restyle, _Live, _FromImage, _Model, _History),
+    "IMAGE_EDITOR": (_Repaint, _Live, _Texture, _Restyle, _FromImage, _Model, _History),
+    "NODE_EDITOR": (_Texture, _FromImage, _Repaint, _Model, _History),
+}
+"""What is needed in an editor, the most needed first."""
+_OPEN = {
+    "VIEW_3D": (_Texture,),
+    "IMAGE_EDITOR": (_Repaint, _Live),
+    "NODE_EDITOR": (_Texture, _FromImage),
+}
+
+
 def _panels() -> tuple[type, ...]:
     """Each panel for each editor; the parts hang below the main one."""
     made: list[type] = []
-    parts = (_Texture, _Repaint, _Live, _Project, _Restyle, _FromImage, _Model, _History)
     for space, suffix in _SPACES.items():
         main = f"SCUMBLE_PT_{suffix}"
         made.append(type(main, (_Main, bpy.types.Panel), {"bl_space_type": space}))
-        for part in parts:
+        for part in _PARTS[space]:
             name = f"SCUMBLE_PT_{suffix}_{part.__name__.strip('_').lower()}"
             members = {"bl_space_type": space, "bl_parent_id": main}
-            made.append(type(name, (part, bpy.types.Panel), members))
+            closed = set() if part in _OPEN[space] else {"DEFAULT_CLOSED"}
+            made.append(type(name, (part, bpy.types.Panel), {**members, "bl_options": closed}))
     return tuple(made)
 
 

@@ -92,6 +92,8 @@ class Failed:
 
     ticket: int
     message: str
+    reason: str = ""
+    """The client library's name of it, such as "UNAVAILABLE"."""
 
 
 @dataclass(frozen=True, slots=True)

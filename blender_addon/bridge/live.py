@@ -19,7 +19,7 @@ from .request import DEFAULT_OPTIONS, Options, Server
 from .session import Connector, explain
 
 if TYPE_CHECKING:
-    from scumble.client import Live, LivePicture, LiveSession
+    from scumble.client import Live, LivePicture, LiveSession, Pixels
 
 _TURN_SECONDS = 0.2
 """How soon a thread sees that it is to end."""
@@ -88,7 +88,8 @@ class LiveBridge:
         self._wish = wish
         self._canvas: Source | None = None
         self._offers = 0
-        self._sent: list[tuple[int, int]] = []
+        self._sent: list[tuple[int, int, LiveWish]] = []
+        self._painted_with = wish
         self._frame = self._answered = 0
         self._result: LiveResult | None = None
         self._last: _Last | None = None
@@ -237,27 +238,29 @@ class LiveBridge:
             if canvas is None:
                 continue
             if self._before is not None and _same(canvas, self._before):
-                self._note_sent(frame, offer, canvas)
+                self._note_sent(frame, offer, used, canvas)
                 continue
             wire = reduced(canvas, wish.longest).to_wire()
             frame = session.send(to_pixels(painted_channels(wire), canvas.color_space))
-            self._note_sent(frame, offer, None if before is canvas else before)
+            self._note_sent(frame, offer, used, None if before is canvas else before)
             self._before = canvas
 
-    def _note_sent(self, frame: int, offer: int, done_with: Source | None) -> None:
+    def _note_sent(self, frame: int, offer: int, wish: LiveWish, done_with: Source | None) -> None:
         with self._changed:
-            self._sent.append((frame, offer))
+            self._sent.append((frame, offer, wish))
             self._settle()
             if done_with is not None:
                 self._spare.append(done_with.flat)
 
     def _settle(self) -> None:
-        """Finds the newest canvas whose picture is there. Under the lock."""
-        there = [offer for frame, offer in self._sent if frame <= self._frame]
-        self._answered = max(there, default=self._answered)
-        self._sent = [(frame, offer) for frame, offer in self._sent if frame > self._frame]
+        """Finds the newest canvas whose picture is there, and what that was painted with. Under the lock."""
+        for frame, offer, wish in self._sent:
+            if frame <= self._frame:
+                self._answered, self._painted_with = max(self._answered, offer), wish
+        self._sent = [entry for entry in self._sent if entry[0] > self._frame]
 
     def _receive(self, session: LiveSession) -> None:
+        shown: Pixels | None = None
         while self.running:
             picture = session.latest(_TURN_SECONDS)
             self.told = _told(session, picture, self.told)
@@ -265,13 +268,15 @@ class LiveBridge:
                 continue
             canvas = self._before
             premultiplied = canvas is not None and canvas.is_premultiplied
-            result = None if picture.unchanged else _result(picture, premultiplied)
+            # Not `unchanged`: that may stand for a picture which was replaced before it was given out.
+            result = _result(picture, premultiplied) if picture.pixels is not shown else None
+            shown = picture.pixels
             with self._changed:
                 self._frame = picture.frame_number
+                self._settle()
                 if result is not None:
                     self._result = result
-                    self._last = _Last(picture, self._wish, premultiplied)
-                self._settle()
+                    self._last = _Last(picture, self._painted_with, premultiplied)
 
 
 def fitted(width: int, height: int, longest: int) -> tuple[int, int]:

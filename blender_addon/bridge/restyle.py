@@ -51,6 +51,20 @@ class RenderFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Drawn:
+    """What a viewport drew, display values. pixels: uint8, height x width x 4, row 0 at the bottom."""
+
+    pixels: NDArray[np.uint8]
+    color_space: str = "srgb"
+
+    def to_wire(self) -> NDArray[Any]:
+        """As of `RenderFile`; a viewport's background is no hole."""
+        turned = np.ascontiguousarray(self.pixels[::-1])
+        turned[..., 3] = 255
+        return turned
+
+
+@dataclass(frozen=True, slots=True)
 class Scene:
     """What stands before the camera, for control: triangles and the view."""
 
@@ -93,7 +107,7 @@ class RestyleRequest:
     """
 
     prompt: str
-    picture: RenderFile | Source
+    picture: RenderFile | Drawn | Source
     seed: int
     strength: float = 0.5
     scene: Scene | None = None

@@ -176,7 +176,9 @@ class _Generation:
                 put(
                     events.Cancelled(self.ticket)
                     if cancelled
-                    else events.Failed(self.ticket, explain(error))
+                    else events.Failed(
+                        self.ticket, explain(error), str(getattr(error, "reason", ""))
+                    )
                 )
 
     def _ask(

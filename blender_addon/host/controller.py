@@ -108,7 +108,8 @@ class Controller:
         else:
             self.status.prefix = batch.now
             if not self.session.busy:
-                self.status.stage, self.status.fraction = "Rendering", 0.0
+                self.status.stage, self.status.fraction = batch.stage, 0.0
+                self.status.busy, self.status.error = True, ""
 
     def cancel(self) -> None:
         """Ends the running generation; the panel is free with the next pump. The done frames of an animation stay."""

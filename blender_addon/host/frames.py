@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from .landing import Landing
 
 _LIST = "scumble.json"
 """Beside the frames: the settings they were made with."""
+_AWAY = ("NOT_RUNNING", "UNAVAILABLE")
+_MOST_TRIES, _RETRY_SECONDS = 6, 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,7 @@ class FrameBatch:
         self._control = plan.control
         self._frame_before = bpy.context.scene.frame_current
         self._render: _Render | None = None
+        self._tries, self._not_before = 0, 0.0
         self.ended = ""
         """How it ended, one sentence; "" while it runs."""
         self.failed = False
@@ -137,24 +141,33 @@ class FrameBatch:
         return f"Frame {self._left[0]} ({self._done + 1} of {len(self._plan.frames)})"
 
     @property
+    def stage(self) -> str:
+        """What is done between two generations."""
+        return "Waiting for the server" if time.monotonic() < self._not_before else "Rendering"
+
+    @property
     def _done(self) -> int:
         return len(self._plan.frames) - len(self._left)
 
     def tick(self, outcome: events.Event | None) -> None:
         """One turn while nothing is painted. outcome: how the last frame ended; None if none has since then."""
         match outcome:
+            case events.Failed() if outcome.reason in _AWAY and self._tries < _MOST_TRIES:
+                self._tries += 1  # the server may be starting anew: the frame is tried again
+                self._not_before = time.monotonic() + _RETRY_SECONDS
             case events.Failed():
                 self.end(f"Frame {self._left[0]}: {outcome.message}", failed=True)
             case events.Cancelled():
                 self.end("Cancelled.")
             case events.Painted():
                 self._left.pop(0)
+                self._tries = 0
                 self._made += 1
                 if self._control == "auto" and "control_images" not in outcome.pictures[0].recipe:
                     self._control = (
                         "none"  # the server has no network for it: the next frame need not ask
                     )
-        if self.ended:
+        if self.ended or time.monotonic() < self._not_before:
             return
         try:
             self._next()

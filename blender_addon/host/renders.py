@@ -12,7 +12,7 @@ import numpy as np
 
 from ..bridge.errors import Refused
 from ..bridge.pictures import Source
-from ..bridge.restyle import RenderFile, Scene
+from ..bridge.restyle import Drawn, RenderFile, Scene
 from . import images, subject
 
 _RESULT = "Render Result"
@@ -52,7 +52,7 @@ def frame_file(path: Path) -> Source:
         bpy.data.images.remove(loaded)
 
 
-def viewport(context: bpy.types.Context) -> Source:
+def viewport(context: bpy.types.Context) -> Drawn:
     """What the 3D viewport shows, without overlays. Raises Refused where there is none."""
     area = subject.viewport_area(context)
     if bpy.app.background:
@@ -77,14 +77,12 @@ def viewport(context: bpy.types.Context) -> Source:
         )
         with offscreen.bind():
             buffer = gpu.state.active_framebuffer_get().read_color(
-                0, 0, region.width, region.height, 4, 0, "FLOAT"
+                0, 0, region.width, region.height, 4, 0, "UBYTE"
             )
-        flat = np.array(buffer.to_list(), np.float32).ravel()
+        return Drawn(np.array(buffer, np.uint8).reshape(region.height, region.width, 4))
     finally:
         space.overlay.show_overlays = overlays
         offscreen.free()
-    flat[3::4] = 1  # the viewport's background is no hole
-    return Source(flat=flat, width=region.width, height=region.height)
 
 
 def scene_before(context: bpy.types.Context, source: str) -> Scene:

@@ -66,6 +66,19 @@ def tell(sentence: str) -> None:
             bpy.ops.scumble.tell("INVOKE_DEFAULT", sentence=sentence)
 
 
+def editor_for_render(context: bpy.types.Context) -> int:
+    """Pointer of the Image Editor to show a restyled render in: the one the call comes from, else one that shows a
+    render or nothing; 0 if there is none."""
+    if context.area is not None and context.area.type == "IMAGE_EDITOR":
+        return int(context.area.as_pointer())
+    for area in context.screen.areas if context.screen is not None else ():
+        if area.ui_type == "IMAGE_EDITOR":
+            shown = area.spaces.active.image
+            if shown is None or shown.type == "RENDER_RESULT":
+                return int(area.as_pointer())
+    return 0
+
+
 def push_undo(message: str) -> None:
     """One undo step for what was done since the last one. A timer has no window of its own, so one is lent to it."""
     manager = bpy.context.window_manager

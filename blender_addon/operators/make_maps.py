@@ -5,9 +5,9 @@ import bpy
 from ..bridge.errors import Refused
 from ..bridge.from_image import MapsRequest
 from ..bridge.request import Work
+from ..choices import MAP_ITEMS
 from ..host import active, images, materials
 from ..host.landing import Landing
-from ..properties import MAP_ITEMS
 from .painting import PaintingOperator
 
 

@@ -41,6 +41,10 @@ class PaintingOperator:
         """What to paint and where it goes. Raises BridgeError with a sentence."""
         raise NotImplementedError
 
+    def editor(self, context: bpy.types.Context) -> int:
+        """Pointer of the Image Editor to show the result in; 0 for none."""
+        return _image_editor(context)
+
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Starts the generation."""
         if sentence := preferences.online_refusal(context):
@@ -50,7 +54,7 @@ class PaintingOperator:
         try:
             work, where = self.wish(context)
             scumble.generate(
-                preferences.get(context).to_server(), work, where, editor=_image_editor(context)
+                preferences.get(context).to_server(), work, where, editor=self.editor(context)
             )
         except BridgeError as error:
             scumble.status.fail(str(error))

@@ -8,7 +8,7 @@ from .. import preferences
 from ..bridge.errors import BridgeError, Refused
 from ..bridge.request import Work
 from ..bridge.restyle import RestyleRequest
-from ..host import controller, frames, main_thread, materials, renders
+from ..host import controller, frames, main_thread, materials, renders, windows
 from ..host.landing import Landing
 from .painting import PaintingOperator
 
@@ -39,6 +39,10 @@ class SCUMBLE_OT_restyle_render(PaintingOperator, bpy.types.Operator):
             options=settings.to_options(),
         )
         return work, materials.destination(context, "IMAGE")
+
+    def editor(self, context: bpy.types.Context) -> int:
+        """Where the artist looks at renders."""
+        return windows.editor_for_render(context)
 
 
 class SCUMBLE_OT_restyle_animation(bpy.types.Operator):

@@ -18,6 +18,7 @@ from scumble.client import (
     NotRunning,
     OutOfMemory,
     Patch,
+    ScumbleError,
     SeamlessAxes,
     WorkerState,
 )
@@ -155,7 +156,7 @@ def test_events_of_a_cancelled_generation_never_reach_the_next() -> None:
         pytest.param(OutOfMemory("Too large for the device."), "result", id="failed later"),
     ],
 )
-def test_failures_are_the_errors_own_sentence(error: Exception, where: str) -> None:
+def test_failures_are_the_errors_own_sentence(error: ScumbleError, where: str) -> None:
     client = FakeClient(finished_job())
     if where == "submit":
         client.submit_error = error
@@ -169,7 +170,7 @@ def test_failures_are_the_errors_own_sentence(error: Exception, where: str) -> N
 
     session = Session(connect)
     ticket = session.generate(Server(), REQUEST)
-    assert drain(session)[-1] == events.Failed(ticket, str(error))
+    assert drain(session)[-1] == events.Failed(ticket, str(error), error.reason)
 
 
 def test_a_mistake_of_ours_is_told_and_logged(caplog: pytest.LogCaptureFixture) -> None:

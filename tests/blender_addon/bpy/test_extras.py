@@ -169,10 +169,17 @@ def test_shortcuts_and_presets(scumble: Any) -> None:
     assert (round(scumble.strength, 2), scumble.prompt) == (0.35, "of a preset")
 
 
-def test_panels_stand_where_artists_are(scumble: Any) -> None:
-    for editor in ("view3d", "image_editor", "node_editor"):
-        for part in ("", "_texture", "_repaint", "_project", "_fromimage", "_model", "_history"):
-            assert hasattr(bpy.types, f"SCUMBLE_PT_{editor}{part}")
+@pytest.mark.parametrize(
+    ("editor", "parts"),
+    [
+        ("view3d", "texture repaint project restyle live fromimage model history"),
+        ("image_editor", "texture repaint restyle live fromimage model history"),
+        ("node_editor", "texture repaint fromimage model history"),
+    ],
+)
+def test_panels_stand_where_artists_are(scumble: Any, editor: str, parts: str) -> None:
+    found = {name for name in dir(bpy.types) if name.startswith(f"SCUMBLE_PT_{editor}_")}
+    assert found == {f"SCUMBLE_PT_{editor}_{part}" for part in parts.split()}
 
 
 @pytest.mark.parametrize("place", ["ACTIVE", "PAINT", "CLONE"])

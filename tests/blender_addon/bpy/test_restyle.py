@@ -133,6 +133,17 @@ def test_frames_of_files_with_a_seed_each(
     assert bpy.ops.scumble.restyle_animation() == {"FINISHED"}
 
 
+def test_a_frame_waits_for_a_server_that_is_away(
+    stage: bpy.types.Scene, scumble: Any, preferences: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(addon("host.frames"), "_RETRY_SECONDS", 0.05)
+    right, preferences.data_dir = preferences.data_dir, "/nowhere"
+    with pytest.raises(RuntimeError, match=r"Frame 3: No Scumble server .* 0 of 3 frames"):
+        bpy.ops.scumble.restyle_animation()
+    preferences.data_dir = right
+    assert bpy.ops.scumble.restyle_animation() == {"FINISHED"}
+
+
 @pytest.mark.parametrize(
     "case", ["no render", "no prompt", "unsaved", "no camera", "movie", "window"]
 )
