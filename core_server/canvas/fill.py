@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from core_server.canvas.geometry import Extent
 from core_server.canvas.masks import selection_bounds
+from core_server.canvas.membrane import pyramid
 from core_server.canvas.plan import FillMode, SeamlessAxes, wraps
 from core_server.canvas.resample import extent_of, resize
 
@@ -121,18 +122,7 @@ def _reduced(image: FloatArray, hole: BoolArray, mode: FillMode) -> FloatArray:
 
 def spread(image: FloatArray, hole: BoolArray) -> FloatArray:
     """The surroundings flowing inwards: blurs of known pixels alone, each hole taking the finest that reaches it."""
-    weight = (~hole).astype(np.float32)
-    levels = [(image * weight[..., None], weight)]
-    while min(levels[-1][1].shape) > 1 and bool((levels[-1][1] <= 0).any()):
-        colours, shares = levels[-1]
-        height, width = shares.shape
-        size = ((width + 1) // 2, (height + 1) // 2)
-        levels.append(
-            (
-                cv2.resize(colours, size, interpolation=cv2.INTER_AREA),
-                cv2.resize(shares, size, interpolation=cv2.INTER_AREA),
-            )
-        )
+    levels = pyramid(image, ~hole)
     colours, shares = levels[-1]
     mean = colours.sum((0, 1)) / max(float(shares.sum()), 1e-6)
     filled = np.where(shares[..., None] > 0, colours / np.maximum(shares, 1e-6)[..., None], mean)

@@ -29,12 +29,7 @@ def membrane(values: FloatArray, known: BoolArray) -> FloatArray:
     Exactly `values` where `known`; elsewhere each px is about the mean of its four neighbours. The borders of the
     picture are free.
     """
-    weight = known.astype(np.float32)
-    levels = [(values * weight[..., None], weight)]
-    while min(levels[-1][1].shape) > 1 and bool((levels[-1][1] <= 0).any()):
-        colours, shares = levels[-1]
-        size = ((shares.shape[1] + 1) // 2, (shares.shape[0] + 1) // 2)
-        levels.append((_halved(colours, size), _halved(shares, size)))
+    levels = pyramid(values, known)
     colours, shares = levels[-1]
     mean = colours.sum((0, 1)) / max(float(shares.sum()), 1e-6)
     field = np.broadcast_to(mean, colours.shape).astype(np.float32)
@@ -49,6 +44,18 @@ def membrane(values: FloatArray, known: BoolArray) -> FloatArray:
             mixed = cv2.filter2D(field, -1, _NEIGHBOURS, borderType=cv2.BORDER_REPLICATE)
             field = np.where(fixed, border, mixed.reshape(colours.shape))
     return np.asarray(field, np.float32)
+
+
+def pyramid(values: FloatArray, known: BoolArray) -> list[tuple[FloatArray, FloatArray]]:
+    """(values weighed by how much of them is known, that weight), halved until there is some everywhere or one row or
+    column is left (push-pull interpolation: Gortler et al., "The Lumigraph", 1996)."""
+    weight = known.astype(np.float32)
+    levels = [(values * weight[..., None], weight)]
+    while min(levels[-1][1].shape) > 1 and bool((levels[-1][1] <= 0).any()):
+        colours, shares = levels[-1]
+        size = ((shares.shape[1] + 1) // 2, (shares.shape[0] + 1) // 2)
+        levels.append((_halved(colours, size), _halved(shares, size)))
+    return levels
 
 
 def rim_of(inner: BoolArray) -> BoolArray:

@@ -33,19 +33,17 @@ from core_server.pipelines.passes import (
     painter,
     parts_of,
     passes_of,
+    seed_of_part,
     unchanged,
 )
 from core_server.pipelines.progress import StepReporter
 from core_server.pipelines.prompt import prompt_notes
 from core_server.pipelines.recipe import make_recipe
 from core_server.pipelines.request import Outpaint
-from core_server.pipelines.settings import SEED_MODULUS, Settings
+from core_server.pipelines.settings import Settings
 from core_server.pipelines.sizes import TiledSizes, device_max_pixels
 from core_server.pipelines.strength import require_steps
 from core_server.pipelines.task import StepCallback, TaskOutput
-
-SEED_STRIDE = 0x9E3779B97F4A7C15
-"""Added to the seed from one increment to the next: the same noise again would repeat what it became."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +100,8 @@ def outpaint(
     for seed in settings.seeds:
         rgb = canvas.rgb.copy()
         for index, step in enumerate(steps):
-            own_seed = (seed + index * SEED_STRIDE) % SEED_MODULUS
-            _grow(rgb, step, mode, painter(model, settings, own_seed, reporter))
+            own = seed_of_part(seed, index)
+            _grow(rgb, step, mode, painter(model, settings, own, reporter))
         picture = canvas.restore(rgb, shown=(~is_new).astype(np.float32))
         pixels = Pixels(
             np.ascontiguousarray(np.roll(picture.array, move, (0, 1))),

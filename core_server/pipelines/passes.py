@@ -18,8 +18,15 @@ from core_server.canvas.sizes import round_up
 from core_server.pipelines.masked_denoising import inpaint_at_model_size
 from core_server.pipelines.model import FloatArray, LoadedModel
 from core_server.pipelines.progress import Part, StepReporter
-from core_server.pipelines.settings import Settings
+from core_server.pipelines.settings import SEED_MODULUS, Settings
 from core_server.pipelines.strength import enough_steps, steps_run
+
+_SEED_STRIDE = 0x9E3779B97F4A7C15
+
+
+def seed_of_part(seed: int, index: int) -> int:
+    """The seed of one of the parts that a picture is painted in: the same noise in each would show as a pattern."""
+    return (seed + index * _SEED_STRIDE) % SEED_MODULUS
 
 
 @dataclass(frozen=True, slots=True)

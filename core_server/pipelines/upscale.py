@@ -24,11 +24,12 @@ from core_server.canvas.tiling import Blend, read_tile, tiles_of
 from core_server.errors import InvalidRequest
 from core_server.pipelines.denoise import as_tensor, denoise
 from core_server.pipelines.model import FloatArray, LoadedModel
+from core_server.pipelines.passes import seed_of_part
 from core_server.pipelines.progress import Part, StepReporter
 from core_server.pipelines.prompt import prompt_notes
 from core_server.pipelines.recipe import make_recipe
 from core_server.pipelines.request import Upscale
-from core_server.pipelines.settings import SEED_MODULUS, Settings
+from core_server.pipelines.settings import Settings
 from core_server.pipelines.sizes import TiledSizes
 from core_server.pipelines.strength import enough_steps, steps_run
 from core_server.pipelines.task import StepCallback, TaskOutput
@@ -36,8 +37,6 @@ from core_server.pipelines.task import StepCallback, TaskOutput
 FACTORS = (2, 4)
 OVERLAP = 0.25
 """Share of a tile's side that it has in common with its neighbour."""
-SEED_STRIDE = 0x9E3779B97F4A7C15
-"""Added to the seed from tile to tile: the same noise in each would show as a pattern."""
 
 
 def upscale(
@@ -89,16 +88,14 @@ def upscale(
         if bounds:
             blend = Blend(extent, overlap, axes)
             for index, place in enumerate(bounds):
-                own = replace(settings, num_inference_steps=steps)
-                own_seed = (seed + index * SEED_STRIDE) % SEED_MODULUS
                 around = axes.covered(place.extent, extent)
                 at = model_extent(place.extent, sizes)
                 source = document_to_model(read_tile(plain, place), at, sizes.multiple, around)
                 image = denoise(
                     "image_to_image",
                     model,
-                    own,
-                    own_seed,
+                    replace(settings, num_inference_steps=steps),
+                    seed_of_part(seed, index),
                     axes=around,
                     reporter=reporter,
                     image=as_tensor(source),
