@@ -1,78 +1,48 @@
-"""Starts `scumble serve` for the artist, and stops what it started."""
+"""The server that is started from Blender: the client library's own, imported when the artist first asks for it."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import CannotStart
 
+if TYPE_CHECKING:
+    from scumble.client.server_process import ServerProcess as Process
+
 
 class ServerProcess:
-    """A server started from here. It ends with Blender: jobs are durable, so nothing is lost."""
+    """`scumble.client.server_process.ServerProcess` for a panel that asks after it at every redraw."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
-        self._log: Path | None = None
+        self._process: Process | None = None
 
     @property
     def running(self) -> bool:
         """Whether the server started from here lives."""
-        return self._process is not None and self._process.poll() is None
+        return self._process is not None and self._process.running
 
     def start(self, command: str, data_dir: Path | None, log: Path) -> None:
-        """Starts `command serve` and returns at once. Raises CannotStart where there is no such command.
+        """Starts `command serve` and returns at once. Raises CannotStart where there is no such command."""
+        import scumble.client as scumble
+        from scumble.client.server_process import ServerProcess as Process
 
-        command: the `scumble` command, a path or a name; "" looks for it on the PATH. log: receives its output.
-        """
-        if self.running:
-            return
-        program = shutil.which(command or "scumble")
-        if program is None:
-            raise CannotStart(
-                f"There is no command {command or 'scumble'!r}: install Scumble's server, and give the path of its "
-                "`scumble` command in the add-on's preferences."
-            )
-        arguments = [program, "serve"]
-        if data_dir is not None:
-            arguments += ["--data-dir", str(data_dir)]
-        # Blender's own Python must not leak into the server's.
-        environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONHOME", "PYTHONPATH")}
-        no_window: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # Windows only
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(
-                arguments,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                creationflags=no_window,
-            )
-        self._log = log
+        self._process = self._process or Process()
+        try:
+            self._process.start(command, data_dir, log)
+        except scumble.CannotStart as error:
+            raise CannotStart(str(error)) from error
 
     def last_words(self) -> str:
         """The last line of a server that was started from here and has ended; else ""."""
-        if self._process is None or self._log is None or self.running:
-            return ""
-        lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return lines[-1] if lines else f"it ended with exit status {self._process.returncode}"
+        return "" if self._process is None else self._process.last_words()
 
     def stop_soon(self) -> None:
         """`stop` on a thread of its own."""
-        threading.Thread(target=self.stop, name="scumble-stop", daemon=True).start()
+        if self._process is not None:
+            self._process.stop_soon()
 
-    def stop(self, seconds: float = 5.0) -> None:
-        """Asks the server to end and waits so long; then ends it."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.terminate()
-        try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    def stop(self) -> None:
+        """Asks the server to end and waits a little; then ends it."""
+        if self._process is not None:
+            self._process.stop()

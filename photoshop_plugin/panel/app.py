@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -21,7 +19,8 @@ from photoshop_plugin.panel.hotkey import DEFAULT_KEYS, HotKey
 from photoshop_plugin.panel.pictures import thumbnail
 from photoshop_plugin.panel.preferences import Preferences, apply_scheme
 from photoshop_plugin.panel.window import PanelWindow
-from scumble.client import Client, connect, default_data_dir
+from scumble.client import CannotStart, Client, connect, default_data_dir
+from scumble.client.server_process import ServerProcess
 
 OpenHost = Callable[[], AbstractContextManager[PhotoshopHost]]
 
@@ -45,7 +44,7 @@ class Panel:
         self._application = application
         self._server, self._data_dir = server, data_dir
         self.store = QSettings(str(folder / "panel.ini"), QSettings.Format.IniFormat)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._server_process, self._log = ServerProcess(), folder / "server.log"
         self._window: PanelWindow | None = None
         history = History(folder)
         self.controller = PanelController(
@@ -69,27 +68,12 @@ class Panel:
 
     def start_server(self) -> None:
         """Starts `scumble serve`; the panel finds it by itself once it answers."""
-        command = str(self.store.value("command", "")) or "scumble"
-        program = shutil.which(command)
-        if program is None:
-            self._notify(
-                Stopped(
-                    f"There is no command {command!r}: install Scumble's server, and give the path of its `scumble` "
-                    "command in the settings."
-                )
-            )
+        command = str(self.store.value("command", ""))
+        try:
+            self._server_process.start(command, self._data_dir, self._log)
+        except CannotStart as error:
+            self._notify(Stopped(str(error)))
             return
-        arguments = [program, "serve"]
-        if self._data_dir is not None:
-            arguments += ["--data-dir", str(self._data_dir)]
-        no_window: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # Windows only
-        self._process = subprocess.Popen(
-            arguments,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            creationflags=no_window,
-        )
         self.window.status.server_label.setText("Server: starting")
 
     def show_preferences(self) -> None:
@@ -108,8 +92,7 @@ class Panel:
         self._application.removeNativeEventFilter(self.hotkey)
         self._application.aboutToQuit.disconnect(self.close)
         self.controller.close()
-        if self._process is not None:
-            self._process.terminate()
+        self._server_process.stop()
 
     def _use_settings(self) -> None:
         apply_scheme(str(self.store.value("scheme", "system")))

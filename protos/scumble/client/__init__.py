@@ -16,6 +16,7 @@ from scumble.client.client import Client, connect
 from scumble.client.discovery import default_data_dir
 from scumble.client.errors import (
     Cancelled,
+    CannotStart,
     ContentBlocked,
     DeviceFault,
     FailedPrecondition,
@@ -93,6 +94,7 @@ __all__ = [
     "Bounds",
     "CacheFigures",
     "Cancelled",
+    "CannotStart",
     "CanvasIntent",
     "CanvasOptions",
     "CanvasPlan",

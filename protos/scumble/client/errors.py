@@ -2,6 +2,7 @@
 
 ScumbleError                reason, metadata; the message is a sentence an artist can act on
 ├── NotRunning              no server answers; says how to start one
+├── CannotStart             a server could not be started from here
 ├── Unauthenticated         no token, or a wrong one
 ├── NotAllowed              the token may not do that
 ├── InvalidRequest          field, allowed: something is missing or outside what is allowed; nothing was changed
@@ -52,6 +53,10 @@ class NotRunning(ScumbleError):
     """No server answers at the address."""
 
     default_reason = "UNAVAILABLE"
+
+
+class CannotStart(ScumbleError):
+    """A server could not be started from here."""
 
 
 class Unauthenticated(ScumbleError):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from blender_addon.bridge.errors import CannotStart
-from blender_addon.bridge.server_process import ServerProcess
+from scumble.client import CannotStart
+from scumble.client.server_process import ServerProcess
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a script")
 
