@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from photoshop_plugin.acceptance import read_report
+from photoshop_plugin.acceptance_checks import CHECKS
 from photoshop_plugin.errors import ConnectionLost, NotRunning
 from scumble.client import Pixels
 from tests.fakes.photoshop import Application
@@ -140,6 +142,18 @@ def test_photoshop_was_started_anew_between_two_calls(
     computer.kill_photoshop()
     open_document(computer.photoshop()).name = "second.psd"
     assert client.call("describe")["name"] == "second.psd"
+
+
+def test_the_acceptance_script_passes_over_true_com(photoshop: Application, tmp_path: Path) -> None:
+    artists = open_document(photoshop)
+    before, report = Seen(artists), tmp_path / "prüfung.json"
+    command = ["-X", "utf8", "-m", "photoshop_plugin.acceptance"]
+    command += ["--report", windows.windows_path(report)]
+    output = windows.start("python.exe", *command).communicate(timeout=110)[0].decode()
+    assert read_report(report).passed, output
+    assert [it.name for it in read_report(report).outcomes] == [check.name for check in CHECKS]
+    assert photoshop.open_documents == [artists]
+    assert before.differences(Seen(artists), but=("front",)) == []
 
 
 def test_the_command_line_and_a_real_server(photoshop: Application, tmp_path: Path) -> None:
