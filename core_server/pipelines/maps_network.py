@@ -90,8 +90,7 @@ class MapsNetwork(nn.Module):
             x = functional.interpolate(self.grow[level](x), scale_factor=2.0, mode="nearest")
             x = self.up[level](x + skips[level])
         raw = self.head(x)
-        outwards = raw.new_tensor([0, 0, 1.0]).view(1, 3, 1, 1)
-        normal = functional.normalize(raw[:, 1:4] + outwards, dim=1)
+        normal = functional.normalize(torch.cat([raw[:, 1:3], raw[:, 3:4] + 1], 1), dim=1)
         scalars = torch.sigmoid(raw)
         return torch.cat([scalars[:, :1], normal * 0.5 + 0.5, scalars[:, 4:]], 1)
 

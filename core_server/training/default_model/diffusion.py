@@ -13,6 +13,7 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, UNet2DConditionModel
 from transformers import CLIPTextModel
 
+from core_server.training.default_model.graphs import GraphedStep
 from core_server.training.default_model.networks import (
     LATENT_CHANNELS,
     LATENT_SCALE,
@@ -49,6 +50,38 @@ class DiffusionSettings:
     zero_padding_share: float = 0.3
     ema_decay: float = 0.9995
     large_every: int = 0  # every so many steps a quarter of the batch at twice the size
+
+
+class _Step:
+    """Forward and backward pass of the UNet on `n` latents of one size, in buffers that stay.
+
+    The text encoder stays outside: its words come in as `words` and their gradient goes back.
+    """
+
+    def __init__(self, diffusion: Diffusion, predict: Predict, n: int, side: int) -> None:
+        device = diffusion.device
+        self._diffusion, self._predict = diffusion, predict
+        self.x = torch.zeros(n, LATENT_CHANNELS, side, side, device=device)
+        self.x = self.x.to(memory_format=torch.channels_last)
+        self.target = torch.zeros_like(self.x)
+        self.t = torch.zeros(n, dtype=torch.long, device=device)
+        self.mask = torch.ones(n, 1, 1, 1, device=device)
+        self.words = torch.zeros(n, TOKENS, TEXT_WIDTH, device=device, requires_grad=True)
+        self.words.grad = torch.zeros_like(self.words)
+        self.run: Callable[[], Tensor] = self.plain
+
+    def plain(self) -> Tensor:
+        """The mean squared error, (); adds to the gradients of the UNet, replaces `words.grad`."""
+        assert self.words.grad is not None
+        self.words.grad.zero_()
+        self._diffusion.padding.mask = self.mask
+        kind = self.x.device.type
+        # No cache: a recorded step must cast the weights anew each time.
+        with torch.autocast(kind, torch.bfloat16, enabled=kind != "cpu", cache_enabled=False):
+            out = self._predict(self.x, self.t, self.words)
+        loss = (out.float() - self.target).pow(2).mean()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch
+        return loss.detach()
 
 
 class Diffusion:
@@ -174,7 +207,7 @@ class Diffusion:
         signal, noise_level = bars.sqrt(), (1 - bars).sqrt()
         empty = torch.from_numpy(self.tokenizer([""])).long().to(device)
         predict = self.predictor(compiled)
-        masks: dict[int, Tensor] = {}
+        steps: dict[tuple[int, int], _Step] = {}
         spent, step, skipped = 0.0, 0, torch.zeros((), device=device)
         total = torch.zeros((), device=device)
         shown = 0
@@ -203,22 +236,26 @@ class Diffusion:
             t = (ramp * TRAIN_TIMESTEPS).long().clamp(max=TRAIN_TIMESTEPS - 1)
             eps = torch.randn_like(clean)
             a, s = signal[t].view(-1, 1, 1, 1), noise_level[t].view(-1, 1, 1, 1)
+            shape = n, clean.shape[-1]
+            if shape not in steps:
+                steps[shape] = self._new_step(predict, *shape, log)
+            now_step = steps[shape]
+            now_step.x.copy_(a * clean + s * eps)
+            now_step.target.copy_(a * eps - s * clean)
+            now_step.t.copy_(t)
             zero_padded = torch.rand(n, 1, 1, 1, device=device) < settings.zero_padding_share
-            self.padding.mask = masks.setdefault(
-                n, torch.empty_like(zero_padded, dtype=torch.float32)
-            )
-            self.padding.mask.copy_((~zero_padded).float())
+            now_step.mask.copy_((~zero_padded).float())
             with torch.autocast(kind, torch.bfloat16, enabled=kind != "cpu"):
                 words = self.text(ids).last_hidden_state
-                out = predict(a * clean + s * eps, t, words)
-            loss = (out.float() - (a * eps - s * clean)).pow(2).mean()
-            loss.backward()  # type: ignore[no-untyped-call]  # torch
+            now_step.words.data.copy_(words.detach())
+            loss = now_step.run()
+            words.backward(now_step.words.grad.to(words.dtype))
             skipped += self._step()
             self._average(settings.ema_decay)
             step += 1
             shown += n * self.team.size
             self.samples, self.steps = self.samples + n * self.team.size, self.steps + 1
-            total += loss.detach()
+            total += loss
             if step % lag == 0:
                 mean = float(total) / lag  # waits for the device, so the clock below is true
                 total.zero_()
@@ -236,6 +273,12 @@ class Diffusion:
                     self.team.agree(0.0, device)
                     last = time.monotonic()
         log("unet end", step=step, samples=self.samples, skipped=int(skipped))
+
+    def _new_step(self, predict: Predict, n: int, side: int, log: Callable[..., None]) -> _Step:
+        step = _Step(self, predict, n, side)
+        step.run = GraphedStep(step.plain, self.device, log, f"unet {n} x {side}")
+        self.gradients.zero_()
+        return step
 
     @torch.no_grad()
     def _step(self) -> Tensor:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -18,9 +17,12 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 
 from core_server.training.default_model.diffusion import Diffusion, DiffusionSettings
+from core_server.training.default_model.graphs import GraphedStep, bind_gradients
 from core_server.training.default_model.networks import (
     LATENT_CHANNELS,
     LATENT_SCALE,
+    TEXT_WIDTH,
+    TOKENS,
     TRAIN_TIMESTEPS,
     Padding,
     alpha_bars,
@@ -122,13 +124,40 @@ def train_few_step(  # noqa: PLR0915  one loop, read top to bottom
         bar = bars[t].view(-1, 1, 1, 1)
         return bar.sqrt(), (1 - bar).sqrt()
 
+    gradients = bind_gradients(weights)
+    side = latents.values.shape[-1]
+    clean = torch.zeros(n, LATENT_CHANNELS, side, side, device=device)
+    clean = clean.to(memory_format=torch.channels_last)
+    stops = torch.zeros(SUBSTEPS + 1, n, dtype=torch.long, device=device)
+    wrapped = torch.ones(n, 1, 1, 1, device=device)
+    words = torch.zeros(n, TOKENS, TEXT_WIDTH, device=device)
+    empty = torch.zeros_like(words)
+
+    def one_step() -> Tensor:
+        torch._foreach_zero_(gradients)
+        now, then = levels(stops[0]), levels(stops[-1])
+        x = now[0] * clean + now[1] * torch.randn_like(clean)
+        with torch.autocast(kind, torch.bfloat16, enabled=kind != "cpu", cache_enabled=False):
+            with torch.no_grad():
+                padding.mask = torch.cat([wrapped, wrapped])
+                landed = x
+                for j in range(SUBSTEPS):
+                    v = guided_target(teacher, landed, stops[j], words, empty, guidance_scale)
+                    landed = deterministic_step(landed, v, levels(stops[j]), levels(stops[j + 1]))
+            padding.mask = wrapped
+            out = student(x, stops[0], words, return_dict=False)[0]
+        loss = (out.float() - landing_v(x, landed, now, then)).pow(2).mean()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch
+        return loss.detach()
+
+    run = GraphedStep(one_step, device, log, "few-step")
     began, step = time.monotonic(), 0
     total = torch.zeros((), device=device)
     while (done := (time.monotonic() - began) / settings.seconds) < 1 and step != max_steps:
         rate = settings.peak_lr * min(1.0, (step + 1) / settings.warmup_steps)
         optimizer.param_groups[0]["lr"] = rate * (1 - (1 - settings.final_lr_share) * done)
         index = latents.draw(n, settings.photo_share)
-        clean = latents.values[index].float().contiguous(memory_format=torch.channels_last)
+        clean.copy_(latents.values[index])
         which = torch.randint(latents.ids.shape[1], (n,), device=device)
         drop = torch.rand(n, 1, device=device) < settings.caption_drop
         ids = torch.where(drop, blank, latents.ids[index, which])
@@ -137,31 +166,22 @@ def train_few_step(  # noqa: PLR0915  one loop, read top to bottom
         start = (
             TRAIN_TIMESTEPS - leg * length
         )  # trailing spacing: a step runs from here by `length`
-        stops = [(start - length * j / SUBSTEPS).round().long() - 1 for j in range(SUBSTEPS + 1)]
-        now, then = levels(stops[0]), levels(stops[-1])
-        x = now[0] * clean + now[1] * torch.randn_like(clean)
-        wrapped = (torch.rand(n, 1, 1, 1, device=device) >= settings.zero_padding_share).float()
-        with torch.autocast(kind, torch.bfloat16, enabled=kind != "cpu"):
-            with torch.no_grad():
-                words = diffusion.text_ema(ids).last_hidden_state
-                empty = diffusion.text_ema(blank).last_hidden_state.expand_as(words)
-                padding.mask = torch.cat([wrapped, wrapped])
-                landed = x
-                for t, following in pairwise(stops):
-                    v = guided_target(teacher, landed, t, words, empty, guidance_scale)
-                    landed = deterministic_step(landed, v, levels(t), levels(following))
-            padding.mask = wrapped
-            out = student(x, stops[0], words, return_dict=False)[0]
-        loss = (out.float() - landing_v(x, landed, now, then)).pow(2).mean()
-        loss.backward()
+        for j in range(SUBSTEPS + 1):
+            stops[j] = (start - length * j / SUBSTEPS).round().long() - 1
+        wrapped.copy_(
+            (torch.rand(n, 1, 1, 1, device=device) >= settings.zero_padding_share).float()
+        )
+        with torch.no_grad(), torch.autocast(kind, torch.bfloat16, enabled=kind != "cpu"):
+            words.copy_(diffusion.text_ema(ids).last_hidden_state)
+            empty.copy_(diffusion.text_ema(blank).last_hidden_state.expand_as(words))
+        loss = run()
         norm = torch.nn.utils.clip_grad_norm_(weights, 1.0)
         if bool(torch.isfinite(norm)):
             optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():
             torch._foreach_lerp_(averaged, weights, 1 - min(0.99, (1 + step) / (10 + step)))
         step += 1
-        total += loss.detach()
+        total += loss
         if step % 50 == 0:
             log("few-step", step=step, loss=round(float(total) / 50, 5), samples=step * n)
             total.zero_()

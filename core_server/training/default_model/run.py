@@ -54,6 +54,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--few-step-seconds", type=float, default=0, help="train the few-step adapter")
     add("--few-step-guidance", type=float, default=2.5, help="the guidance folded into it")
     add("--maps-seconds", type=float, default=0, help="train the picture-to-maps network")
+    add("--maps-pool", type=int, default=20000, help="renders the maps network trains on")
+    add("--maps-lr", type=float, default=1e-3)
     add("--until", type=float, default=0, help="seconds after the start at which training must end")
     add("--batch", type=int, default=256, help="pictures a step in each process")
     add("--peak-lr", type=float, default=6e-4)

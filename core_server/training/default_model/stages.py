@@ -25,7 +25,8 @@ from core_server.training.default_model.few_step import (
     train_few_step,
 )
 from core_server.training.default_model.judge import score, train_judge
-from core_server.training.default_model.maps import MapsNetwork, target_of, train_maps
+from core_server.training.default_model.maps import MapsNetwork, measure_maps, train_maps
+from core_server.training.default_model.maps_pool import make_maps_pool
 from core_server.training.default_model.networks import (
     Padding,
     make_autoencoder,
@@ -39,8 +40,6 @@ from core_server.training.materials import (
     FAMILIES,
     FAMILY_NAMES,
     is_held_out,
-    render_materials,
-    sample_params,
 )
 from core_server.training.materials.colors import COLOR_NAMES
 
@@ -317,25 +316,33 @@ def train_adapter(
 
 def train_maps_network(run: Run) -> None:
     """The picture-to-maps network, resumed or new; saves it and a sheet of fresh renders."""
+    began = time.monotonic()
     kept = run.folder / "maps"
-    network = MapsNetwork.load(kept) if kept.exists() else MapsNetwork()
-    train_maps(
-        network, seconds=run.args.maps_seconds, device=run.device, seed=run.seed, log=run.log,
-        size=run.args.size, max_steps=run.args.max_steps,
+    resumed = [f for f in (kept, run.args.resume and run.args.resume / "maps") if f and f.exists()]
+    network = MapsNetwork.load(resumed[0]) if resumed else MapsNetwork()
+    pool = make_maps_pool(
+        run.args.maps_pool, seed=run.seed, device=run.device, size=run.args.size,
+        seconds=0.3 * run.args.maps_seconds,
     )  # fmt: skip
+    fresh = make_maps_pool(
+        min(run.args.maps_pool, 8 * len(FAMILY_NAMES)), seed=991, device=run.device,
+        size=run.args.size, batch=8,
+    )  # fmt: skip
+    run.log("maps pool", rendered=len(pool))
+    train_maps(
+        network, pool, seconds=run.args.maps_seconds - (time.monotonic() - began),
+        device=run.device, log=run.log, peak_lr=run.args.maps_lr, max_steps=run.args.max_steps,
+        compiled=run.device != "cpu" and not run.args.no_compile,
+    )  # fmt: skip
+    run.log("maps scores", **measure_maps(network, fresh))
     network.save(kept)
-    rng = random.Random(9)  # noqa: S311  not secret
+    index = torch.arange(0, len(fresh), max(1, len(fresh) // 16))
     with torch.no_grad():
-        for channel, title in ((slice(1, 4), "normal"), (slice(0, 1), "height")):
-            truth, mine = [], []
-            for name in FAMILY_NAMES[::5]:
-                rendered = render_materials(
-                    [sample_params(rng, name)], seed=1, size=run.args.size, device=run.device
-                )
-                truth.append(target_of(rendered)[:, channel])
-                mine.append(network(rendered.image)[:, channel])
-            pictures = [(torch.cat(x).expand(-1, 3, -1, -1) * 255).byte() for x in (truth, mine)]
-            draw_pairs(pictures[0], pictures[1], run.args.out / f"maps-{title}.jpg")
+        mine = network(fresh.images[index].float() / 255)
+    for channel, title in ((slice(1, 4), "normal"), (slice(0, 1), "height")):
+        truth = fresh.targets[index, channel].float()
+        pictures = [(x.expand(-1, 3, -1, -1) * 255).byte() for x in (truth, mine[:, channel])]
+        draw_pairs(pictures[0], pictures[1], run.args.out / f"maps-{title}.jpg")
 
 
 def compile_only(run: Run) -> None:

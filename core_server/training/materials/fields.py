@@ -7,6 +7,7 @@ frequencies are per 256 px; a larger canvas holds more of the pattern at the sam
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -58,6 +59,17 @@ class Cells:
     id: Tensor
     dx: Tensor
     dy: Tensor
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One scattered thing as every pixel sees it: `x`, `y` from its centre, in cells of the grid's
+    height, turned by its own angle; `random` holds numbers in [0, 1) of its own.
+    """
+
+    x: Tensor
+    y: Tensor
+    random: tuple[Tensor, ...]
 
 
 class Fields:
@@ -224,6 +236,40 @@ class Fields:
                 near = torch.where(first, d, near)
         gap = torch.sqrt((bx - ax) ** 2 + (by - ay) ** 2).clamp(min=1e-3)
         return Cells(near.sqrt(), (second - near) / (2 * gap), ids, ax, ay)
+
+    def scatter(  # noqa: PLR0917
+        self,
+        nx: float,
+        ny: float | None = None,
+        angle: float = 0.0,
+        spread: float = 3.1416,
+        numbers: int = 3,
+        jitter: float = 1.0,
+    ) -> Iterator[Piece]:
+        """One thing in each cell of an nx * ny grid, from the back to the front.
+
+        Each may reach one cell from its centre and lies over those before it, the same way in every
+        pixel. It is turned to `angle` +- `spread` (rad) at random.
+        """
+        across = nx * self.unit
+        down = across if ny is None else ny * self.unit
+        table = torch.rand(
+            3 + numbers, self.batch, _TABLE_SIZE, device=self.device, generator=self.generator
+        )
+        u, v = self.x * across, self.y * down
+        iu, iv = u.floor(), v.floor()
+        aspect = down / across
+        for oy in (-1, 0, 1):
+            for ox in (-1, 0, 1):
+                cx, cy = (iu + ox) % across, (iv + oy) % down
+                cell = (cy * _MAX_CELLS + cx).long() % _TABLE_SIZE
+                own = table.gather(2, cell.view(1, self.batch, -1).expand(len(table), -1, -1))
+                own = own.view(len(table), *u.shape)
+                dx = (u - iu - ox - 0.5 - (own[0] - 0.5) * jitter) * aspect
+                dy = v - iv - oy - 0.5 - (own[1] - 0.5) * jitter
+                turn = angle + spread * (2 * own[2] - 1)
+                c, s = torch.cos(turn), torch.sin(turn)
+                yield Piece(dx * c + dy * s, dy * c - dx * s, tuple(own[3:]))
 
 
 def jitter_of(jitter: float | Tensor) -> float | Tensor:

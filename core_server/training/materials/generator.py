@@ -12,6 +12,7 @@ import torch
 from core_server.training.materials.colors import apply_tone, color_table
 from core_server.training.materials.conditions import CONDITIONS, apply_finish
 from core_server.training.materials.family import FAMILIES, Draw, Surface
+from core_server.training.materials.fields import smooth
 from core_server.training.materials.params import MaterialParams, allowed_conditions, sample_params
 from core_server.training.materials.render import Rendered, apply_style, render
 
@@ -54,6 +55,7 @@ def render_materials(
         if any(hits):
             surface = condition(d, surface, _column(hits, device))
             surface.albedo = surface.albedo.clamp(0.004, 0.95)
+    surface.albedo = _weathered(d, surface)
     finishes = [p.finish for p in params]
     if any(finishes):
         masks = [
@@ -88,6 +90,17 @@ def _colors(
     spread = [[rng.uniform(0.95, 1.05) for _ in range(3)] for _ in names]
     gain = [[rng.uniform(0.9, 1.1)] for _ in names]
     return (table * torch.tensor(spread) * torch.tensor(gain)).view(-1, 3, 1, 1).to(device)
+
+
+def _weathered(d: Draw, surface: Surface) -> Tensor:
+    """Albedo as no real surface is without: drifts of tone and warmth, most where it is rough."""
+    broad, warm = d.noise2(2.4, 1, 24)
+    patch, _ = d.noise2(1.6, 8, 56)
+    rough = smooth(0.1, 0.9, surface.roughness) * (1 - 0.5 * surface.metal)
+    tone = 1 + (0.012 + 0.028 * rough) * broad.clamp(-2, 2) + 0.035 * rough * patch.clamp(-2, 2)
+    drift = (0.006 + 0.02 * rough) * warm.clamp(-2, 2)
+    tint = torch.stack([1 + drift, 1 + 0 * drift, 1 - drift], 1)
+    return (surface.albedo * tint * tone[:, None]).clamp(0.004, 0.95)
 
 
 def _column(values: Sequence[float], device: torch.device | str) -> Tensor:

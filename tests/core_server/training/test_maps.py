@@ -10,8 +10,10 @@ from core_server.training.default_model.maps import (
     MapsNetwork,
     camera,
     maps_loss,
+    measure_maps,
     train_maps,
 )
+from core_server.training.default_model.maps_pool import make_maps_pool
 
 
 @pytest.mark.parametrize("size", [(32, 32), (40, 72)], ids=["square", "wide"])
@@ -38,15 +40,19 @@ def test_wrapped_network_commutes_with_rolling() -> None:
 def test_training_lowers_the_loss_and_saving_keeps_it(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = MapsNetwork((8, 16, 24, 32))
+    pool = make_maps_pool(8, seed=1, device="cpu", size=32, batch=4)
     losses: list[float] = []
     for steps in (1, 14):
         losses.append(
             train_maps(
-                network, seconds=60, device="cpu", seed=1, log=lambda event, **values: None,
-                size=32, families_a_step=2, each=2, peak_lr=2e-2, max_steps=steps,
+                network, pool, seconds=60, device="cpu", log=lambda event, **values: None,
+                batch=4, peak_lr=2e-2, max_steps=steps,
             )
         )  # fmt: skip
     assert losses[1] < losses[0]
+    scores = measure_maps(network, pool)
+    assert 0 < scores["angle"] < 60
+    assert scores["flat_angle"] > 0
     network.save(tmp_path)
     again = MapsNetwork.load(tmp_path)
     image = torch.rand(1, 3, 32, 32)

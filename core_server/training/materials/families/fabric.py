@@ -47,16 +47,20 @@ def woven_fabric(d: Draw) -> Surface:
     "denim,twill,jeans fabric",
     "fabric",
     "navy,blue,indigo,charcoal,grey",
-    counts=((28,), (20,), (12,)),
+    counts=((24,), (16,), (9, 10)),
 )
 def denim(d: Draw) -> Surface:
-    """Twill of dyed warp and pale weft."""
-    relief, fibre, weft = _threads(d, d.count, 1, 4)
-    pale = d.color * 0.5 + 0.3
-    fade = smooth(-0.5, 2.0, d.noise(2.6, 1, 20))
-    albedo = mix(d.color, pale, rgb(0.75 * weft + 0.2 * fade * (1 - weft)))
-    albedo = albedo * rgb((0.55 + 0.55 * relief) * (1 + 0.1 * fibre))
-    return d.surface(albedo, relief * 0.3, 0.92)
+    """Twill: slanting ribs of dyed warp with pale weft between them, uneven yarn, worn clouds."""
+    n = d.count * d.unit
+    yarn = d.noise(1.0, 4, 80, 1, 9)
+    rib = 0.5 + 0.5 * torch.cos(2 * torch.pi * (d.x + d.y) * n + 0.25 * yarn)
+    thread = 0.5 + 0.5 * torch.cos(6 * torch.pi * d.x * n)
+    fade = smooth(-0.6, 2.2, d.noise(2.6, 1, 16))
+    weft = smooth(0.45, 0.1, rib) * (0.65 + 0.35 * d.noise(0.8, 20, 90).clamp(-1.5, 1.5))
+    pale = d.color * 0.5 + 0.24
+    albedo = mix(d.color, pale, rgb((0.5 * weft + 0.2 * fade).clamp(0, 1)))
+    albedo = albedo * rgb((0.72 + 0.36 * rib) * (1 + 0.13 * yarn) * (0.95 + 0.1 * thread))
+    return d.surface(albedo, rib * 0.22 + 0.02 * yarn + 0.02 * thread, 0.92)
 
 
 @family(

@@ -10,22 +10,22 @@ from core_server.training.materials.fields import mix, rgb, smooth
 
 @family("grass,lawn,turf,meadow grass", "ground", "green,dark green,olive,lime", bump=1.1)
 def grass(d: Draw) -> Surface:
-    """Layers of blades lying in many directions, lit at the tips; wide enough to be told apart."""
-    albedo, height = d.color * rgb(d.zeros() + 0.2), d.zeros()
-    for layer in range(7):
-        n = d.noise2(0.5, 4, 44, line=(d.uniform(0, 3.14), d.uniform(0.05, 0.09)))[0]
-        blade = smooth(0.75, 1.15, n)
-        tone = (0.45 + 0.13 * layer) * (0.7 + 0.35 * smooth(0.75, 2.4, n)) * d.uniform(0.85, 1.2)
-        warm = (
-            d.color
-            * torch.stack(
-                [1 + 0.35 * d.uniform(-1, 1)[:, 0], d.uniform(1, 1)[:, 0], d.uniform(0.7, 1)[:, 0]],
-                1,
-            )[..., None]
-        )
-        albedo = mix(albedo, warm * rgb(tone * 1.25), rgb(blade))
-        height = mix(height, 0.12 * layer + 0.1 * n.clamp(0, 3), blade)
-    return d.surface(albedo * rgb(1 + 0.08 * d.noise(2.4, 1, 16)), height, 0.8)
+    """Tapered blades growing upwards in tufts, dark at the foot and lit at the tip."""
+    clump = d.noise(2.6, 1, 12)
+    light, hue, height = 0.22 + 0.03 * clump, d.zeros() + 0.5, d.zeros()
+    for layer, n in enumerate((10.0, 9.0, 8.0, 8.0)):
+        for blade in d.scatter(n, angle=-1.5708, spread=0.85):
+            size, tone, tint = blade.random
+            t = blade.x / (0.55 + 0.4 * size)
+            bent = blade.y - (tone - 0.5) * 0.45 * t * t
+            width = 0.09 * (1 - t) * smooth(-1.0, -0.8, t)
+            on = smooth(0.03, -0.03, bent.abs() - width) * (t.abs() < 1)
+            lit = (0.3 + 0.1 * layer) * (1.12 + 0.75 * tone) * (1 + 0.55 * t)
+            light = torch.lerp(light, lit * (1 + 2.4 * bent.clamp(-0.09, 0.09)), on)
+            hue = torch.lerp(hue, tint, on)
+            height = torch.lerp(height, 0.16 * layer + 0.25 * (1 + t) + 0.8 * width, on)
+    tints = torch.stack([0.75 + 0.8 * hue, 1 + 0 * hue, 0.8 + 0.2 * hue], 1)
+    return d.surface(d.color * tints * rgb(light * (1 + 0.1 * clump)), height, 0.8)
 
 
 @family("moss,mossy ground,moss carpet", "ground", "green,dark green,olive,lime", bump=1.1)
@@ -47,26 +47,29 @@ def moss(d: Draw) -> Surface:
     "rust,orange,brown,ochre,red,olive",
 )
 def leaves(d: Draw) -> Surface:
-    """Pointed leaves over each other, each with a middle vein."""
-    albedo, height = d.color * rgb(d.zeros() + 0.14), d.zeros()
-    for layer in range(5):
-        cells = d.cells(d.choice(4.0, 5.0), None, 0.9)
-        angle = d.per_cell(cells.id) * 6.283
-        along = cells.dx * torch.cos(angle) + cells.dy * torch.sin(angle)
-        across = -cells.dx * torch.sin(angle) + cells.dy * torch.cos(angle)
-        width = 0.2 * (1 - (along / 0.46) ** 2).clamp(0)
-        wave = 0.01 * torch.cos(along * 48)
-        leaf = smooth(0.015, -0.01, across.abs() - width - wave * (width > 0.03)) * (
-            d.per_cell(cells.id) < 0.8
-        )
-        vein = smooth(0.014, 0.004, across.abs()) + 0.5 * smooth(
-            0.75, 1.0, torch.cos((along + across.abs() * 0.8) * 75)
-        )
-        tone = d.shade_cells(d.color, cells.id, 0.9, 0.5) * rgb(1 - 0.22 * vein)
-        cast = d.blur(leaf, 3.0)
-        albedo = mix(albedo * rgb(1 - 0.5 * cast), tone, rgb(leaf))
-        height = mix(height, 0.15 * layer + 0.4 * width, leaf)
-    return d.surface(albedo, height, 0.7)
+    """Whole leaves over each other, each folded along its middle vein, with side veins and a stalk."""
+    soil = d.noise(1.8, 3, 60)
+    light, hue, height = 0.13 + 0.03 * soil, d.zeros() + 0.5, 0.05 * soil
+    for layer, n in enumerate((5.0, 5.0, 4.0)):
+        for leaf in d.scatter(n):
+            size, tone, tint = leaf.random
+            t = leaf.x / (0.56 + 0.18 * size)
+            across = leaf.y - (tint - 0.5) * 0.3 * t * t
+            side = across.abs()
+            bulge = (1 - t * t).clamp(0)
+            width = (0.24 + 0.1 * tone) * bulge**0.8 * (1 - 0.4 * t)
+            blade = side - width * (1 + 0.07 * torch.cos(t * 16)) + (bulge <= 0)
+            edge = torch.minimum(blade, torch.maximum(side - 0.02, (t - 1.05).abs() - 0.2))
+            on, shadow = smooth(0.022, -0.022, edge), smooth(0.12, -0.02, edge)
+            twig = smooth(0.55, 0.95, torch.cos((leaf.x - side * 0.7) * 42))
+            vein = torch.maximum(smooth(0.04, 0.015, side), 0.55 * twig)
+            lit = (0.5 + 0.75 * tone) * (1 + 0.16 * torch.sign(across)) * (1 + 0.5 * vein)
+            light = torch.lerp(light * (1 - 0.5 * shadow), lit, on)
+            hue = torch.lerp(hue, tint, on)
+            lift = 0.2 * layer + 0.2 + 0.1 * tone + 0.9 * width * (0.4 + side) - 0.08 * vein
+            height = torch.lerp(height, lift, on)
+    tints = torch.stack([1.2 - 0.4 * hue, 0.55 + 0.9 * hue, 0.6 + 0.6 * hue], 1)
+    return d.surface(d.color * tints * rgb(light * (1 + 0.07 * soil)), height, 0.7)
 
 
 @family(

@@ -111,19 +111,28 @@ def checkerboard(d: Draw) -> Surface:
     "terrazzo,terrazzo floor",
     "tile",
     "white,cream,grey,beige,sage,pink,charcoal",
-    counts=((22, 26), (14, 16), (9, 10)),
+    counts=((18, 20), (11, 12), (7, 8)),
     accent="chips",
     accents="terracotta,white,black,grey,teal,gold",
 )
 def terrazzo(d: Draw) -> Surface:
-    """Stone chips ground flat in a coloured cement."""
-    albedo, mask = d.color * rgb(1 + 0.04 * d.noise(1.4, 8, 80)), d.zeros()
-    for scale, share in ((1.0, 0.45), (1.7, 0.3)):
-        w = d.noise2(2.4, 2, 60)
-        cells = d.cells((d.count * scale).round(), None, 1.0, w[0] * 0.004, w[1] * 0.004)
-        chip = smooth(0.06, 0.1, cells.edge) * (d.per_cell(cells.id) < share)
-        shade = d.shade_cells(d.accent, cells.id, 1.0, 0.5)
-        albedo, mask = mix(albedo, shade, rgb(chip)), torch.maximum(mask, chip)
+    """Sharp stone chips of two sizes ground flat in a coloured cement."""
+    grain = d.noise(1.6, 6, 80)
+    albedo, mask = d.color * rgb(1 + 0.035 * grain + 0.03 * d.noise(2.6, 1, 12)), d.zeros()
+    for scale, share in ((1.9, 0.3), (1.0, 0.5)):
+        bend = d.noise2(3.0, 1, 16)
+        cells = d.cells(
+            (d.count * scale).round(), None, 1.0, bend[0] * 0.003 / scale, bend[1] * 0.003 / scale
+        )
+        chip = smooth(0.1 - 0.02 * scale, 0.15 - 0.01 * scale, cells.edge) * (
+            d.per_cell(cells.id) < share
+        )
+        shade = d.shade_cells(d.accent, cells.id, 0.8, 0.4)
+        # Some chips are of the cement's own stone, darker or paler.
+        other = mix(d.color * 0.55, d.color * 0.4 + 0.45, d.per_cell(cells.id).round()[:, None])
+        shade = torch.where((d.per_cell(cells.id) < 0.25)[:, None], other, shade)
+        albedo = mix(albedo, shade * rgb(1 + 0.05 * grain), rgb(chip))
+        mask = torch.maximum(mask, chip)
     return d.surface(albedo, d.zeros() + 0.3 + 0.01 * mask, 0.15)
 
 
@@ -198,25 +207,25 @@ def scales(d: Draw) -> Surface:
     accents="white,cream,gold,grey",
 )
 def ornate_tiles(d: Draw) -> Surface:
-    """Square tiles with a four-fold ornament."""
+    """Square tiles with one four-fold ornament: a rosette, and arcs that meet across the tiles."""
     lattice = d.lattice(d.count, d.count)
     px, py = lattice.u - 0.5, lattice.v - 0.5
     r, a = torch.sqrt(px**2 + py**2), torch.atan2(py, px)
     corner = torch.sqrt((px.abs() - 0.5) ** 2 + (py.abs() - 0.5) ** 2)
-    petals = 0.26 + d.uniform(0.04, 0.12) * torch.cos(d.choice(4.0, 8.0) * a)
-    ring = d.uniform(0.1, 0.16)
-    width = 0.025
-    figure = smooth(0.012, -0.012, r - petals) * smooth(-0.012, 0.012, r - ring)
-    figure = torch.maximum(
-        figure, smooth(width, width * 0.5, (corner - d.uniform(0.2, 0.34)).abs())
+    soft = 0.012
+    petals = 0.27 + d.choice(0.06, 0.1) * torch.cos(d.choice(4.0, 4.0, 8.0) * a)
+    hole = d.choice(0.09, 0.14)
+    figure = smooth(soft, -soft, r - petals) * smooth(-soft, soft, r - hole)
+    eye = smooth(soft, -soft, r - hole * 0.55)
+    arc = smooth(soft, -soft, (corner - d.choice(0.27, 0.31)).abs() - 0.03)
+    dot = smooth(soft, -soft, corner - d.choice(0.1, 0.14))
+    figure = torch.maximum(torch.maximum(figure, eye), torch.maximum(arc, dot))
+    mask = smooth(0.008, 0.024, lattice.edge())
+    glaze = mix(d.shade_cells(d.color, lattice.id, 0.12, 0.04), d.accent, rgb(figure)) * rgb(
+        1 + 0.05 * d.noise(2.4, 1, 40)
     )
-    figure = torch.maximum(figure, smooth(0.1, 0.08, corner))
-    mask = smooth(0.006, 0.02, lattice.edge() * 4 / d.count * 0.4)
-    glaze = mix(d.color * rgb(1 + 0 * mask), d.accent, rgb(figure)) * rgb(
-        1 + 0.04 * d.noise(2.4, 1, 40)
-    )
-    albedo = mix(d.color * 0 + 0.45, glaze, rgb(mask))
-    return d.surface(albedo, mask * 0.3, 0.2)
+    albedo = mix(d.color * 0 + 0.4, glaze, rgb(mask))
+    return d.surface(albedo, mask * 0.3 + 0.02 * figure, mix(d.zeros() + 0.85, 0.18, mask))
 
 
 @family(

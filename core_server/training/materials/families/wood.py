@@ -105,28 +105,39 @@ def herringbone_parquet(d: Draw) -> Surface:
 
 @family("chipboard,osb board,particle board,oriented strand board", "wood", "tan,beige,ochre,brown")
 def chipboard(d: Draw) -> Surface:
-    """Pressed flakes lying in all directions."""
-    albedo, height = d.color * rgb(d.zeros() + 0.6), d.zeros()
-    for layer in range(5):
-        angle = d.uniform(0, 3.14)
-        n = d.noise2(0.6, 3, 40, line=(angle, d.uniform(0.05, 0.09)))
-        flake = smooth(0.55, 0.75, n[0])
-        fibre = d.strokes(angle, d.uniform(0.05, 0.08), 20, 90)
-        tone = 0.65 + 0.16 * layer * 0.5 + 0.35 * d.uniform()
-        albedo = mix(albedo, d.color * rgb(tone * (1 + 0.1 * fibre)), rgb(flake))
-        height = mix(height, 0.06 * layer + 0.02 * fibre, flake)
-    return d.surface(albedo, height, 0.7)
+    """Long pressed flakes lying in all directions over each other."""
+    fine = d.noise(1.2, 8, 80)
+    light, hue, height = d.zeros() + 0.6, d.zeros() + 0.5, d.zeros()
+    for layer, n in enumerate((8.0, 7.0, 6.0)):
+        for flake in d.scatter(n):
+            size, tone, tint = flake.random
+            edge = torch.maximum(
+                flake.x.abs() - 0.5 - 0.3 * size, flake.y.abs() - 0.14 - 0.16 * tint + 0.02 * fine
+            )
+            on, shadow = smooth(0.025, -0.025, edge), smooth(0.07, 0.0, edge)
+            fibre = torch.cos(flake.y * 34 + 6 * tone + 1.5 * flake.x * (tint - 0.5))
+            lit = (0.7 + 0.55 * tone) * (1 + 0.07 * fibre)
+            light = torch.lerp(light * (1 - 0.4 * shadow), lit, on)
+            hue = torch.lerp(hue, tint, on)
+            height = torch.lerp(height, 0.08 * layer + 0.08 * tone + 0.015 * fibre, on)
+    tints = torch.stack([1 + 0.1 * hue, 1 + 0 * hue, 1.08 - 0.3 * hue], 1)
+    return d.surface(d.color * tints * rgb(light * (1 + 0.05 * fine)), height, 0.7)
 
 
 @family("tree bark,bark", "wood", "brown,dark brown,grey,chestnut", turned="horizontal", bump=1.5)
 def bark(d: Draw) -> Surface:
-    """Upright plates with deep furrows."""
-    w = d.noise2(2.6, 1, 40)
-    cells = d.cells(d.choice(9, 11), d.choice(3, 4), 1.0, w[0] * 0.014, w[1] * 0.04)
-    rough = d.noise(2.0, 3, 80, 1, 4)
-    plate = smooth(0.0, 0.35, cells.edge + 0.03 * rough)
-    albedo = d.shade_cells(d.color, cells.id, 0.3) * rgb((0.25 + 0.85 * plate) * (1 + 0.16 * rough))
-    return d.surface(albedo, plate * 0.8 + 0.09 * rough, 0.9)
+    """Long upright ridges that part and meet, broken by short cracks; furrows run along."""
+    w = d.noise2(3.2, 1, 8)
+    bend = w[0] * 0.012
+    cells = d.cells(d.choice(9, 10), d.choice(2, 3), 0.9, bend, w[1] * 0.05)
+    rough = d.warp(d.noise(1.8, 2, 70, 1, 7), bend, 0.0)
+    plate = smooth(0.02, 0.3, cells.edge + 0.035 * rough)
+    fissure = smooth(0.3, 0.04, d.warp(d.noise(2.0, 3, 30, 1, 5), bend, 0.0).abs()) * plate
+    crack = smooth(2.1, 2.6, d.noise(1.8, 3, 50, 4, 1)) * plate
+    relief = plate * (1 - 0.35 * fissure - 0.35 * crack)
+    tone = (0.2 + 0.85 * relief) * (1 + 0.14 * rough) * (1 + 0.06 * d.noise(2.4, 1, 20))
+    albedo = d.shade_cells(d.color, cells.id, 0.25, 0.16) * rgb(tone.clamp(0.1))
+    return d.surface(albedo, relief * 0.9 + 0.08 * rough * plate, 0.9)
 
 
 @family(
