@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 from PySide6.QtCore import QSettings, Qt
@@ -13,7 +14,7 @@ from PySide6.QtWidgets import QApplication, QMenu, QSystemTrayIcon
 
 from photoshop_plugin.host.interface import PhotoshopHost
 from photoshop_plugin.panel.controller import PanelController
-from photoshop_plugin.panel.events import PanelEvent, Stopped
+from photoshop_plugin.panel.events import PanelEvent, ServerSeen, Stopped
 from photoshop_plugin.panel.history import History
 from photoshop_plugin.panel.hotkey import DEFAULT_KEYS, HotKey
 from photoshop_plugin.panel.pictures import thumbnail
@@ -22,6 +23,7 @@ from photoshop_plugin.panel.window import PanelWindow
 from scumble.client import CannotStart, Client, connect, default_data_dir
 from scumble.client.server_process import ServerProcess
 
+_STARTING = "Server: starting"
 OpenHost = Callable[[], AbstractContextManager[PhotoshopHost]]
 
 
@@ -74,7 +76,7 @@ class Panel:
         except CannotStart as error:
             self._notify(Stopped(str(error)))
             return
-        self.window.status.server_label.setText("Server: starting")
+        self.window.status.server_label.setText(_STARTING)
 
     def show_preferences(self) -> None:
         """The settings dialog."""
@@ -106,6 +108,11 @@ class Panel:
         return connect(address, data_dir=self._data_dir)
 
     def _notify(self, event: PanelEvent) -> None:
+        if isinstance(event, ServerSeen) and event.info is None:
+            if self._server_process.running:
+                event = replace(event, trouble=_STARTING)
+            elif words := self._server_process.last_words():
+                event = replace(event, trouble=f"The server did not start: {words}")
         window = self._window
         if window is not None:
             window.news.emit(event)

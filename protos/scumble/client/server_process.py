@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -26,11 +27,14 @@ class ServerProcess:
     def start(self, command: str, data_dir: Path | None, log: Path) -> None:
         """Starts `command serve` and returns at once. Raises CannotStart where there is no such command.
 
-        command: the `scumble` command, a path or a name; "" looks for it on the PATH. log: receives its output.
+        command: the `scumble` command, a path or a name; "" looks for it on the PATH, then beside this Python, as in
+        a virtual environment that was not activated. log: receives its output.
         """
         if self.running:
             return
         program = shutil.which(command or "scumble")
+        if program is None and not command:
+            program = shutil.which("scumble", path=str(Path(sys.executable).parent))
         if program is None:
             raise CannotStart(
                 f"There is no command {command or 'scumble'!r}: install Scumble's server, and give the path of its "

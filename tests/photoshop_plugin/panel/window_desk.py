@@ -33,21 +33,26 @@ destroyed there, which Qt does not survive."""
 class WindowDesk:
     """A panel on the screen."""
 
-    def __init__(self, application: QApplication, com: Com, folder: Path) -> None:
+    def __init__(
+        self, application: QApplication, com: Com, folder: Path, data_dir: Path | None = None
+    ) -> None:
+        """data_dir: of real servers; without one a scripted server is there."""
         self.application, self.com, self.server = application, com, ScriptedServer()
         self.panel = Panel(
             application,
             lambda: ComPhotoshop(is_running=lambda: com.running is not None, patience_seconds=0.2),
             folder=folder,
+            data_dir=data_dir,
         )
-        self.panel.controller._connect = lambda: self.server
+        if data_dir is None:
+            self.panel.controller._connect = lambda: self.server
         self.window = self.panel.window
         self.panel.show()
         _KEPT.append(self.panel)
 
-    def until(self, true: Callable[[], object]) -> None:
+    def until(self, true: Callable[[], object], seconds: int = 20) -> None:
         """Lets Qt work until it is true. (QTest.qWait does not let other threads run.)"""
-        deadline = QDeadlineTimer(20_000)
+        deadline = QDeadlineTimer(1000 * seconds)
         while not true():
             assert not deadline.hasExpired(), self.window.message.text()
             self.turn()
