@@ -22,7 +22,6 @@ from core_server.errors import InvalidRequest
 
 FloatArray = npt.NDArray[np.float32]
 
-
 CORE = 0.99
 """Share of the strongest selection from which on a pixel is selected wholly; the ramps begin there."""
 OPAQUE_FROM = 0.25
@@ -52,11 +51,6 @@ def make_masks(selection: FloatArray, plan: CanvasPlan) -> Masks:
     t = np.minimum(share / np.float32(OPAQUE_FROM), 1)
     opaque = np.asarray(t * t * (3 - 2 * t), np.float32)
     return Masks(np.maximum(np.maximum(denoise, composite), share), np.maximum(composite, opaque))
-
-
-def is_inside(selection: FloatArray) -> npt.NDArray[np.bool_]:
-    """The selected pixels: at least half of the strongest one. A faint selection counts as much as a full one."""
-    return np.asarray((selection > 0) & (selection >= 0.5 * selection.max()))
 
 
 def selection_bounds(
