@@ -131,15 +131,23 @@ def at_model_size(runtime: LocalRuntime, task: str, scheduler: str = "", **more:
     )
 
 
-def stock(name: str, task: str, pipeline: Any, scheduler: str, strength: float = 0.6) -> Any:
-    """(height, width, 3) floats 0..1 of the stock pipeline, called as its documentation says."""
+def stock(
+    name: str,
+    task: str,
+    pipeline: Any,
+    scheduler: str,
+    strength: float = 0.6,
+    *,
+    whole: bool = False,
+) -> Any:
+    """(height, width, 3) floats 0..1 of the stock pipeline, called as its documentation says. whole: all selected."""
     family = FAMILIES[name]
     kind = getattr(diffusers, family.tasks[task].class_name)
     made = kind.from_pipe(pipeline)
     made.set_progress_bar_config(disable=True)
     made.scheduler = make_scheduler(scheduler, pipeline.scheduler.config)
     image: Any = picture(WIDTH, HEIGHT).array[None].astype(np.float32) / 255
-    everything = family.tasks[task].route is Route.WHOLE_MASK
+    everything = whole or family.tasks[task].route is Route.WHOLE_MASK
     chosen = np.full((HEIGHT, WIDTH), 255, np.uint8) if everything else selection()
     mask: Any = torch.from_numpy(chosen.astype(np.float32) / 255)[None, None]
     if family.pil_images:
