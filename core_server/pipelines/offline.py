@@ -1,4 +1,4 @@
-"""The worker's environment: no network, no foreign code, no chatter. Must run before diffusers is imported."""
+"""The worker's environment: no network, no foreign code, no chatter. Must run before torch is imported."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ _ENVIRONMENT = {
     "DIFFUSERS_VERBOSITY": "error",
     "DIFFUSERS_DISABLE_REMOTE_CODE": "true",
     "TOKENIZERS_PARALLELISM": "false",
+    # What Apple's Metal lacks runs on the CPU instead of failing.
+    "PYTORCH_ENABLE_MPS_FALLBACK": "1",
 }
 
 
