@@ -6,8 +6,8 @@ from contextlib import suppress
 from typing import Protocol
 
 from PySide6.QtCore import QSettings, Qt, QTimer, Signal
-from PySide6.QtGui import QCloseEvent, QKeySequence, QPixmap, QShortcut
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtGui import QCloseEvent, QKeySequence, QShortcut
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from photoshop_plugin.document import Document
 from photoshop_plugin.errors import DocumentRefused
@@ -27,11 +27,12 @@ from photoshop_plugin.panel.events import (
 from photoshop_plugin.panel.form import Form
 from photoshop_plugin.panel.history import Entry, History
 from photoshop_plugin.panel.live_bar import LiveBar
-from photoshop_plugin.panel.pictures import request_picture, to_image
+from photoshop_plugin.panel.pictures import to_image
+from photoshop_plugin.panel.progress import JobBar, Preview
 from photoshop_plugin.panel.status import Status, label, plain
 from photoshop_plugin.panel.strip import Strip
 from photoshop_plugin.task import TITLES, Task, resolve
-from scumble.client import Event, JobState, WorkerState
+from scumble.client import WorkerState
 
 LOOK_MILLISECONDS = 600
 """How often the document in front is looked at, only while the panel can be seen and nothing runs."""
@@ -39,7 +40,6 @@ SERVER_MILLISECONDS = 5000
 FOLLOW_MILLISECONDS = 200
 LIVE_STRENGTH = 60
 """Percent: at 100 a live picture would not follow what is drawn."""
-PICTURE_SIDE = 220
 _AS_LAYERS = "Laid back as {names}. One step back in Photoshop takes it away."
 _APPLIED = {
     Task.UPSCALE: "Opened as {names}; it has not been saved yet.",
@@ -91,10 +91,7 @@ class PanelWindow(QWidget):
         self.generate_button.setDefault(True)
         self.cancel_button = QPushButton("&Cancel")
         self.cancel_button.setToolTip("Ends the job on the server (Esc)")
-        self.bar = QProgressBar()
-        self.bar.setAccessibleName("Progress")
-        self.picture = QLabel(alignment=Qt.AlignmentFlag.AlignCenter)
-        self.picture.setAccessibleName("Preview")
+        self.bar, self.picture = JobBar(), Preview()
         self.message = label("Message")
         self.strip = Strip(history)
         self._arrange()
@@ -111,9 +108,11 @@ class PanelWindow(QWidget):
             case ServerSeen():
                 self._show_server(event)
             case Sent():
-                self._show_sent(event)
+                self.picture.show_sent(event)
+                self.bar.setFormat("Waiting" if event.job_id else "Sending")
             case Working():
-                self._show_job(event.event)
+                self.picture.show_event(event.event)
+                self.bar.show_event(event.event)
             case Finished():
                 self.strip.show_entries(self._controller.entries)
                 self.strip.select_first()
@@ -148,16 +147,18 @@ class PanelWindow(QWidget):
         self._end_live()
         self._controller.generate(settings)
         self._show_working()
-        self.bar.setFormat("Reading the document")
+        self.bar.reset_to("Reading the document")
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802 - Qt's name
-        """Settings and place are remembered."""
+        """Settings and place are remembered; nobody would see live pictures."""
+        self._end_live()
         self.remember()
         self.hidden.emit()
         super().closeEvent(event)
 
     def stop(self) -> None:
         """Looks no more, at neither Photoshop nor the server."""
+        self._end_live()
         for timer in self._timers:
             timer.stop()
 
@@ -198,31 +199,6 @@ class PanelWindow(QWidget):
             self.form.look.show_styles(seen.styles)
         self._enable()
 
-    def _show_sent(self, sent: Sent) -> None:
-        bounds = sent.prepared.bounds
-        picture = request_picture(sent.prepared)
-        if picture is not None:
-            self._show_picture(QPixmap.fromImage(picture))
-        self.picture.setToolTip(
-            f"{TITLES[sent.prepared.task]}, {bounds.width} x {bounds.height} px: red is painted, the dashed box is "
-            "what comes back."
-        )
-        self.bar.setFormat("Waiting" if sent.job_id else "Sending")
-
-    def _show_job(self, event: Event) -> None:
-        if event.state is JobState.QUEUED and event.queue_position:
-            self.bar.setFormat(f"Waiting: {event.queue_position} ahead")
-        progress = event.progress
-        if progress is not None:
-            self.bar.setRange(0, 1000 if progress.steps else 0)
-            self.bar.setValue(round(1000 * progress.fraction) if progress.steps else 0)
-            left = progress.remaining_seconds
-            rest = f", {left:.0f} s left" if left else ""
-            self.bar.setFormat(f"{progress.stage}{rest}")
-        if event.preview is not None:
-            self._show_picture(QPixmap.fromImage(to_image(event.preview)))
-            self.picture.setToolTip("What is being painted")
-
     def _switch_live(self, on: bool) -> None:
         if not on:
             self._end_live()
@@ -243,8 +219,8 @@ class PanelWindow(QWidget):
             return  # it was on its way when the artist ended it
         self.live.tell(shown)
         if shown.seen is not None:
-            self._show_picture(QPixmap.fromImage(to_image(shown.seen)))
-            self.picture.setToolTip("The live picture of what you draw; Photoshop is not changed")
+            tip = "The live picture of what you draw; Photoshop is not changed"
+            self.picture.show_image(to_image(shown.seen), tip)
 
     def _follow_live(self) -> None:
         """What the artist changes in the form shows in the next live picture."""
@@ -263,19 +239,6 @@ class PanelWindow(QWidget):
         self.form.take_back_strength()
         self._show_working()
 
-    def _show_picture(self, picture: QPixmap) -> None:
-        ratio = self.devicePixelRatioF()
-        side = round(PICTURE_SIDE * ratio)
-        scaled = picture.scaled(
-            side,
-            side,
-            Qt.AspectRatioMode.KeepAspectRatio,
-            Qt.TransformationMode.SmoothTransformation,
-        )
-        scaled.setDevicePixelRatio(ratio)
-        self.picture.setPixmap(scaled)
-        self.picture.setVisible(True)
-
     def _show_working(self) -> None:
         working = self._controller.working
         self.bar.setVisible(working)
@@ -283,7 +246,6 @@ class PanelWindow(QWidget):
         self.generate_button.setVisible(not working)
         if not working:
             self.picture.setVisible(False)
-            self.bar.setRange(0, 0)
         self._enable()
 
     def _enable(self) -> None:

@@ -12,7 +12,7 @@ from photoshop_plugin.errors import PhotoshopError
 from photoshop_plugin.host import script
 from photoshop_plugin.host.photoshop import ComPhotoshop
 from scumble.client import Bounds, ColorSpace, Pixels
-from tests.fakes.photoshop import Application
+from tests.fakes.photoshop import Application, Document
 from tests.fakes.photoshop.com import Com
 from tests.fakes.photoshop.layer import ArtLayer, GroupState, LayerSet, LayerState
 from tests.fakes.photoshop.samples import convert_mode
@@ -45,6 +45,27 @@ def round_trip(com: Com, host: ComPhotoshop) -> None:
     before, patch = Seen(document), patch_for(document)
     host.apply(described, [patch], TITLE)
     assert_applied(before, [patch])
+
+
+def look_round_trip(com: Com, host: ComPhotoshop) -> None:
+    """Marks tell strokes apart from looks, whatever lies in front."""
+    com.running = Application()
+    host._application._runner = None  # another Photoshop than before
+    document = open_document(com.running)
+    described, layer = host.describe(), document.stack[-1]
+    marks = [host.look(described)]
+    document.step("Lasso")
+    marks.append(host.look(described))
+    layer._state = replace(layer._state, pixels=texture(*SIZE, "uint8", 4, 1))
+    marks.append(host.look(described))
+    document.step("Brush Tool")
+    del document.history[1]  # as where there are too many: of the same length now
+    document.position -= 1
+    marks.append(host.look(described))
+    assert len(set(marks)) == 4 and all(marks)
+    other = Document(com.running, texture(9, 9))
+    assert host.look(described) is None
+    assert com.running.front is other
 
 
 def kinds_round_trip(com: Com, host: ComPhotoshop) -> None:
@@ -114,6 +135,7 @@ def kinds_round_trip(com: Com, host: ComPhotoshop) -> None:
 def test_the_programs_pass(com: Com, host: ComPhotoshop) -> None:
     round_trip(com, host)
     kinds_round_trip(com, host)
+    look_round_trip(com, host)
 
 
 @pytest.mark.parametrize(
@@ -161,6 +183,10 @@ def test_the_programs_pass(com: Com, host: ComPhotoshop) -> None:
         ("apply", "AnchorPosition.BOTTOMRIGHT", "AnchorPosition.TOPLEFT"),
         ("apply", "source.colorProfileName = srgb;", ""),
         ("apply", "{ source.convertProfile(", "{ (function () {})("),
+        ("look", "doc.historyStates.length", '""'),
+        ("look", "doc.activeHistoryState.name", '""'),
+        ("look", 'doc.histogram.join(" ")', '""'),
+        ("look", "=== request.document ? scumbleMark", "!== null ? scumbleMark"),
         ("open", "layer.isBackgroundLayer = false;", ""),
         ("open", "SelectionType.REPLACE, true", "SelectionType.REPLACE, false"),
         ("open", "source.channels[source.channels.length - 1].remove();", ""),
@@ -188,3 +214,4 @@ def test_a_mistake_in_a_program_is_noticed(
     with pytest.raises((AssertionError, PhotoshopError)):
         round_trip(com, host)
         kinds_round_trip(com, host)
+        look_round_trip(com, host)

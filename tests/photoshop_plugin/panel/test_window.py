@@ -213,6 +213,12 @@ def test_live_shows_its_pictures_and_lays_one_back(
     QTest.keyClick(window, Qt.Key.Key_Escape)
     assert not live.switch.isChecked() and not desk.panel.controller.is_live
 
+    desk.click(live.switch)
+    desk.until(live.apply_button.isVisible)
+    window.close()
+    assert not desk.panel.controller.is_live, "nobody would see it"
+    assert desk.panel.store.value("strength") == 100, "what was lent is not remembered"
+
 
 def test_a_pattern_needs_no_document(photoshop: Application, desk: WindowDesk) -> None:
     window, form = desk.window, desk.window.form
