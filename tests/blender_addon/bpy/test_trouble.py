@@ -184,6 +184,20 @@ def test_a_killed_server_is_noticed_and_a_restarted_one_goes_on(
         again.stop()
 
 
+def test_cancel_frees_the_artist_where_the_server_is_gone_for_good(
+    scumble: Any, own_server: RealServer, start_long: Callable[[], Any]
+) -> None:
+    running = start_long()
+    own_server.kill()
+    started = time.monotonic()
+    assert bpy.ops.scumble.cancel_generation() == {"FINISHED"}
+    assert not running.busy
+    assert time.monotonic() - started < 1
+    assert (running.status.note, running.status.error) == ("Cancelled", "")
+    with pytest.raises(RuntimeError, match="No Scumble server"):
+        bpy.ops.scumble.check_server()
+
+
 def test_disabling_leaves_nothing(server: RealServer, start_long: Callable[[], Any]) -> None:
     start_long()
     clock = addon("host.main_thread")

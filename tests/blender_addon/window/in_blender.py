@@ -32,7 +32,8 @@ def report():
     if command.is_file():
         source = command.read_text()
         command.unlink()
-        exec(source, {"bpy": bpy, "clock": clock})
+        known = (settings, chosen, redraw, only_panel)
+        exec(source, {"bpy": bpy, "clock": clock, **{f.__name__: f for f in known}})
     window = bpy.context.window_manager.windows[0]
     controller = sys.modules[f"{MODULE}.host.controller"].get()
     status = controller.status
@@ -57,6 +58,8 @@ def report():
         "note": status.note,
         "error": status.error,
         "variations": len(controller.variations),
+        "chosen": controller.chosen,
+        "prompt": settings().prompt,
         "images": sorted(bpy.data.images.keys()),
         "texture": [n.image.name for n in nodes if n.type == "TEX_IMAGE" and n.image],
         "longest": clock["longest"],
@@ -66,6 +69,33 @@ def report():
     part.write_text(json.dumps(state))
     part.replace(FOLDER / "state.json")
     return 0.1
+
+
+def settings():
+    return bpy.context.scene.scumble
+
+
+def chosen(number):
+    """Presses a variation's button without showing it large."""
+    sys.modules[f"{MODULE}.host.controller"].get().chosen = number
+
+
+def redraw():
+    for area in bpy.context.window_manager.windows[0].screen.areas:
+        area.tag_redraw()
+
+
+def only_panel(part):
+    """Leaves one of the 3D viewport's panels below the main one, open, so that a small screen shows it."""
+    interface = sys.modules[f"{MODULE}.interface"]
+    for cls in interface._CLASSES:
+        name = cls.__name__
+        if not name.startswith("SCUMBLE_PT_view3d_") or not cls.is_registered:
+            continue
+        bpy.utils.unregister_class(cls)
+        if name.endswith(f"_{part}"):
+            cls.bl_options = set()
+            bpy.utils.register_class(cls)
 
 
 def split():

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from PIL import Image, ImageChops
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 sys.path.insert(0, str(ROOT))
@@ -27,13 +29,13 @@ class Window:
     """A Blender window under a virtual X server."""
 
     def __init__(self, folder: Path, display: str, process: subprocess.Popen[bytes]) -> None:
-        self._folder = folder
+        self.folder = folder
         self._environment = {**os.environ, "DISPLAY": display}
         self._process = process
 
     def state(self) -> dict[str, Any]:
         """What the add-on says now."""
-        return dict(json.loads((self._folder / "state.json").read_text()))
+        return dict(json.loads((self.folder / "state.json").read_text()))
 
     def until(
         self, what: str, condition: Callable[[dict[str, Any]], bool], seconds: float = 150
@@ -43,7 +45,7 @@ class Window:
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 raise SystemExit(f"Blender ended while waiting for: {what}")
-            if (self._folder / "state.json").is_file() and condition(state := self.state()):
+            if (self.folder / "state.json").is_file() and condition(state := self.state()):
                 print("ok:", what, flush=True)
                 return state
             time.sleep(0.1)
@@ -51,10 +53,12 @@ class Window:
 
     def run(self, source: str) -> None:
         """Runs Python in Blender, at its next report."""
-        part = self._folder / "command.part"
+        part = self.folder / "command.part"
         part.write_text(source)
-        part.replace(self._folder / "command.py")
-        while (self._folder / "command.py").is_file():
+        part.replace(self.folder / "command.py")
+        while (self.folder / "command.py").is_file():
+            if self._process.poll() is not None:
+                raise SystemExit(f"Blender ended while it ran: {source}")
             time.sleep(0.05)
 
     def click(self, x: int, y: int) -> None:
@@ -90,10 +94,35 @@ class Window:
         subprocess.run(["xdotool", *arguments], env=self._environment, check=True)
 
 
-def click_in_panel(window: Window, area_type: str, from_top: int, from_right: int = 110) -> None:
-    """Clicks so far below the top and left of the right border of an editor's sidebar, px at scale 1."""
-    x, y, width, _ = window.region(area_type, "UI")
-    window.click(x + width - from_right, y + from_top)
+Box = tuple[int, int, int, int]
+
+
+def differing(window: Window, area_type: str, *states: str) -> Box:
+    """What two states of Blender, each reached by a command, show differently in an editor's sidebar."""
+    shots = []
+    for number, command in enumerate(states):
+        window.run(f"{command}\nredraw()")
+        time.sleep(SETTLED)
+        path = window.folder / f"{number}.png"
+        window.screenshot(path)
+        with Image.open(path) as shot:
+            shots.append(shot.convert("RGB"))
+    x, y, width, height = window.region(area_type, "UI")
+    sidebar = (x, y, x + width, y + height)
+    found = ImageChops.difference(*(shot.crop(sidebar) for shot in shots)).getbbox()
+    if found is None:
+        raise SystemExit(f"FAILED: {states} look the same")
+    return found[0] + x, found[1] + y, found[2] + x, found[3] + y
+
+
+def big_buttons(window: Window, area_type: str) -> tuple[int, int, int]:
+    """Where Generate, Repaint and Cancel are pressed: x of Generate, x of Repaint, y of all; below the prompt."""
+    prompt = window.state()["prompt"]
+    shown = differing(
+        window, area_type, "settings().prompt = 'IIII'", f"settings().prompt = {prompt!r}"
+    )
+    x, _, width, _ = window.region(area_type, "UI")
+    return x + width - LEFT_BUTTON, x + width - RIGHT_BUTTON, (shown[1] + shown[3]) // 2 + BELOW
 
 
 def check_the_window(window: Window, out: Path) -> None:
@@ -108,7 +137,8 @@ def check_the_window(window: Window, out: Path) -> None:
     )
     redraw = window.until("a redraw was timed", lambda s: s["redraw"] > 0)["redraw"] * 1000
     window.run("clock['longest'] = 0.0")
-    click_in_panel(window, "VIEW_3D", GENERATE, LEFT_BUTTON)
+    generate, _, row = big_buttons(window, "VIEW_3D")
+    window.click(generate, row)
     window.until("a click on Generate starts it", lambda s: s["busy"])
     window.until("it is half way", lambda s: s["fraction"] > 0.4)
     window.screenshot(out / "2-painting.png")
@@ -126,13 +156,16 @@ def check_the_window(window: Window, out: Path) -> None:
     window.until("redo brings it again", lambda s: s["texture"] == state["texture"])
     time.sleep(0.5)
     window.screenshot(out / "4-redone.png")
-    click_in_panel(window, "IMAGE_EDITOR", GENERATE, LEFT_BUTTON)
+    generate, _, row = big_buttons(window, "IMAGE_EDITOR")
+    window.click(generate, row)
     window.until("Generate in the Image Editor starts it", lambda s: s["fraction"] > 0.1)
     window.screenshot(out / "5-again.png")
-    click_in_panel(window, "IMAGE_EDITOR", GENERATE, CROSS)
+    # The cross stands at the right end of the row, where Repaint was.
+    x, _, width, _ = window.region("IMAGE_EDITOR", "UI")
+    window.click(x + width - CROSS, row)
     window.until("Cancel frees the panel", lambda s: not s["busy"] and s["note"] == "Cancelled")
     window.run("bpy.context.scene.scumble.num_inference_steps = 4")
-    click_in_panel(window, "IMAGE_EDITOR", GENERATE, LEFT_BUTTON)
+    window.click(generate, row)
     window.until(
         "the Image Editor shows what was painted from it",
         lambda s: any(area["image"] for area in s["areas"]) and not s["busy"],
@@ -142,19 +175,25 @@ def check_the_window(window: Window, out: Path) -> None:
     pick_a_variation(window, out)
     repaint_selected_faces(window, out)
     project_from_two_cameras(window, out)
+    say_what_is_wrong(window, out)
 
 
 def pick_a_variation(window: Window, out: Path) -> None:
     """Four variations; the third is taken."""
     window.run("bpy.context.scene.scumble.count = 4")
-    click_in_panel(window, "VIEW_3D", GENERATE, LEFT_BUTTON)
+    generate, _, row = big_buttons(window, "VIEW_3D")
+    window.click(generate, row)
     window.until("four variations wait to be picked from", lambda s: s["variations"] == 4)
-    window.run("bpy.ops.scumble.choose_variation(number=2)")
-    time.sleep(1)
+    # The buttons of the first and the second, of which one is pressed.
+    left, top, right, bottom = differing(window, "VIEW_3D", "chosen(1)", "chosen(0)")
+    window.click(right + (right - left) // 4, (top + bottom) // 2)
+    window.until("a click shows the third large", lambda s: s["chosen"] == 2)
+    time.sleep(SETTLED)
     window.screenshot(out / "7-variations.png")
     before = window.state()["images"]
-    window.run("bpy.ops.scumble.accept_variation(); bpy.context.scene.scumble.count = 1")
-    window.until("one of them is in the file", lambda s: len(s["images"]) == len(before) + 1)
+    window.click(left + (right - left) // 4, (top + bottom) // 2 + ROW)
+    window.until("Accept puts it into the file", lambda s: len(s["images"]) == len(before) + 1)
+    window.run("bpy.context.scene.scumble.count = 1")
 
 
 def repaint_selected_faces(window: Window, out: Path) -> None:
@@ -168,7 +207,8 @@ def repaint_selected_faces(window: Window, out: Path) -> None:
         "settings = bpy.context.scene.scumble; settings.prompt = 'green moss'; settings.strength = 1.0"
     )
     shown = window.state()["texture"]
-    click_in_panel(window, "VIEW_3D", GENERATE, RIGHT_BUTTON)
+    _, repaint, row = big_buttons(window, "VIEW_3D")
+    window.click(repaint, row)
     window.until("the faces are repainted", lambda s: not s["busy"] and s["texture"] != shown)
     window.run(
         "area = next(a for a in bpy.context.window_manager.windows[0].screen.areas if a.type == 'IMAGE_EDITOR');"
@@ -180,7 +220,7 @@ def repaint_selected_faces(window: Window, out: Path) -> None:
 
 
 def project_from_two_cameras(window: Window, out: Path) -> None:
-    """The scene's camera and one on the other side."""
+    """The scene's camera and one on the other side, by a click on the panel's button."""
     window.run(
         "one = bpy.data.objects['Camera']; two = one.copy(); bpy.context.collection.objects.link(two);"
         "two.location = -one.location;"
@@ -188,18 +228,44 @@ def project_from_two_cameras(window: Window, out: Path) -> None:
         "one.select_set(True); two.select_set(True);"
         "bpy.context.view_layer.objects.active = bpy.data.objects['Cube'];"
         "settings = bpy.context.scene.scumble; settings.view_from = 'CAMERAS'; settings.view_size = 256;"
-        "settings.prompt = 'rusty metal'; bpy.ops.scumble.project_view()"
+        "settings.prompt = 'rusty metal'; settings.control = 'NONE'; only_panel('project')"
     )
     shown = window.state()["texture"]
-    window.until("two cameras have painted", lambda s: not s["busy"] and s["texture"] != shown)
-    time.sleep(5)
+    time.sleep(SETTLED)
+    size = differing(window, "VIEW_3D", "settings().view_size = 128", "settings().view_size = 256")
+    window.run("clock['longest'] = 0.0")
+    window.click((size[0] + size[2]) // 2, (size[1] + size[3]) // 2 + ROWS_TO_PROJECT * ROW)
+    window.until("a click starts the projection", lambda s: s["busy"] or s["texture"] != shown)
+    state = window.until(
+        "two cameras have painted", lambda s: not s["busy"] and s["texture"] != shown
+    )
+    print(f"Meanwhile the main loop stood still for {state['longest'] * 1000:.0f} ms at most")
+    time.sleep(SETTLED)
     window.screenshot(out / "9-projected.png")
 
 
-GENERATE = 180
-"""The middle of Generate and Repaint below the sidebar's top, px."""
-LEFT_BUTTON, RIGHT_BUTTON, CROSS = 215, 110, 48
-"""Generate, Repaint and Cancel, px from the sidebar's right border."""
+def say_what_is_wrong(window: Window, out: Path) -> None:
+    """A failure in the background: in the panel, and in the status bar."""
+    window.run("bpy.context.scene.scumble.model = 'no-such-model'")
+    generate, _, row = big_buttons(window, "VIEW_3D")
+    window.click(generate, row)
+    window.until("the panel says what is wrong", lambda s: "no-such-model" in s["error"])
+    time.sleep(SETTLED)
+    window.screenshot(out / "10-refused.png")
+
+
+CROSS = 48
+"""Cancel, px from the sidebar's right border."""
+LEFT_BUTTON, RIGHT_BUTTON = 215, 110
+"""Generate and Repaint, px from the sidebar's right border."""
+BELOW = 77
+"""From the prompt down to them, px."""
+ROW = 26
+"""From one row of a panel to the next, px."""
+ROWS_TO_PROJECT = 4
+"""From View Size down to the button."""
+SETTLED = 2.0
+"""Seconds after which the window shows what it was told, on a slow computer."""
 
 
 def blender_window(
