@@ -60,8 +60,7 @@ class _Ladder:
         side = options.side or CASES[name].side
         parameters = Parameters(prompt=PROMPT, num_inference_steps=options.steps, seed=SEED)
         self._request = TextToImage(parameters=parameters, extent=Extent(side, side))
-        self._make = lambda: LocalRuntime(name, options.device, options.folder)
-        self._name = name
+        self._folder, self._device, self._name = options.folder, options.device, name
 
     def capped(self, gigabytes: float) -> dict[str, Any]:
         """A fresh runtime on a card of that size: two pictures."""
@@ -79,6 +78,9 @@ class _Ladder:
         place(model, rung)
         devices.give_back(model.device)
         return self._painted(runtime)
+
+    def _make(self) -> LocalRuntime:
+        return LocalRuntime(self._name, self._device, self._folder)
 
     def _painted(self, runtime: LocalRuntime) -> dict[str, Any]:
         notes: list[str] = []
@@ -113,11 +115,11 @@ def _cap(runtime: LocalRuntime, gigabytes: float) -> Iterator[None]:
         yield
         return
     total = torch.cuda.mem_get_info(device)[1]
-    torch.cuda.set_per_process_memory_fraction(min(1.0, gigabytes * GB / total), device)  # type: ignore[no-untyped-call]
+    torch.cuda.set_per_process_memory_fraction(min(1.0, gigabytes * GB / total), device)
     try:
         yield
     finally:
-        torch.cuda.set_per_process_memory_fraction(1.0, device)  # type: ignore[no-untyped-call]
+        torch.cuda.set_per_process_memory_fraction(1.0, device)
 
 
 def _tried(measure: Callable[[Any], dict[str, Any]], argument: Any) -> dict[str, Any]:

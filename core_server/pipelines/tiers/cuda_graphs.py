@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from core_server.pipelines.tiers.graphs import Tensors
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class _CudaGraph:
     graph: torch.cuda.CUDAGraph
     inputs: Tensors
@@ -32,13 +34,16 @@ class CudaGraphs:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        self._pool = torch.cuda.graph_pool_handle()
+        self._pool: Any = None
+        self._alive: weakref.WeakSet[_CudaGraph] = weakref.WeakSet()
 
     def record(self, function: Callable[[Tensors], Tensors], inputs: Tensors) -> _CudaGraph:
         """Errors: RuntimeError where the call waits for the device or cannot be recorded; torch.OutOfMemoryError."""
         before = torch.cuda.memory_reserved(self._device)
         own = [tensor.to(self._device, copy=True) for tensor in inputs]
         self._rehearse(function, own)
+        if not self._alive:  # a pool goes with the last of its graphs
+            self._pool = torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
         collects = gc.isenabled()
         gc.disable()  # what Python frees while the device records may be a CUDA call that recording forbids
@@ -54,7 +59,9 @@ class CudaGraphs:
                 gc.enable()
         torch.cuda.current_stream(self._device).wait_stream(self._stream)
         size = max(0, torch.cuda.memory_reserved(self._device) - before)
-        return _CudaGraph(graph, own, outputs, size)
+        made = _CudaGraph(graph, own, outputs, size)
+        self._alive.add(made)
+        return made
 
     def _rehearse(self, function: Callable[[Tensors], Tensors], own: Tensors) -> None:
         """Calls once on the stream that records; an operation that waits for the device fails here, without harm."""

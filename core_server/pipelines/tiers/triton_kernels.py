@@ -14,8 +14,12 @@ import torch
 import triton
 import triton.language as tl
 
+from core_server.pipelines.tiers.operations import TorchOperations
+
 _ROWS, _COLUMNS = 64, 64
 """Pixels and channels of a tile."""
+_WIDTH = 128
+"""Channels of a group, at most; one number for all, since each one more is compiled anew."""
 _TILES = 4
 """Tiles of pixels that one program sums up."""
 _ELEMENTS = 2048
@@ -24,7 +28,7 @@ _MOST = 2**31
 """Elements; those kernels count in 32 bits."""
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["pixels", "chunks"])
 def _sums(
     x, sums, squares, pixels, channels, chunks,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, TILES: tl.constexpr,
@@ -48,7 +52,7 @@ def _sums(
     tl.store(squares + to, square, mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["pixels", "channels", "chunks", "groups", "added_stride"])
 def _factors(
     sums, squares, weight, bias, added, factor, offset,
     pixels, channels, chunks, groups, added_stride, epsilon,
@@ -86,7 +90,7 @@ def _factors(
     tl.store(offset + to, base + (shift - mean) * scale, mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["pixels", "tiles"])
 def _applied(
     x, y, factor, offset, pixels, channels, tiles,
     SILU: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
@@ -107,52 +111,7 @@ def _applied(
     tl.store(y + at, value.to(y.dtype.element_ty), mask=mask)
 
 
-@triton.jit
-def _group(
-    x, y, weight, bias, added, pixels, channels, groups, added_stride, epsilon,
-    HAS_ADDED: tl.constexpr, SILU: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr,
-):  # fmt: skip
-    """All three steps for one group of one picture: for small pictures."""
-    picture, group = tl.program_id(0) // groups, tl.program_id(0) % groups
-    width = channels // groups
-    lane = tl.arange(0, WIDTH)
-    inside = lane < width
-    channel = group * width + lane
-    start = picture.to(tl.int64) * pixels * channels
-    shift = tl.zeros((WIDTH,), tl.float32)
-    if HAS_ADDED:
-        shift = tl.load(added + picture * added_stride + channel, mask=inside, other=0.0).to(
-            tl.float32
-        )
-    total = tl.zeros((WIDTH,), tl.float32)
-    square = tl.zeros((WIDTH,), tl.float32)
-    for first in range(0, pixels, ROWS):
-        row = first + tl.arange(0, ROWS)
-        mask = (row < pixels)[:, None] & inside[None, :]
-        at = start + row[:, None] * channels + channel[None, :]
-        value = tl.load(x + at, mask=mask, other=0.0).to(tl.float32)
-        value = tl.where(mask, value + shift[None, :], 0.0)
-        total += tl.sum(value, axis=0)
-        square += tl.sum(value * value, axis=0)
-    count = pixels * width
-    mean = tl.sum(total, axis=0) / count
-    variance = tl.maximum(tl.sum(square, axis=0) / count - mean * mean, 0.0)
-    inverse = 1.0 / tl.sqrt(variance + epsilon)
-    scale = inverse * tl.load(weight + channel, mask=inside, other=0.0).to(tl.float32)
-    offset = tl.load(bias + channel, mask=inside, other=0.0).to(tl.float32)
-    offset += (shift - mean) * scale
-    for first in range(0, pixels, ROWS):
-        row = first + tl.arange(0, ROWS)
-        mask = (row < pixels)[:, None] & inside[None, :]
-        at = start + row[:, None] * channels + channel[None, :]
-        value = tl.load(x + at, mask=mask, other=0.0).to(tl.float32)
-        value = value * scale[None, :] + offset[None, :]
-        if SILU:
-            value = value / (1.0 + tl.exp(-value))
-        tl.store(y + at, value.to(y.dtype.element_ty), mask=mask)
-
-
-@triton.jit
+@triton.jit(do_not_specialize=["count"])
 def _sum_of(x, h, bias, y, count, channels, HAS_BIAS: tl.constexpr, SIZE: tl.constexpr):
     """y = x + (h + bias), as the stock block rounds it."""
     at = tl.program_id(0) * SIZE + tl.arange(0, SIZE)
@@ -164,7 +123,7 @@ def _sum_of(x, h, bias, y, count, channels, HAS_BIAS: tl.constexpr, SIZE: tl.con
     tl.store(y + at, value.to(y.dtype.element_ty), mask=mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["count"])
 def _gated(x, y, count, width, SIZE: tl.constexpr):
     """y = a * gelu(b) for rows (a, b). The error function, not its approximation by tanh."""
     at = tl.program_id(0) * SIZE + tl.arange(0, SIZE)
@@ -191,21 +150,16 @@ def group_norm(
     x: (batch, channels, height, width); the result is like it, channels last. weight, bias: (channels,). added: None,
     or (batch or 1, channels), which every px of a picture gets first.
     """
+    if x.shape[1] // groups > _WIDTH:
+        return TorchOperations().group_norm(
+            x, groups, weight, bias, epsilon, silu=silu, added=added
+        )
     x = x.contiguous(memory_format=torch.channels_last)
     y = torch.empty_like(x, memory_format=torch.channels_last)
     batch, channels, height, width = x.shape
     pixels = height * width
-    per_group = _power_of_two(channels // groups)
     stride = 0 if added is None or added.shape[0] == 1 else int(added.stride(0))
     given = x if added is None else added
-    has_added = added is not None
-    if pixels * (channels // groups) <= 16384:
-        rows = max(16, min(_power_of_two(pixels), 4096 // per_group))
-        _group[(batch * groups,)](
-            x, y, weight, bias, given, pixels, channels, groups, stride, epsilon,
-            HAS_ADDED=has_added, SILU=silu, ROWS=rows, WIDTH=per_group,
-        )  # fmt: skip
-        return y
     chunks = triton.cdiv(pixels, _ROWS * _TILES)
     columns = triton.cdiv(channels, _COLUMNS)
     parts = torch.empty((2, batch * chunks, channels), dtype=torch.float32, device=x.device)
@@ -217,7 +171,7 @@ def group_norm(
     _factors[(batch * groups,)](
         parts[0], parts[1], weight, bias, given, found[0], found[1],
         pixels, channels, chunks, groups, stride, epsilon,
-        HAS_ADDED=has_added, CHUNKS=32, WIDTH=per_group,
+        HAS_ADDED=added is not None, CHUNKS=32, WIDTH=_WIDTH,
     )  # fmt: skip
     tiles = triton.cdiv(pixels, _ROWS)
     _applied[(batch * tiles, columns)](
@@ -230,7 +184,7 @@ def group_norm(
 def added_up(x: torch.Tensor, h: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """x + h + bias, channels last. x, h: (batch, channels, height, width); bias: (channels,) or None."""
     if x.numel() >= _MOST:
-        return x + (h if bias is None else h + bias.view(1, -1, 1, 1))
+        return TorchOperations().added_up(x, h, bias)
     x = x.contiguous(memory_format=torch.channels_last)
     h = h.contiguous(memory_format=torch.channels_last)
     y = torch.empty_like(x, memory_format=torch.channels_last)
@@ -244,14 +198,9 @@ def added_up(x: torch.Tensor, h: torch.Tensor, bias: torch.Tensor | None) -> tor
 def geglu(x: torch.Tensor) -> torch.Tensor:
     """a * gelu(b) where the last dimension of x is a, then b. Source: Shazeer, arXiv:2002.05202."""
     if x.numel() >= _MOST:
-        value, gate = x.chunk(2, dim=-1)
-        return value * torch.nn.functional.gelu(gate)
+        return TorchOperations().geglu(x)
     x = x.contiguous()
     width = x.shape[-1] // 2
     y = torch.empty((*x.shape[:-1], width), dtype=x.dtype, device=x.device)
     _gated[(triton.cdiv(y.numel(), _ELEMENTS),)](x, y, y.numel(), width, SIZE=_ELEMENTS)
     return y
-
-
-def _power_of_two(value: int) -> int:
-    return 1 << (value - 1).bit_length()

@@ -30,7 +30,6 @@ KERNEL_TOLERANCE = 0.02
 """Difference of the denoiser's first output by our kernels from stock PyTorch's, relative: half precision's own."""
 _ROOM = 2.0
 """A graph keeps what one call of the denoiser takes; so many times that must be free."""
-_KERNEL_RUNGS = (Rung.RESIDENT, Rung.ENCODERS_OFF, Rung.VAE_TILED)
 
 Call = Callable[..., Any]
 
@@ -99,10 +98,19 @@ class ModelTiers:
         if not torch.cuda.is_bf16_supported(including_emulation=False):
             return None
         if self._wide_vae is None:
-            self._wide_vae = copy.deepcopy(model.vae).to(torch.bfloat16)
-            assert self.workshop.operations is not None
-            Kernels(self.workshop.operations, self._wide_vae).put_on()
+            self._wide_vae = self._copied(model.vae).to(torch.bfloat16)
         return self._wide_vae
+
+    def _copied(self, vae: Any) -> Any:
+        """Within `painting`: an autoencoder of its own, with kernels of its own where there are any."""
+        if self._kernels is None:
+            return copy.deepcopy(vae)
+        self._kernels.take_off()  # a copy of them would act on the original's layers
+        copied = copy.deepcopy(vae)
+        self._kernels.put_on()
+        assert self.workshop.operations is not None
+        Kernels(self.workshop.operations, copied).put_on()
+        return copied
 
     def release(self) -> bool:
         """Gives the graphs' memory back and makes no more; whether there were any."""
@@ -114,7 +122,7 @@ class ModelTiers:
     def painting(self, model: LoadedModel, axes: SeamlessAxes, extent: Extent) -> Iterator[None]:
         """Within the context the model's networks are called by the fastest tier that they can be called by."""
         self._plain = axes is SeamlessAxes.NONE
-        fast = self._proven is not False and model.rung in _KERNEL_RUNGS
+        fast = self._proven is not False and model.rung is Rung.RESIDENT
         attention = self.workshop.attention if fast else ""
         kernels = self._kernels_for(model) if fast else None
         names = [name for name in ("triton" if kernels else "", attention) if name]

@@ -44,6 +44,22 @@ def test_replaced_layers_paint_the_same(tmp_path: Path, name: str) -> None:
     assert not changed, "nothing is left of it"
 
 
+def test_an_autoencoder_in_bfloat16_is_a_copy_of_its_own(tmp_path: Path) -> None:
+    name = "stable_diffusion_xl"
+    save_tiny_family(name, tmp_path / "models" / name)
+    workshop = Workshop(operations=TorchOperations())
+    model = LocalRuntime(name, "cpu", tmp_path, workshop=workshop)._model(name)
+    latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad(), model.tiers.painting(model, SeamlessAxes.NONE, Extent(64, 64)):
+        expected = model.vae.decode(latents).sample
+        copied = model.tiers._copied(model.vae).to(torch.bfloat16)
+        found = copied.decode(latents.bfloat16()).sample
+        assert found.dtype is torch.bfloat16
+        assert (found - expected).norm() < 0.05 * expected.norm()
+        copied.decoder.conv_out.weight.zero_()
+        assert (model.vae.decode(latents).sample == expected).all()
+
+
 class _Wrong(TorchOperations):
     def geglu(self, x: torch.Tensor) -> torch.Tensor:
         return super().geglu(x) * 2
