@@ -11,12 +11,10 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, replace
-from typing import Protocol
 
 from photoshop_plugin.document import PlacedLayer
 from photoshop_plugin.errors import DocumentRefused, PhotoshopError
 from photoshop_plugin.generation import (
-    Server,
     Settings,
     SubmittedJob,
     prepare,
@@ -28,41 +26,24 @@ from photoshop_plugin.panel.events import (
     Finished,
     PanelEvent,
     Sent,
-    ServerSeen,
     Stopped,
     Working,
     sentence_of,
 )
 from photoshop_plugin.panel.history import Entry, History, Result
-from photoshop_plugin.panel.live import LivePainting, LiveServer
+from photoshop_plugin.panel.live import LivePainting
+from photoshop_plugin.panel.server_link import Connect, ServerLink
 from photoshop_plugin.panel.worker import Worker
 from photoshop_plugin.placing import Place, lay, place_of
 from photoshop_plugin.task import Task
 from scumble.client import (
-    AdapterInfo,
     Cancelled,
-    InvalidRequest,
-    Model,
     Patch,
     Pixels,
     ScumbleError,
-    Style,
-    Unimplemented,
 )
 
-
-class PanelServer(Server, LiveServer, Protocol):
-    """What is needed of `scumble.client.Client`."""
-
-    def models(self) -> Sequence[Model]: ...
-    def adapters(self) -> Sequence[AdapterInfo]: ...
-    def styles(self) -> Sequence[Style]: ...
-    def job(self, job_id: str) -> SubmittedJob: ...
-    def close(self) -> None: ...
-
-
 OpenHost = Callable[[], AbstractContextManager[PhotoshopHost]]
-Connect = Callable[[], PanelServer]
 _NO_PICTURE = "There is no live picture yet; wait for the first one."
 
 
@@ -82,7 +63,7 @@ class PanelController:
         thumbnail: Callable[[Pixels], bytes],
         notify: Callable[[PanelEvent], None],
     ) -> None:
-        self._open_host, self._connect = open_host, connect
+        self._open_host, self.server = open_host, ServerLink(connect)
         self._history, self._history_lock = history, threading.Lock()
         self._thumbnail, self._notify = thumbnail, notify
         self._host_thread = Worker("scumble-host")
@@ -98,8 +79,6 @@ class PanelController:
         self._closed = False
         self._host: PhotoshopHost | None = None
         self._host_context: AbstractContextManager[PhotoshopHost] | None = None
-        self._server: PanelServer | None = None
-        self._server_lock = threading.Lock()
         self._looking = threading.Event()
         self._cancel = threading.Event()
         self._job: SubmittedJob | None = None
@@ -157,7 +136,7 @@ class PanelController:
         self._live = LivePainting(
             settings,
             on_host=lambda call: self._host_thread.submit(lambda: call(self._photoshop())).result(),
-            connect=self._connected,
+            connect=self.server.get,
             notify=lambda event: self._notify(event),  # noqa: PLW0108 - closing replaces it
         )
 
@@ -237,28 +216,8 @@ class PanelController:
             self._host_context.__exit__(None, None, None)
         self._host = self._host_context = None
 
-    # On the server's thread.
     def _look_at_server(self) -> None:
-        try:
-            server = self._connected()
-            info = server.server_info()
-            models, adapters = tuple(server.models()), tuple(server.adapters())
-            self._notify(ServerSeen(info, models, adapters, _styles(server)))
-        except ScumbleError as error:
-            self._disconnect()
-            self._notify(ServerSeen(None, trouble=sentence_of(error)))
-
-    def _connected(self) -> PanelServer:
-        with self._server_lock:
-            if self._server is None:
-                self._server = self._connect()
-            return self._server
-
-    def _disconnect(self) -> None:
-        with self._server_lock:
-            server, self._server = self._server, None
-        if server is not None and not self._working.is_set():
-            server.close()
+        self._notify(self.server.look(in_use=self._working.is_set()))
 
     def _quietly(self, call: Callable[[], None]) -> None:
         with suppress(ScumbleError):
@@ -283,7 +242,7 @@ class PanelController:
 
     def _generated(self, settings: Settings) -> Entry | None:
         """None if the artist cancelled."""
-        server = self._connected()
+        server = self.server.get()
         prepared = self._host_thread.submit(
             lambda: prepare(self._photoshop(), server, settings)
         ).result()
@@ -327,7 +286,7 @@ class PanelController:
             if entry is None or not indices:
                 return
             place = self._history.place(entry)
-        patches: list[Patch] = self._connected().job(job_id).result()
+        patches: list[Patch] = self.server.get().job(job_id).result()
         chosen = [patches[index] for index in indices if index < len(patches)]
         placed = self._host_thread.submit(lambda: self._lay(place, chosen)).result()
         self._notify(Applied(tuple(placed), entry.task))
@@ -350,11 +309,3 @@ class PanelController:
             if (front.name, front.extent) != (document.name, document.extent):
                 raise
             return lay(host, replace(place, document=front, above=None), patches)
-
-
-def _styles(server: PanelServer) -> tuple[Style, ...]:
-    """None of a server that is too old to tell, or that cannot read its own."""
-    try:
-        return tuple(server.styles())
-    except (InvalidRequest, Unimplemented):
-        return ()

@@ -18,7 +18,7 @@ def test_a_real_server_paints_live(photoshop: Application, desk: Desk, tmp_path:
     document = open_document(photoshop, dtype="uint16", icc=adobe_rgb_like())
     before = Seen(document)
     with running_server(tmp_path / "data") as server:
-        desk.controller._connect = lambda: connect(data_dir=server.data_dir)
+        desk.controller.server.connect = lambda: connect(data_dir=server.data_dir)
         desk.controller.look_at_server()
         assert desk.wait_for(ServerSeen).styles
         desk.controller.start_live(Settings(prompt="moss", strength=0.5, seed=3))

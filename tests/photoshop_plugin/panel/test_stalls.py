@@ -86,7 +86,8 @@ def test_a_server_that_does_not_answer(hanging: HangingPhotoshop, desk: WindowDe
         time.sleep(HANGS_SECONDS)
         raise NotRunning("No server runs.")
 
-    desk.panel.controller._connect, desk.panel.controller._server = connect, None
+    desk.panel.controller.server.connect = connect
+    desk.panel.controller.server.drop()
     with measured(desk):
         desk.window.generate()
         desk.panel.controller.look_at_server()

@@ -45,7 +45,7 @@ class WindowDesk:
             data_dir=data_dir,
         )
         if data_dir is None:
-            self.panel.controller._connect = lambda: self.server
+            self.panel.controller.server.connect = lambda: self.server
         self.window = self.panel.window
         self.panel.show()
         _KEPT.append(self.panel)

@@ -32,7 +32,7 @@ def main(folder: Path, scheme: str) -> int:
         panel.store.setValue("scheme", scheme)
         panel._use_settings()
         server = ScriptedServer()
-        panel.controller._connect = lambda: server
+        panel.controller.server.connect = lambda: server
         panel.show()
 
         def tell() -> None:
