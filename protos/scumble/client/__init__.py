@@ -12,6 +12,15 @@
 Synchronous and thread-safe: hosts run it in a background thread.
 """
 
+from scumble.client.catalogue import (
+    AdapterInfo,
+    InstallPlan,
+    InstallProgress,
+    Model,
+    ModelState,
+    Scheduler,
+    Style,
+)
 from scumble.client.client import Client, connect
 from scumble.client.discovery import default_data_dir
 from scumble.client.errors import (
@@ -58,7 +67,6 @@ from scumble.client.requests import (
 )
 from scumble.client.values import (
     Adapter,
-    AdapterInfo,
     AdapterKind,
     Bounds,
     CacheFigures,
@@ -69,21 +77,15 @@ from scumble.client.values import (
     ControlKind,
     Extent,
     FillMode,
-    InstallPlan,
-    InstallProgress,
     JobState,
     Limits,
     MaterialMap,
-    Model,
     ModelSizing,
-    ModelState,
     Priority,
     SampleType,
-    Scheduler,
     SeamlessAxes,
     ServerInfo,
     StructureStart,
-    Style,
     WorkerState,
 )
 

@@ -11,6 +11,14 @@ from types import TracebackType
 
 from scumble import __version__
 from scumble.client import models
+from scumble.client.catalogue import (
+    AdapterInfo,
+    InstallPlan,
+    InstallProgress,
+    Model,
+    Scheduler,
+    Style,
+)
 from scumble.client.connection import Connection
 from scumble.client.convert import (
     bounds_to_message,
@@ -33,19 +41,13 @@ from scumble.client.requests import Live, Request
 from scumble.client.submission import generation_to_message
 from scumble.client.values import (
     DEFAULT_OPTIONS,
-    AdapterInfo,
     Bounds,
     CanvasOptions,
     CanvasPlan,
     Extent,
-    InstallPlan,
-    InstallProgress,
     JobState,
-    Model,
     Priority,
-    Scheduler,
     ServerInfo,
-    Style,
 )
 from scumble.v1 import (
     generation_service_pb2,

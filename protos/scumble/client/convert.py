@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from scumble.client.catalogue import Model, ModelState, Scheduler
 from scumble.client.errors import InternalError, InvalidRequest
 from scumble.client.pixels import Pixels
 from scumble.client.values import (
@@ -18,11 +19,8 @@ from scumble.client.values import (
     Extent,
     FillMode,
     Limits,
-    Model,
     ModelSizing,
-    ModelState,
     SampleType,
-    Scheduler,
     SeamlessAxes,
     ServerInfo,
     WorkerState,

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from scumble.client.catalogue import AdapterInfo, InstallPlan, InstallProgress, Model, Style
 from scumble.client.connection import Connection
 from scumble.client.convert import enum_from_message, model_from_message
 from scumble.client.errors import InternalError
 from scumble.client.values import (
-    AdapterInfo,
     AdapterKind,
-    InstallPlan,
-    InstallProgress,
-    Model,
-    Style,
 )
 from scumble.v1 import generation_pb2, model_service_pb2
 
