@@ -17,6 +17,10 @@ PIXELS_BY_MEMORY = (
     (math.inf, 16 * MEGAPIXEL),
 )
 """(GiB of device memory up to which it holds, most px of one pass)."""
+ENLARGED_LEAST = 512
+"""Px a side to which the surroundings of a speck are enlarged, for models that paint smaller pictures best."""
+SPECK = 0.3
+"""Painted at less than this share of the size it should have, a selection is a speck without detail."""
 ANY_EXTENT = Extent(2**24, 2**24)
 
 
@@ -56,8 +60,9 @@ def scaled_extent(
     """The model size for a picture of `extent` that should be painted `wanted` >= 1 times as large, and why it is that.
 
     Enlarging stops at the size the model paints best (`best_extent`, else the middle of its range): beyond it models
-    repeat themselves. max_pixels: most px that
-    the device can take, 0 = no limit; only the lower end of the range goes before it.
+    repeat themselves. Where that leaves a speck it goes on to ENLARGED_LEAST, and to twice that size at most: what
+    surrounds a small selection holds it together. max_pixels: most px that the device can take, 0 = no limit; only the
+    lower end of the range goes before it.
     """
     multiple = sizes.multiple
     low = Extent(*(round_up(side, multiple) for side in sizes.min_extent))
@@ -65,9 +70,13 @@ def scaled_extent(
     # A profile may know the size; a protocol cannot have optional members.
     best: Extent | None = getattr(sizes, "best_extent", None)
     middle = best or tuple((a + b) / 2 for a, b in zip(low, high, strict=True))
+    most = min(top / side for side, top in zip(extent, middle, strict=True))
+    if best is not None and most < SPECK * wanted:
+        larger = (max(side, min(2 * side, ENLARGED_LEAST)) for side in best)
+        most = min(top / side for side, top in zip(extent, larger, strict=True))
     fits = min(top / side for side, top in zip(extent, high, strict=True))
     least = max(bottom / side for side, bottom in zip(extent, low, strict=True))
-    wanted = max(1.0, min(wanted, *(m / side for side, m in zip(extent, middle, strict=True))))
+    wanted = max(1.0, min(wanted, most))
     # Too long and too thin at once: proportions cannot be kept, and enlarging the long side would not help.
     scale, sizing = min(max(wanted, least if least <= fits else 1.0), fits), ModelSizing.AS_IS
     if scale != 1.0:

@@ -285,15 +285,20 @@ def test_sizes_of_typical_selections(document, selection, expected):
     assert (plan.context.extent, plan.model, plan.sizing, plan.refine_model) == expected
 
 
-def test_enlarging_stops_at_the_size_a_model_paints_best():
-    @dataclass(frozen=True)
-    class Known(Sizes):
-        best_extent: Extent = Extent(320, 320)  # noqa: RUF009
+@dataclass(frozen=True)
+class Known(Sizes):
+    best_extent: Extent
 
-    sizes = Known(Extent(128, 128), Extent(1024, 1024), 32)
+
+@pytest.mark.parametrize(
+    ("best", "painted"), [(128, 256), (256, 512), (320, 512), (512, 512), (768, 768)]
+)
+def test_enlarging_stops_at_the_size_a_model_paints_best(best, painted):
+    """Small ones go on a little, or a small selection would be a blot."""
+    sizes = Known(Extent(128, 128), Extent(1024, 1024), 32, Extent(best, best))
     small = Bounds(700, 700, 60, 60)
     plan = plan_canvas(Extent(2000, 2000), small, CanvasOptions(), 1.0, sizes)
-    assert (plan.context.extent, plan.model) == ((256, 256), (320, 320))
+    assert (plan.context.extent, plan.model) == ((256, 256), (painted, painted))
 
 
 def test_a_small_selection_gets_detail_wherever_it_lies():
