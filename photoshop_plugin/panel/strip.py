@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
 )
 
 from photoshop_plugin.panel.history import Entry, History, Result
+from photoshop_plugin.panel.status import plain
 
 ICON_SIDE = 96
 _KEY = Qt.ItemDataRole.UserRole
@@ -99,7 +100,10 @@ class Strip(QWidget):
         item = QListWidgetItem(QIcon(QPixmap(str(path))), str(result.seed))
         words = entry.prompt or "no prompt"
         where = entry.document.name if entry.document is not None else "the patterns"
-        item.setToolTip(f"{words}\nseed {result.seed}\nfor {where}")
+        # Under the mouse: larger, and with words that are never taken for markup.
+        item.setToolTip(
+            f'<img src="{path.absolute().as_uri()}"><br>{plain(words)}<br>seed {result.seed}, for {plain(where)}'
+        )
         item.setData(Qt.ItemDataRole.AccessibleTextRole, f"{words}, seed {result.seed}")
         item.setData(_KEY, (entry.job_id, result.index))
         return item

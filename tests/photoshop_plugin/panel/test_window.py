@@ -11,7 +11,7 @@ from tests.photoshop_plugin.panel.window_desk import LEFT, WindowDesk  # before 
 
 # isort: split
 from PySide6.QtCore import QPoint, Qt
-from PySide6.QtGui import QAccessible, QImage, QKeySequence, QPalette
+from PySide6.QtGui import QAccessible, QImage, QKeySequence, QPalette, QTextDocument
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel, QWidget
 
@@ -66,6 +66,19 @@ def test_a_double_click_lays_one_picture_back(photoshop: Application, desk: Wind
     QTest.mouseClick(strip.viewport(), LEFT, pos=place)
     QTest.mouseDClick(strip.viewport(), LEFT, pos=place)
     desk.until(lambda: len(document.stack) == layers + 1)
+
+
+def test_a_result_under_the_mouse_is_shown_larger(photoshop: Application, desk: WindowDesk) -> None:
+    open_document(photoshop)
+    desk.until(desk.window.generate_button.isEnabled)
+    desk.window.form.prompt.setPlainText("<b>moss</b> & stone")
+    desk.click(desk.window.generate_button)
+    strip = desk.window.strip.list
+    desk.until(lambda: strip.count() == 1)
+    tip = QTextDocument()
+    tip.setHtml(strip.item(0).toolTip())
+    assert "<b>moss</b> & stone\nseed" in tip.toPlainText(), "words, not markup"
+    assert tip.size().height() > 60, "with its picture"
 
 
 def test_settings_come_back_after_a_restart(
