@@ -43,6 +43,7 @@ _WITH_ADAPTERS = ("stable_diffusion", "stable_diffusion_xl")
 _LORAS = ("moss", "rust")
 _SIZES = ((64, 64), (96, 64), (48, 80), (70, 50))
 _SAMPLES = 20
+_PATIENCE = 600.0
 
 
 @dataclass
@@ -108,7 +109,7 @@ def run_mix(folder: Path, jobs: int, seed: int) -> Report:
                     MODELS[number % len(MODELS)] if number < len(MODELS) else chance.choice(MODELS)
                 )
                 request, kinds = _request(model, number, chance)
-                [patch] = client.submit(request).result(120)
+                [patch] = client.submit(request).result(_PATIENCE)
                 firsts.setdefault(model, (request, patch.pixels))
                 report.jobs += 1
                 for kind in (model, *kinds):
@@ -116,7 +117,7 @@ def run_mix(folder: Path, jobs: int, seed: int) -> Report:
                 if number % max(jobs // _SAMPLES, 1) == 0:
                     report.memory.append(usage(server)["worker"].memory)
             for model, (request, before) in firsts.items():
-                [patch] = client.submit(request).result(120)
+                [patch] = client.submit(request).result(_PATIENCE)
                 report.repeated += 1
                 if not np.array_equal(patch.pixels.numpy(), before.numpy()):
                     report.broken.append(f"the first job of {model} paints another picture now")
