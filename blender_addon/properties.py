@@ -223,6 +223,12 @@ class ScumbleSettings(bpy.types.PropertyGroup):
         options=set(),
     )  # fmt: skip
 
+    @property
+    def made(self) -> list[bpy.types.Image]:
+        """The images of the last result, for scripts: base colour first, then its maps."""
+        names = controller.get().last_images
+        return [bpy.data.images[name] for name in names if name in bpy.data.images]
+
     def new_seed(self) -> int:
         """The locked seed, else a new one, which the panel shows."""
         if not self.lock_seed:

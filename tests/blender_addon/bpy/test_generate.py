@@ -131,3 +131,17 @@ def base_color_texture() -> bpy.types.ShaderNode:
     """The node that feeds the cube's Base Color."""
     nodes = bpy.data.objects["Cube"].active_material.node_tree.nodes
     return nodes["Principled BSDF"].inputs["Base Color"].links[0].from_node
+
+
+def test_a_script_gets_its_images_and_saves_them(
+    scumble: Any, server: RealServer, tmp_path: Path
+) -> None:
+    scumble.place = "IMAGE"
+    for prompt in ("oak planks", "grey slate"):
+        scumble.prompt = prompt
+        assert bpy.ops.scumble.generate_texture(wait=True) == {"FINISHED"}
+        [image] = scumble.made
+        image.save(filepath=str(tmp_path / f"{prompt}.png"))
+        assert_is(bpy.data.images.load(str(tmp_path / f"{prompt}.png")), newest_result(server))
+    bpy.data.images.remove(image)
+    assert scumble.made == []
