@@ -32,8 +32,8 @@ def row_spans(triangles: Floats, width: int, height: int) -> Spans:
     first = np.clip(np.ceil(y.min(axis=1) - 0.5), 0, height).astype(np.int64)
     last = np.clip(np.floor(y.max(axis=1) - 0.5), -1, height - 1).astype(np.int64)
     count = np.maximum(0, last - first + 1)
-    triangle = np.repeat(np.arange(len(triangles)), count)
-    row = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + first[triangle]
+    triangle, offset = expanded(count)
+    row = offset + first[triangle]
     centre = row + 0.5
     low = np.full(len(row), np.inf)
     high = np.full(len(row), -np.inf)
@@ -59,10 +59,23 @@ def fragments(spans: Spans) -> Iterator[tuple[Integers, Integers, Integers]]:
     part = np.cumsum(lengths) // _CHUNK
     cuts = np.flatnonzero(np.diff(part)) + 1
     for piece in np.split(np.arange(len(lengths)), cuts):
-        count = lengths[piece]
-        which = np.repeat(piece, count)
-        column = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        run, column = expanded(lengths[piece])
+        which = piece[run]
         yield spans.triangle[which], column + spans.left[which], spans.row[which]
+
+
+def expanded(count: Integers) -> tuple[Integers, Integers]:
+    """Item k comes count[k] times: for each of these its k, and how often it came before.
+
+    `np.repeat` would do; but of all that is used here it alone keeps Python locked, and Blender's window with it.
+    """
+    kept = np.flatnonzero(count)
+    times = count[kept]
+    starts = np.cumsum(times) - times
+    first = np.zeros(int(times.sum()), np.int64)
+    first[starts] = 1
+    run = np.cumsum(first) - 1
+    return kept[run], np.arange(len(run)) - starts[run]
 
 
 def covered(triangles: Floats, width: int, height: int) -> NDArray[np.bool_]:

@@ -55,7 +55,7 @@ def _cgls(
     count: int,
 ) -> Floats:
     flat, flat_shares = taps.ravel(), shares.ravel()
-    repeated = np.repeat(row, 4)
+    repeated = np.ascontiguousarray(np.broadcast_to(row[:, None], taps.shape)).ravel()
 
     def forward(values: Floats) -> Floats:
         return np.bincount(repeated, values[flat] * flat_shares, len(left)).astype(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .raster import Floats, Integers
+from .raster import Floats, Integers, expanded
 from .views import Seen
 
 _TILE = 16  # px
@@ -54,8 +54,7 @@ def _overlaps(low: Floats, high: Floats, cells: Integers, across: int) -> tuple[
     last = np.minimum(last, [across - 1, rows.max()])
     size = np.maximum(last - first + 1, 0)
     count = size[:, 0] * size[:, 1]
-    triangle = np.repeat(np.arange(len(low)), count)
-    offset = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    triangle, offset = expanded(count)
     wide = np.maximum(size[triangle, 0], 1)
     cell = (first[triangle, 1] + offset // wide) * across + first[triangle, 0] + offset % wide
     index = np.minimum(np.searchsorted(cells, cell), len(cells) - 1)
