@@ -137,6 +137,15 @@ def _reads(header: WeightsHeader) -> tuple[int, bool]:
     return 0, False
 
 
+def require_readable(name: str, header: WeightsHeader) -> None:
+    """Refuses an IP-Adapter that does not read CLIP's view of a picture. Errors: ModelLoadFailed."""
+    if not _reads(header)[0]:
+        raise ModelLoadFailed(
+            f"{name} is an IP-Adapter that reads faces or the like with a program of its own, which is not part of "
+            "this version; get a plain, Plus or Full one."
+        )
+
+
 def _encoder(config: Path) -> Encoder | None:
     try:
         told = json.loads(config.read_text(encoding="utf-8"))

@@ -21,6 +21,7 @@ from core_server.errors import (
     ModelLoadFailed,
     SourceNotFound,
 )
+from core_server.pipelines.reference_files import require_readable
 from core_server.pipelines.sources.disk import RESERVE_BYTES, Disk, RealDisk
 from core_server.pipelines.sources.fetch import fetch, sha256_of
 from core_server.pipelines.sources.hub import Hub, HubPlace
@@ -227,6 +228,8 @@ def _judge(offer: Offer, incoming: Path, models: Path) -> Recognised | None:
         assert found is not None
         if _SHELVES.get(found.kind, Shelf.MODELS) is Shelf.MODELS:
             require_loadable(whole / offer.files[0].path, header, found, models)
+        if found.kind is FileKind.IP_ADAPTER:
+            require_readable(offer.files[0].path, header)
     except ModelLoadFailed:
         shutil.rmtree(incoming, ignore_errors=True)
         raise

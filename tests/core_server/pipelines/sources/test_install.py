@@ -309,6 +309,14 @@ def test_an_ip_adapter_comes_with_its_image_encoder(hub: FakeHub, tmp_path: Path
     assert {it.encoder.path for it in shelf.all() if it.encoder} == {
         installed.path / "image_encoder"
     }
+    faces = {
+        "image_proj.proj.0.weight": torch.zeros(9, 512),
+        "image_proj.norm.weight": torch.ones(9),
+    }
+    faces["ip_adapter.1.to_k_ip.weight"] = adapter["ip_adapter.1.to_k_ip.weight"]
+    hub.repositories["h94/IP-Adapter"]["faceid.safetensors"] = save(faces)
+    with pytest.raises(ModelLoadFailed, match="reads faces"):
+        install(hub, tmp_path, "h94/IP-Adapter/faceid.safetensors")
     del hub.repositories["h94/IP-Adapter"]["models/image_encoder/model.safetensors"]
     with pytest.raises(
         SourceNotFound, match=r"has no file 'models/image_encoder/model\.safetensors'"
