@@ -139,3 +139,8 @@ FEW_STEP_ITEMS = (
     ("on", "On", "Paint with the model's few-step weights; refused where it has none"),
     ("off", "Off", "Paint with the full weights"),
 )
+
+FACTOR_ITEMS = (
+    ("2", "2x", "Twice as wide and high"),
+    ("4", "4x", "Four times as wide and high"),
+)

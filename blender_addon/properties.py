@@ -11,6 +11,7 @@ from .bridge.live import LiveWish
 from .bridge.request import Options, TextureRequest
 from .choices import (
     CONTROL_ITEMS,
+    FACTOR_ITEMS,
     FEW_STEP_ITEMS,
     FRAMES_ITEMS,
     HEIGHT_ITEMS,
@@ -127,7 +128,9 @@ class ScumbleSettings(bpy.types.PropertyGroup):
     height_as: bpy.props.EnumProperty(
         name="Height As", description="What the height map does", items=HEIGHT_ITEMS, default="BUMP", options=set(),
     )  # fmt: skip
-    loras: bpy.props.CollectionProperty(type=ScumbleLora)
+    loras: bpy.props.CollectionProperty(
+        type=ScumbleLora, name="LoRAs", description="Small files on the server that change what the model paints"
+    )  # fmt: skip
     style: bpy.props.StringProperty(
         name="Style", description="A prompt template of the server, such as watercolour; empty for none",
         search=_styles, search_options={"SUGGESTION"}, options=set(),
@@ -216,7 +219,7 @@ class ScumbleSettings(bpy.types.PropertyGroup):
         name="Show", description="Where the picture is seen", items=LIVE_SHOW_ITEMS, default="BESIDE", options=set(),
     )  # fmt: skip
     upscale_factor: bpy.props.EnumProperty(
-        name="Factor", description="How much larger", items=(("2", "2x", ""), ("4", "4x", "")), options=set(),
+        name="Factor", description="How much larger", items=FACTOR_ITEMS, options=set(),
     )  # fmt: skip
     place: bpy.props.EnumProperty(
         name="Result", description="Where the texture goes", items=PLACE_ITEMS, default="MATERIAL",

@@ -23,7 +23,9 @@ class SCUMBLE_OT_remove_lora(bpy.types.Operator):
     bl_label = "Remove LoRA"
     bl_options = {"REGISTER", "UNDO"}
 
-    number: bpy.props.IntProperty(name="Number", default=0, min=0, options={"SKIP_SAVE"})
+    number: bpy.props.IntProperty(
+        name="Number", description="Counted from 0", default=0, min=0, options={"SKIP_SAVE"}
+    )
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """That row."""

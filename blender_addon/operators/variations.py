@@ -22,7 +22,9 @@ class SCUMBLE_OT_choose_variation(_OfVariations, bpy.types.Operator):
     bl_idname = "scumble.choose_variation"
     bl_label = "Choose Variation"
 
-    number: bpy.props.IntProperty(name="Number", default=0, min=0, options={"SKIP_SAVE"})
+    number: bpy.props.IntProperty(
+        name="Number", description="Counted from 0", default=0, min=0, options={"SKIP_SAVE"}
+    )
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Shows it large."""

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import addon_utils
 import bpy
@@ -32,6 +33,28 @@ def test_panels_stand_in_both_editors() -> None:
     operators = ("generate_texture", "cancel_generation", "check_server", "start_server")
     for name in operators:
         assert getattr(bpy.ops.scumble, name).get_rna_type().description
+
+
+def test_everything_an_artist_can_touch_has_a_tooltip(scumble: Any, preferences: Any) -> None:
+    names = set(dir(bpy.ops.scumble)) - {
+        "add_preset",
+        "tell",
+    }  # Blender's own fields; not for artists
+    kinds = [getattr(bpy.ops.scumble, name).get_rna_type() for name in sorted(names)]
+    assert len(kinds) > 25
+    kinds += [scumble.bl_rna, preferences.bl_rna]
+    bare = [kind.identifier for kind in kinds if not kind.description and "OT" in kind.identifier]
+    for kind in kinds:
+        for prop in kind.properties:
+            if prop.identifier in ("rna_type", "name", "bl_idname"):
+                continue
+            if not prop.description:
+                bare.append(f"{kind.identifier}.{prop.identifier}")
+            if prop.type == "ENUM":
+                bare += [
+                    f"{prop.identifier} {it.name}" for it in prop.enum_items if not it.description
+                ]
+    assert bare == []
 
 
 def test_blenders_own_checker_accepts_the_zip() -> None:
