@@ -6,6 +6,7 @@ import logging
 import queue
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_LAST_SECONDS = 0.5  # for a thread to notice that its connection is gone
+
 Connector = Callable[[Server], "Client"]
 """Connects, or raises a `ScumbleError`. Called on a bridge thread."""
 
@@ -31,7 +34,8 @@ class Session:
     """
 
     def __init__(self, connect: Connector) -> None:
-        self._connect = connect
+        self._connector = connect
+        self._clients: weakref.WeakSet[Client] = weakref.WeakSet()
         self._events: queue.SimpleQueue[events.Event] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._tickets = 0
@@ -99,12 +103,22 @@ class Session:
                 self._current = None
 
     def close(self, seconds: float = 2.0) -> None:
-        """Cancels what runs and waits so long, at most, for the server to hear of it. The session is over."""
+        """Cancels what runs and waits so long, at most, for the server to hear of it; then lets go of every connection,
+        which ends whoever still waits for a server that is gone. The session is over."""
         self.cancel()
         self._current = None
         deadline = time.monotonic() + seconds
         for thread in list(self._threads):
             thread.join(max(0.0, deadline - time.monotonic()))
+        for client in list(self._clients):
+            client.close()
+        for thread in list(self._threads):
+            thread.join(_LAST_SECONDS)
+
+    def _connect(self, server: Server) -> Client:
+        client = self._connector(server)
+        self._clients.add(client)
+        return client
 
     def _spawn(self, name: str, target: Callable[[], None]) -> None:
         def run() -> None:

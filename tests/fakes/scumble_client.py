@@ -64,7 +64,7 @@ class FakeJob:
         self.cancelled.set()
 
 
-@dataclass
+@dataclass(eq=False)
 class FakeClient:
     """Hands out one job. Not closed before its `with` block is left or `close` is called."""
 
