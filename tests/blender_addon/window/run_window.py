@@ -22,6 +22,7 @@ sys.path.insert(0, str(ROOT))
 from tests.blender_addon.bpy.run_suite import build_zip  # noqa: E402
 from tests.real_server import RealServer, running_server  # noqa: E402
 
+EFFECT_SECONDS = 20
 SCREEN = "1500x900x24"
 
 
@@ -67,6 +68,20 @@ class Window:
         time.sleep(0.4)
         self._xdotool("click", "1")
         time.sleep(0.3)
+
+    def press(
+        self, x: int, y: int, what: str, condition: Callable[[dict[str, Any]], bool]
+    ) -> dict[str, Any]:
+        """Clicks until it has an effect: a busy computer draws a button later than it is there."""
+        for _ in range(3):
+            self.click(x, y)
+            deadline = time.monotonic() + EFFECT_SECONDS
+            while time.monotonic() < deadline:
+                if condition(state := self.state()):
+                    print("ok:", what, flush=True)
+                    return state
+                time.sleep(0.1)
+        raise SystemExit(f"FAILED: {what}; {self.state()}")
 
     def hover(self, area_type: str) -> None:
         """Moves the mouse into an editor."""
@@ -138,8 +153,7 @@ def check_the_window(window: Window, out: Path) -> None:
     redraw = window.until("a redraw was timed", lambda s: s["redraw"] > 0)["redraw"] * 1000
     window.run("clock['longest'] = 0.0")
     generate, _, row = big_buttons(window, "VIEW_3D")
-    window.click(generate, row)
-    window.until("a click on Generate starts it", lambda s: s["busy"])
+    window.press(generate, row, "a click on Generate starts it", lambda s: s["busy"])
     window.until("it is half way", lambda s: s["fraction"] > 0.4)
     window.screenshot(out / "2-painting.png")
     state = window.until("the texture is on the cube", lambda s: s["texture"] and not s["busy"])
@@ -157,16 +171,18 @@ def check_the_window(window: Window, out: Path) -> None:
     time.sleep(0.5)
     window.screenshot(out / "4-redone.png")
     generate, _, row = big_buttons(window, "IMAGE_EDITOR")
-    window.click(generate, row)
-    window.until("Generate in the Image Editor starts it", lambda s: s["fraction"] > 0.1)
+    window.press(generate, row, "Generate in the Image Editor starts it", lambda s: s["busy"])
+    window.until("it paints", lambda s: s["fraction"] > 0.1)
     window.screenshot(out / "5-again.png")
     # The cross stands at the right end of the row, where Repaint was.
     x, _, width, _ = window.region("IMAGE_EDITOR", "UI")
     window.click(x + width - CROSS, row)
     window.until("Cancel frees the panel", lambda s: not s["busy"] and s["note"] == "Cancelled")
     window.run("bpy.context.scene.scumble.num_inference_steps = 4")
-    window.click(generate, row)
-    window.until(
+    time.sleep(SETTLED)
+    window.press(
+        generate,
+        row,
         "the Image Editor shows what was painted from it",
         lambda s: any(area["image"] for area in s["areas"]) and not s["busy"],
     )
@@ -182,17 +198,23 @@ def pick_a_variation(window: Window, out: Path) -> None:
     """Four variations; the third is taken."""
     window.run("bpy.context.scene.scumble.count = 4")
     generate, _, row = big_buttons(window, "VIEW_3D")
-    window.click(generate, row)
-    window.until("four variations wait to be picked from", lambda s: s["variations"] == 4)
+    window.press(
+        generate, row, "four variations wait to be picked from", lambda s: s["variations"] == 4
+    )
     # The buttons of the first and the second, of which one is pressed.
     left, top, right, bottom = differing(window, "VIEW_3D", "chosen(1)", "chosen(0)")
-    window.click(right + (right - left) // 4, (top + bottom) // 2)
-    window.until("a click shows the third large", lambda s: s["chosen"] == 2)
+    middle = (top + bottom) // 2
+    third = right + (right - left) // 4
+    window.press(third, middle, "a click shows the third large", lambda s: s["chosen"] == 2)
     time.sleep(SETTLED)
     window.screenshot(out / "7-variations.png")
     before = window.state()["images"]
-    window.click(left + (right - left) // 4, (top + bottom) // 2 + ROW)
-    window.until("Accept puts it into the file", lambda s: len(s["images"]) == len(before) + 1)
+    window.press(
+        left + (right - left) // 4,
+        middle + ROW,
+        "Accept puts it into the file",
+        lambda s: len(s["images"]) == len(before) + 1,
+    )
     window.run("bpy.context.scene.scumble.count = 1")
 
 
@@ -208,8 +230,12 @@ def repaint_selected_faces(window: Window, out: Path) -> None:
     )
     shown = window.state()["texture"]
     _, repaint, row = big_buttons(window, "VIEW_3D")
-    window.click(repaint, row)
-    window.until("the faces are repainted", lambda s: not s["busy"] and s["texture"] != shown)
+    window.press(
+        repaint,
+        row,
+        "the faces are repainted",
+        lambda s: not s["busy"] and s["texture"] != shown,
+    )
     window.run(
         "area = next(a for a in bpy.context.window_manager.windows[0].screen.areas if a.type == 'IMAGE_EDITOR');"
         "area.spaces[0].image = bpy.data.objects['Cube'].active_material.node_tree.nodes.active.image"
@@ -234,8 +260,12 @@ def project_from_two_cameras(window: Window, out: Path) -> None:
     time.sleep(SETTLED)
     size = differing(window, "VIEW_3D", "settings().view_size = 128", "settings().view_size = 256")
     window.run("clock['longest'] = 0.0")
-    window.click((size[0] + size[2]) // 2, (size[1] + size[3]) // 2 + ROWS_TO_PROJECT * ROW)
-    window.until("a click starts the projection", lambda s: s["busy"] or s["texture"] != shown)
+    window.press(
+        (size[0] + size[2]) // 2,
+        (size[1] + size[3]) // 2 + ROWS_TO_PROJECT * ROW,
+        "a click starts the projection",
+        lambda s: s["busy"] or s["texture"] != shown,
+    )
     state = window.until(
         "two cameras have painted", lambda s: not s["busy"] and s["texture"] != shown
     )
@@ -248,8 +278,9 @@ def say_what_is_wrong(window: Window, out: Path) -> None:
     """A failure in the background: in the panel, and in the status bar."""
     window.run("bpy.context.scene.scumble.model = 'no-such-model'")
     generate, _, row = big_buttons(window, "VIEW_3D")
-    window.click(generate, row)
-    window.until("the panel says what is wrong", lambda s: "no-such-model" in s["error"])
+    window.press(
+        generate, row, "the panel says what is wrong", lambda s: "no-such-model" in s["error"]
+    )
     time.sleep(SETTLED)
     window.screenshot(out / "10-refused.png")
 
