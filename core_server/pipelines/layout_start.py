@@ -26,16 +26,19 @@ from core_server.pipelines.strength import require_steps, steps_run
 _FIELD = "parameters.structure"
 _MIN_TILE, _MAX_TILE = 128, 1024
 _CALM_PX = 4
+_MOST_NOISE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class LayoutStart:
-    """A prompt that the generator understood. strength: of the noise on its drawing; steps: those that run."""
+    """A prompt that the generator understood. strength: of the noise on its drawing; steps: those that run; detail: the
+    share put back of what the autoencoder drops of it."""
 
     prompt: str
     family: str
     strength: float
     steps: int
+    detail: float
 
     def picture(self, extent: Extent, seed: int, axes: SeamlessAxes) -> FloatArray:
         """The drawing: (height, width, 3) float32 sRGB 0..1, tiling along `axes`. seed: the picture's own."""
@@ -94,12 +97,18 @@ def layout_start(
                 allowed="auto, noise, or a prompt that names a material",
             )
         return None
+    # At least one step runs, if that is not half of the way from noise.
+    one_step = (1 + 1e-6) / settings.num_inference_steps
+    if strength < one_step <= _MOST_NOISE:
+        strength = one_step
     steps = steps_run(settings.num_inference_steps, strength)
     if asked:
         steps = require_steps(settings.num_inference_steps, strength, _FIELD)
     if steps < 1:
         return None
-    return LayoutStart(settings.prompt, parsed.params.family, strength, steps)
+    return LayoutStart(
+        settings.prompt, parsed.params.family, strength, steps, model.profile.layout_detail
+    )
 
 
 def tile_side(extent: Extent, axes: SeamlessAxes) -> int:

@@ -88,6 +88,8 @@ class ModelProfile(msgspec.Struct, frozen=True, kw_only=True):
     """False for random weights, which exist for tests."""
     layout_strength: float | None = None
     """Denoising strength at which it finishes layouts that `training.materials` draws; None: it starts from noise."""
+    layout_detail: float = 0.0
+    """Share of the fine detail that its autoencoder drops of such a layout which is put back."""
     few_step: FewStep | None = None
     bfloat16_autoencoder: bool = False
     """Its autoencoder may compute in bfloat16 on processors that have it: nobody sees the difference."""

@@ -13,6 +13,7 @@ from core_server.canvas.seams import as_recipe, seams
 from core_server.canvas.sizes import model_extent
 from core_server.errors import InvalidRequest
 from core_server.pipelines.denoise import as_tensor, denoise
+from core_server.pipelines.layout_detail import with_detail
 from core_server.pipelines.layout_start import LayoutStart, layout_start
 from core_server.pipelines.material_maps import BASE_COLOR, map_outputs, required_maker
 from core_server.pipelines.model import LoadedModel
@@ -59,6 +60,10 @@ def text_to_image(
     for seed, layout, steps_run in zip(settings.seeds, layouts, steps, strict=True):
         task, start = _start(layout, painted, seed, axes)
         image = denoise(task, model, settings, seed, axes=axes, reporter=reporter, **start)
+        if layout is not None and layout.detail:
+            image = with_detail(
+                image, start["image"], layout.detail, model, settings.at(seed), axes
+            )
         image = model_to_document(image, request.extent, sizes.multiple, axes)
         array = to_uint8(image)
         recipe = make_recipe(
@@ -107,5 +112,9 @@ def _structure(layout: LayoutStart | None) -> dict[str, Any]:
         return {"structure": StructureStart.NOISE.value}
     return {
         "structure": StructureStart.LAYOUT.value,
-        "layout": {"family": layout.family, "strength": layout.strength},
+        "layout": {
+            "family": layout.family,
+            "strength": round(layout.strength, 4),
+            "detail": layout.detail,
+        },
     }

@@ -249,6 +249,7 @@ class Diffusion:
                 words = self.text(ids).last_hidden_state
             now_step.words.data.copy_(words.detach())
             loss = now_step.run()
+            assert now_step.words.grad is not None
             words.backward(now_step.words.grad.to(words.dtype))
             skipped += self._step()
             self._average(settings.ema_decay)

@@ -147,8 +147,9 @@ def train_few_step(  # noqa: PLR0915  one loop, read top to bottom
             padding.mask = wrapped
             out = student(x, stops[0], words, return_dict=False)[0]
         loss = (out.float() - landing_v(x, landed, now, then)).pow(2).mean()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch
-        return loss.detach()
+        loss.backward()
+        detached: Tensor = loss.detach()
+        return detached
 
     run = GraphedStep(one_step, device, log, "few-step")
     began, step = time.monotonic(), 0

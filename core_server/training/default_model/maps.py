@@ -156,7 +156,8 @@ def train_maps(  # noqa: PLR0915  one loop, read top to bottom
     """
     network.to(device).train()
     averaged = copy.deepcopy(network)
-    parameters = list(network.parameters())
+    parameters: list[Tensor] = list(network.parameters())
+    averages: list[Tensor] = list(averaged.parameters())
     gradients = bind_gradients(parameters)
     optimizer = torch.optim.AdamW(
         parameters, lr=peak_lr, betas=(0.9, 0.99), weight_decay=1e-4, fused=device != "cpu"
@@ -200,7 +201,7 @@ def train_maps(  # noqa: PLR0915  one loop, read top to bottom
             optimizer.step()
         with torch.no_grad():
             keep = min(0.998, (1 + step) / (10 + step))
-            torch._foreach_lerp_(list(averaged.parameters()), parameters, 1 - keep)
+            torch._foreach_lerp_(averages, parameters, 1 - keep)
         step, shown = step + 1, shown + 1
         if step % lag == 0:
             mean, shown = float(total) / shown, 0

@@ -27,6 +27,7 @@ PROFILE = {
     "guidance_scale": 3.0,
     "scheduler": "euler",
     "layout_strength": 0.5,
+    "layout_detail": 0.5,
     "only_materials": True,
     "few_step": FEW_STEP,
 }

@@ -70,7 +70,7 @@ def test_what_a_picture_starts_from(runtime, prompt, structure, steps, expected)
     assert recipe["structure"] == expected
     assert recipe["steps_run"] == (3 if expected == "layout" else steps)
     if expected == "layout":
-        assert recipe["layout"] == {"family": "bricks", "strength": 0.5}
+        assert recipe["layout"] == {"family": "bricks", "strength": 0.5, "detail": 0.5}
     else:
         assert "layout" not in recipe
 
@@ -121,7 +121,7 @@ def test_picture_k_of_a_batch_is_the_picture_of_its_seed(runtime):
 @pytest.mark.parametrize("axes", SeamlessAxes, ids=str)
 @pytest.mark.parametrize("extent", [(256, 256), (640, 384), (130, 1000)], ids=str)
 def test_the_drawing_fills_any_size_and_tiles_where_asked(axes, extent):
-    start = LayoutStart("red bricks", "bricks", 0.5, 3)
+    start = LayoutStart("red bricks", "bricks", 0.5, 3, 0.0)
     drawn = start.picture(Extent(*extent), 7, axes)
     assert drawn.shape == (extent[1], extent[0], 3)
     assert drawn.dtype == np.float32
