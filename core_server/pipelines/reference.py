@@ -50,7 +50,7 @@ class Reference:
 
     images: tuple[ReferenceImage, ...]
     views: tuple[View, ...]
-    file: ReferenceFile
+    kit: ReferenceKit
 
     def arguments(self, *, guided: bool) -> dict[str, Any]:
         """What stock pipelines take: for each picture (1 or 2, 1, ...), nothing's view first where they guide."""
@@ -64,7 +64,7 @@ class Reference:
         """Its part of a recipe."""
         return {
             "reference_images": [{"image": it.image, "weight": it.weight} for it in self.images],
-            "reference_adapter": {"name": self.file.name, "sha256": sha256_of(self.file.path)},
+            "reference_adapter": {"name": self.kit.file.name, "sha256": self.kit.sha256},
         }
 
 
@@ -73,6 +73,7 @@ class ReferenceKit:
     """One IP-Adapter read for one model. processors: by their place in the denoiser; None: the denoiser's own stays."""
 
     file: ReferenceFile
+    sha256: str
     projection: Any
     processors: Mapping[str, Any]
     _views: OrderedDict[bytes, View] = field(default_factory=OrderedDict)
@@ -97,7 +98,7 @@ class ReferenceKit:
                 f"The IP-Adapter {file.name!r} does not fit this model: {' '.join(str(error).split())[:200]}"
             ) from error
         kept = {name: it if hasattr(it, "to_k_ip") else None for name, it in made.items()}
-        return ReferenceKit(file, projection, kept)
+        return ReferenceKit(file, sha256_of(file.path), projection, kept)
 
     def views(self, pictures: Sequence[Pixels], model: LoadedModel) -> tuple[View, ...]:
         """What the encoder sees in each; it comes to the device only for pictures that it has not seen lately.
@@ -156,9 +157,8 @@ class ReferenceKit:
             denoiser.config.encoder_hid_dim_type = "ip_image_proj"
             yield
         finally:
-            denoiser.encoder_hid_proj = (
-                projection  # first: its attentions are none of the denoiser's
-            )
+            # First, because its attentions are none of the denoiser's.
+            denoiser.encoder_hid_proj = projection
             denoiser.set_attn_processor(dict(before))
             denoiser.config.encoder_hid_dim_type = kind
             if model.rung not in (None, Rung.RESIDENT):
@@ -181,12 +181,12 @@ def looking_at(
     """
     width = int(getattr(model.denoiser.config, "cross_attention_dim", None) or 0)
     file = ReferenceShelf(data_dir).choose(width, model.family.adapters, model.family.title)
-    if model.reference_kit is None or model.reference_kit.file != file:
-        model.reference_kit = ReferenceKit.read(file, model.denoiser)
     kit = model.reference_kit
+    if kit is None or (kit.file, kit.sha256) != (file, sha256_of(file.path)):
+        kit = model.reference_kit = ReferenceKit.read(file, model.denoiser)
     views = kit.views([pixels[it.image] for it in images], model)
     with kit.worn(model.denoiser, [it.weight for it in images], model):
-        yield Reference(images, views, file)
+        yield Reference(images, views, kit)
 
 
 def _for_pictures(processor: Any, weights: Sequence[float], model: LoadedModel) -> Any:
