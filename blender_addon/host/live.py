@@ -37,7 +37,7 @@ class LivePainting:
         self._bridge: LiveBridge | None = None
         self._wish: LiveWish | None = None
         self._canvas_uid = self._view_uid = 0
-        self._on_object = False
+        self._on_object = self._lent_user = False
         self._read_at = self._read_every = 0.0
         self._keeping = self._open = False
 
@@ -178,10 +178,14 @@ class LivePainting:
             self._view_uid = view.session_uid
         elif tuple(view.size) != (result.width, result.height):
             view.scale(result.width, result.height)
+        view[LIVE_KEY] = canvas.name  # it may have been renamed
         view.pixels.foreach_set(result.flat)
         view.update()
         view.update_tag()
         if self._on_object:
+            # While nothing else uses the canvas, saving would drop it.
+            self._lent_user |= not canvas.use_fake_user
+            canvas.use_fake_user = True
             for node in _nodes_showing(canvas):
                 node.image = view
         windows.redraw_showing(view, materials=self._on_object)
@@ -193,6 +197,9 @@ class LivePainting:
             return
         for node in _nodes_showing(view):
             node.image = canvas
+        if self._lent_user and canvas is not None:
+            canvas.use_fake_user = False
+        self._lent_user = False
         windows.redraw_editors()
 
     def _take_kept(self, bridge: LiveBridge) -> bool:
@@ -231,7 +238,6 @@ def _new_view(canvas: bpy.types.Image, result: LiveResult) -> bpy.types.Image:
         is_data=canvas.colorspace_settings.is_data,
     )
     view.colorspace_settings.name = canvas.colorspace_settings.name
-    view[LIVE_KEY] = canvas.name
     return view
 
 

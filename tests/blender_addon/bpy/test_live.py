@@ -136,6 +136,23 @@ def test_the_object_shows_the_picture_only_while_it_runs(
     assert node.image.name == "Hand live"
     bpy.ops.scumble.stop_live()
     assert node.image == canvas
+    assert not canvas.use_fake_user
+
+
+def test_a_file_saved_meanwhile_shows_the_painting(
+    canvas: bpy.types.Image, scumble: Any, tmp_path: Path
+) -> None:
+    scumble.live_show = "OBJECT"
+    canvas.pack()
+    bpy.ops.scumble.start_live()
+    canvas.name = "Renamed"
+    bpy.ops.scumble.update_live()
+    stroke(canvas, (0.0, 0.0, 1.0, 1.0))
+    bpy.ops.scumble.update_live()
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "live.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "live.blend"))
+    assert bpy.data.objects["Cube"].active_material.node_tree.nodes.active.image.name == "Renamed"
+    assert "Hand live" not in bpy.data.images
 
 
 @pytest.mark.parametrize("how", ["image deleted", "file closed", "refused"])
