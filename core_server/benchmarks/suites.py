@@ -15,6 +15,7 @@ SUITES: dict[str, tuple[str, str, str]] = {
     "start": ("start", "default", "from the start of a server to pictures"),
     "memory": ("memory", "default", "most memory of gateway and worker"),
     "images": ("images", "sd15,sdxl", "seconds a picture of models of full size, on a GPU"),
+    "processor": ("processor", "default", "the embedded model on a CPU beside stock diffusers"),
     "canvas": ("canvas", "tiny", "planning, and a small selection in a large document"),
     "tiles": ("tiles", "default", "seams of every seamless task, and edges of patches"),
     "live": ("live", "default", "pictures a second and latency while painting live"),
