@@ -129,19 +129,24 @@ def test_an_inpaint_does_not_know_where_its_context_begins(runtime, dtype, move,
     request = Inpaint(
         parameters=parameters(), image="a", selection="m", strength=strength, options=options
     )
-    (before,) = paint(runtime, request, tile, selection)
-    plan = before.plan
+    (first,) = paint(runtime, request, tile, selection)
+    plan = msgspec.structs.replace(first.plan, model=Extent(96, 64))
     assert plan.context == plan.mask
     assert plan.context.extent == Extent(96, 64)
+
+    def planned(plan):
+        sent = msgspec.structs.replace(request, plan=plan)
+        seen, selected = (read_wrapped(array, plan.context) for array in (tile, selection))
+        return paint(runtime, sent, seen, selected)[0]
+
+    before = planned(plan)
     other = msgspec.structs.replace(
         plan, **{name: plan.context.moved(-move[1], -move[0]) for name in ("context", "mask")}
     )
     # The selection may now end beyond the context, which goes on at the other side.
     other = msgspec.structs.replace(other, selection=other.mask)
-    seen = read_wrapped(tile, other.context)
-    selected = read_wrapped(selection, other.context)
     with moved_noise(*move):
-        (after,) = paint(runtime, msgspec.structs.replace(request, plan=other), seen, selected)
+        after = planned(other)
     same(before.pixels.array, after.pixels.array, move)
     assert (np.roll(before.composite_mask.array, move, (0, 1)) == after.composite_mask.array).all()
 
