@@ -171,13 +171,16 @@ def check_the_window(window: Window, out: Path) -> None:
     time.sleep(0.5)
     window.screenshot(out / "4-redone.png")
     generate, _, row = big_buttons(window, "IMAGE_EDITOR")
+    window.run("settings().num_inference_steps = 1000")
     window.press(generate, row, "Generate in the Image Editor starts it", lambda s: s["busy"])
     window.until("it paints", lambda s: s["fraction"] > 0.1)
     window.screenshot(out / "5-again.png")
     # The cross stands at the right end of the row, where Repaint was.
     x, _, width, _ = window.region("IMAGE_EDITOR", "UI")
-    window.click(x + width - CROSS, row)
-    window.until("Cancel frees the panel", lambda s: not s["busy"] and s["note"] == "Cancelled")
+    window.press(
+        x + width - CROSS, row, "a click on Cancel frees the panel", lambda s: not s["busy"]
+    )
+    window.until("it was cancelled", lambda s: s["note"] == "Cancelled")
     window.run("bpy.context.scene.scumble.num_inference_steps = 4")
     time.sleep(SETTLED)
     window.press(
@@ -196,7 +199,8 @@ def check_the_window(window: Window, out: Path) -> None:
 
 def pick_a_variation(window: Window, out: Path) -> None:
     """Four variations; the third is taken."""
-    window.run("bpy.context.scene.scumble.count = 4")
+    window.run("settings().count = 4; redraw()")
+    time.sleep(SETTLED)
     generate, _, row = big_buttons(window, "VIEW_3D")
     window.press(
         generate, row, "four variations wait to be picked from", lambda s: s["variations"] == 4
@@ -295,7 +299,7 @@ ROW = 26
 """From one row of a panel to the next, px."""
 ROWS_TO_PROJECT = 4
 """From View Size down to the button."""
-SETTLED = 2.0
+SETTLED = 3.0
 """Seconds after which the window shows what it was told, on a slow computer."""
 
 
