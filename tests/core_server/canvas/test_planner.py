@@ -12,11 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core_server.canvas.geometry import Bounds, Extent
-from core_server.canvas.masks import (
-    make_masks,
-    read_wrapped,
-    selection_bounds,
-)
+from core_server.canvas.masks import make_masks, read_wrapped, selection_bounds
 from core_server.canvas.plan import (
     CanvasIntent,
     CanvasOptions,
@@ -246,10 +242,8 @@ def test_the_numbers_that_artists_are_used_to():
     assert (half.grow, half.feather, half.blend) == (16, 25, 25)
     assert half.context == half.mask, "below full strength the picture is its own context"
     assert half.model == half.context.extent
-    removed = plan_canvas(
-        Extent(4000, 3000), Bounds(1000, 1000, 300, 400),
-        CanvasOptions(intent=CanvasIntent.REMOVE_OBJECT), 0.8, sizes,
-    )  # fmt: skip
+    remove = CanvasOptions(intent=CanvasIntent.REMOVE_OBJECT)
+    removed = plan_canvas(Extent(4000, 3000), Bounds(1000, 1000, 300, 400), remove, 0.8, sizes)
     assert removed.context.extent.area > 1.5 * removed.mask.extent.area, (
         "under a fill there is no picture to see"
     )

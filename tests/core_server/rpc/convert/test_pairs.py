@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import struct
 
@@ -11,7 +10,6 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-import scumble.client
 from core_server.canvas.geometry import Bounds, Extent
 from core_server.canvas.pixels import SAMPLE_DTYPES, ColorSpace
 from core_server.canvas.plan import (
@@ -22,7 +20,6 @@ from core_server.canvas.plan import (
     ModelSizing,
     SeamlessAxes,
 )
-from core_server.commands import outpaint
 from core_server.config import Limits
 from core_server.errors import InvalidRequest
 from core_server.jobs.job import (
@@ -398,23 +395,3 @@ def test_strengths_outside_are_refused(value: float) -> None:
     with pytest.raises(InvalidRequest) as refused:
         fields.strength(task, "task.", 0.5)
     assert refused.value.field == "task.strength"
-
-
-@pytest.mark.parametrize(
-    ("ours", "theirs", "unset"),
-    [
-        (ImageToImage, scumble.client.ImageToImage, generation.IMAGE_TO_IMAGE_STRENGTH),
-        (Inpaint, scumble.client.Inpaint, generation.INPAINT_STRENGTH),
-        (Outpaint, scumble.client.Outpaint, generation.OUTPAINT_STRENGTH),
-        (Upscale, scumble.client.Upscale, generation.UPSCALE_STRENGTH),
-    ],
-    ids=lambda value: getattr(value, "__name__", ""),
-)
-def test_a_strength_left_out_is_the_same_for_everybody(
-    ours: type, theirs: type, unset: float
-) -> None:
-    [sent] = (field for field in msgspec.structs.fields(ours) if field.name == "strength")
-    [client] = (field for field in dataclasses.fields(theirs) if field.name == "strength")
-    assert sent.default == client.default == unset
-    if ours is Outpaint:
-        assert unset == outpaint.STRENGTH
