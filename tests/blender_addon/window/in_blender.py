@@ -94,8 +94,10 @@ def only_panel(part):
             continue
         bpy.utils.unregister_class(cls)
         if name.endswith(f"_{part}"):
-            cls.bl_options = set()
-            bpy.utils.register_class(cls)
+            # Blender remembers by name which panels are closed.
+            members = {"bl_space_type": cls.bl_space_type, "bl_parent_id": cls.bl_parent_id}
+            opened = type(f"{name}_open", cls.__bases__, {**members, "bl_options": set()})
+            bpy.utils.register_class(opened)
 
 
 def split():
