@@ -23,6 +23,14 @@ SELECTION = SIDE // 2
 """Side of the selection that lies around the tile's corner, across both borders."""
 
 
+def given_tile(question: Question) -> Picture:
+    """What the tasks start from: a true tile that begins anywhere. The generator lays borders where it changes least,
+    which is beside joints; a texture artist's tile may be cut in the middle of a brick.
+    """
+    start = np.random.default_rng(question.seed).integers(SIDE, size=2)
+    return np.ascontiguousarray(np.roll(true_picture(question), tuple(start), (0, 1)))
+
+
 @dataclass(frozen=True)
 class Painter:
     """Paints with one model; steps: None takes the model's default. structure: what `texture` starts from."""
@@ -47,7 +55,7 @@ class Painter:
         """A true tile of the family in its own colour, repainted in the asked one."""
         from scumble.client import ImageToImage, Pixels  # noqa: PLC0415
 
-        picture = Pixels.from_numpy(true_picture(question))
+        picture = Pixels.from_numpy(given_tile(question))
         request = ImageToImage(
             question.prompt, picture, strength=STRENGTH, seed=question.seed, **self._common()
         )
@@ -65,7 +73,7 @@ class Painter:
             paste,
         )
 
-        document = Pixels.from_numpy(true_picture(question))
+        document = Pixels.from_numpy(given_tile(question))
         selection = Bounds(SIDE - SELECTION // 2, SIDE - SELECTION // 2, SELECTION, SELECTION)
         options = CanvasOptions(seamless=SeamlessAxes.XY)
         plan = self.client.plan(document.extent, selection, model=self.model, options=options)
@@ -86,7 +94,7 @@ class Painter:
         """The material maps of a true tile, each as three channels."""
         from scumble.client import MaterialMaps, Pixels  # noqa: PLC0415
 
-        request = MaterialMaps(Pixels.from_numpy(true_picture(question)), seamless="xy")
+        request = MaterialMaps(Pixels.from_numpy(given_tile(question)), seamless="xy")
         patches = self.client.submit(request).result()
         maps = [patch.pixels.numpy() for patch in patches if patch.map_name != "base_color"]
         return [np.repeat(m, 3, 2) if m.shape[2] == 1 else m[..., :3] for m in maps]
@@ -96,7 +104,7 @@ class Painter:
         from scumble.client import Pixels, Upscale  # noqa: PLC0415
 
         request = Upscale(
-            Pixels.from_numpy(true_picture(question)), factor=2, prompt=question.prompt,
+            Pixels.from_numpy(given_tile(question)), factor=2, prompt=question.prompt,
             seed=question.seed, **self._common(),
         )  # fmt: skip
         return only(self.client.submit(request).result()).pixels.numpy()[..., :3]
@@ -105,7 +113,7 @@ class Painter:
         """A true tile, larger by so many px."""
         from scumble.client import Outpaint, Pixels  # noqa: PLC0415
 
-        picture = Pixels.from_numpy(true_picture(question))
+        picture = Pixels.from_numpy(given_tile(question))
         request = Outpaint(
             question.prompt, picture, right=right, bottom=bottom, seed=question.seed,
             **self._common(),

@@ -8,13 +8,13 @@ from statistics import mean
 
 import numpy as np
 
-from core_server.benchmarks.default_model_pictures import Painter, Picture, paint_all
+from core_server.benchmarks.default_model_pictures import Painter, Picture, given_tile, paint_all
 from core_server.benchmarks.machine import machine_line
 from core_server.benchmarks.report import Report, Row, Target, at_most
 from core_server.benchmarks.setting import Setting
 from core_server.canvas.edges import MOST
 from core_server.canvas.seams import mean_ratio, seams
-from core_server.training.evaluation.measures import SIDE, true_picture
+from core_server.training.evaluation.measures import SIDE
 from core_server.training.evaluation.prompts import Question, questions
 
 SEAM = at_most(1.05)
@@ -75,7 +75,7 @@ def _task_rows(
         painted = paint_all(paint, asked, title)
     except ScumbleError as error:  # a model or a server without this task: the rest still counts
         return [Row(f"seam ratio, {title}", None, note=str(error))]
-    given = [true_picture(question) for question in asked]
+    given = [given_tile(question) for question in asked]
     own = [tile for tile, group in zip(given, painted, strict=True) for _ in group]
     return seam_rows(title, [picture for group in painted for picture in group], start=own)
 
