@@ -314,6 +314,8 @@ class LocalEngine:
                 self._start_error = messages.error_of(message.failure)
             case messages.Loaded():
                 self._on_loaded(message)
+            case messages.Rested():
+                self._set_info(message.info)
             case _:
                 running = self._running
                 if running is not None and running.job_id == message.job_id:
@@ -346,6 +348,7 @@ class LocalEngine:
                 self._set_info(message.info)
                 self._do(self._collect(running, message))
             case messages.Painted():
+                self._set_info(message.info)
                 if running.output is not None and not running.ended.done():
                     pixels = segments.unpack(running.output, message.pixels)
                     running.ended.set_result(LivePicture(pixels, message.told))

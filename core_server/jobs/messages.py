@@ -126,11 +126,12 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
 
 
 class Painted(msgspec.Struct, frozen=True, kw_only=True, tag="painted"):
-    """The frame's picture lies in its output segment."""
+    """The frame's picture lies in its output segment. info: None where no model was loaded for it."""
 
     job_id: str
     pixels: PlacedPixels
     told: LiveTold
+    info: RuntimeInfo | None = None
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
@@ -148,7 +149,13 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True, tag="loaded"):
     failure: JobFailure | None = None
 
 
-FromWorker = Ready | StartFailed | Step | Need | Done | Painted | Failed | Loaded
+class Rested(msgspec.Struct, frozen=True, kw_only=True, tag="rested"):
+    """After a while without work every model has left the memory. Answers nothing."""
+
+    info: RuntimeInfo
+
+
+FromWorker = Ready | StartFailed | Step | Need | Done | Painted | Failed | Loaded | Rested
 
 _encoder = msgspec.msgpack.Encoder()
 _to_worker: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)

@@ -150,6 +150,7 @@ class _Worker:
             except queue.Empty:
                 # The host applications on this machine need the device's memory too.
                 runtime.rest()
+                self.send(messages.Rested(info=runtime.info()))
                 rested = True
                 continue
             rested = False
@@ -196,10 +197,14 @@ class _Worker:
     def _paint(self, runtime: Runtime, task: messages.Paint) -> None:
         """One frame of a live session. Only what takes long is told of on the way: a frame is over soon."""
 
+        loaded = False
+
         def on_step(progress: StepProgress) -> None:
+            nonlocal loaded
             if task.job_id in self._cancelled:
                 raise TaskCancelled
             if not progress.steps:
+                loaded = True
                 self.send(_step(task.job_id, progress))
 
         try:
@@ -216,10 +221,12 @@ class _Worker:
             finally:
                 segment.close()
         except Exception as error:  # noqa: BLE001
-            self.send(messages.Failed(job_id=task.job_id, failure=_told(error)))
+            told, info = _told(error), _info(runtime, error)
+            self.send(messages.Failed(job_id=task.job_id, failure=told, info=info))
             _leave_if_broken(error)
             return
-        self.send(messages.Painted(job_id=task.job_id, pixels=pixels, told=picture.told))
+        info = _info(runtime) if loaded else None
+        self.send(messages.Painted(job_id=task.job_id, pixels=pixels, told=picture.told, info=info))
 
     def _deliver(self, job_id: str, outputs: Sequence[TaskOutput]) -> list[messages.PlacedOutput]:
         """Asks the gateway for a segment and fills it."""

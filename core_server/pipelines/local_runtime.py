@@ -100,7 +100,8 @@ class LocalRuntime:
     def info(self) -> RuntimeInfo:
         """What there is now."""
         listed = {profile.model_id: profile for profile in self._catalogue.profiles()}
-        listed |= {name: model.profile for name, model in self._keeper.loaded.items()}
+        loaded = self._keeper.loaded
+        listed |= {name: model.profile for name, model in loaded.items()}
         memory = devices.memory_of(self._device)
         return RuntimeInfo(
             device=devices.title_of(self._device),
@@ -109,6 +110,7 @@ class LocalRuntime:
             default_model=self._catalogue.configured,
             models=tuple(listed.values()),
             caches=self._caches(),
+            loaded=tuple(loaded),
         )
 
     def _loaded(self) -> list[LoadedModel]:

@@ -107,7 +107,10 @@ class CacheFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RuntimeInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """Where pictures are made. device: such as "cuda:0 (NVIDIA H100)" or "cpu". Memory in bytes, 0 if unknown."""
+    """Where pictures are made. device: such as "cuda:0 (NVIDIA H100)" or "cpu". Memory in bytes, 0 if unknown.
+
+    loaded: ids of the models that are in memory now, the one used last at the end.
+    """
 
     device: str
     memory_bytes: int
@@ -115,6 +118,7 @@ class RuntimeInfo(msgspec.Struct, frozen=True, kw_only=True):
     default_model: str
     models: tuple[ModelProfile, ...] = field(default_factory=tuple)
     caches: tuple[CacheFigures, ...] = ()
+    loaded: tuple[str, ...] = ()
 
 
 class Runtime(Protocol):

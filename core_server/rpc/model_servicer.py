@@ -68,9 +68,7 @@ class ModelServicer(ModelServiceServicer):
         require_model(await wait_for_info(self._engine, seconds), model)
         await self._engine.load(model)
         profile = await profile_for(self._engine, model, seconds)
-        message = to_proto_model(profile, self._engine.status)
-        message.state = messages.MODEL_STATE_LOADED
-        return messages.LoadModelResponse(model=message)
+        return messages.LoadModelResponse(model=to_proto_model(profile, self._engine.status))
 
     async def UnloadModel(
         self, request: messages.UnloadModelRequest, context: Context
@@ -78,9 +76,7 @@ class ModelServicer(ModelServiceServicer):
         model = _model(request.model_id, "model_id")
         profile = await profile_for(self._engine, model, patience(context, WAIT_SECONDS))
         await self._engine.unload(model)
-        message = to_proto_model(profile, self._engine.status)
-        message.state = messages.MODEL_STATE_INSTALLED
-        return messages.UnloadModelResponse(model=message)
+        return messages.UnloadModelResponse(model=to_proto_model(profile, self._engine.status))
 
     async def RemoveModel(
         self, request: messages.RemoveModelRequest, context: Context

@@ -73,18 +73,22 @@ class FakeRuntime:
         self._device = device
         self._data_dir = data_dir
         self._eaten: list[np.ndarray] = []
+        self._loaded: dict[str, None] = {}
 
     def load(self, model: str) -> ModelProfile:
         self.calls.append(f"load {model}")
         if model not in ("", self._model, "default", "tiny"):
             raise ModelNotFound(model, known=("default", "tiny"))
+        self._loaded[model or self._model] = None
         return _profile(model or self._model)
 
     def unload(self, model: str) -> None:
         self.calls.append(f"unload {model}")
+        self._loaded.pop(model or self._model, None)
 
     def rest(self) -> None:
         self.calls.append("rest")
+        self._loaded.clear()
 
     def info(self) -> RuntimeInfo:
         return RuntimeInfo(
@@ -94,6 +98,7 @@ class FakeRuntime:
             default_model=self._model,
             models=(_profile(self._model),),
             caches=(CacheFigures(name="prompts", hits=3, misses=2, bytes=1024),),
+            loaded=tuple(self._loaded),
         )
 
     def run(
@@ -150,6 +155,8 @@ class FakeRuntime:
         """The canvas, inverted; the same scripts, where "slow" takes 0.1 s a frame."""
         script = frame.parameters.prompt.partition(":")[0].strip()
         self.calls.append(f"paint {script}")
+        if (frame.parameters.model or self._model) not in self._loaded:
+            on_step(StepProgress(0, 0, "Loading model"))
         self.load(frame.parameters.model)
         self._misbehave(script)
         match script:

@@ -16,18 +16,18 @@ WORKER_STATES = EnumTable(server_service_pb2.WorkerState, "WORKER_STATE_", Engin
 
 
 def to_proto_model(profile: ModelProfile, status: EngineStatus) -> model_service_pb2.Model:
-    """A model on this disk. The default one is on the device whenever the worker is ready."""
+    """A model on this disk. A worker that starts loads the default one."""
     is_default = status.info is not None and status.info.default_model == profile.model_id
-    states = {
-        EngineState.READY: model_service_pb2.MODEL_STATE_LOADED,
-        EngineState.STARTING: model_service_pb2.MODEL_STATE_LOADING,
-        EngineState.RESTARTING: model_service_pb2.MODEL_STATE_LOADING,
-    }
-    state = states.get(status.state) if is_default else None
+    state = model_service_pb2.MODEL_STATE_INSTALLED
+    if status.state is EngineState.READY:
+        if status.info is not None and profile.model_id in status.info.loaded:
+            state = model_service_pb2.MODEL_STATE_LOADED
+    elif is_default and status.state is not EngineState.FAILED:
+        state = model_service_pb2.MODEL_STATE_LOADING
     return model_service_pb2.Model(
         **described(profile),
         model_id=profile.model_id,
-        state=state or model_service_pb2.MODEL_STATE_INSTALLED,
+        state=state,
         multiple=profile.multiple,
         is_default=is_default,
         best_extent=None if profile.best_extent is None else to_proto_extent(profile.best_extent),

@@ -18,6 +18,7 @@ import scumble.client
 from core_server.pipelines.tiny import make_tiny_pipeline
 from scumble.client import (
     AdapterKind,
+    Client,
     FailedPrecondition,
     InvalidRequest,
     ModelNotFound,
@@ -79,6 +80,10 @@ def run(data_dir: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedPro
     return call
 
 
+def _loaded(client: Client) -> set[str]:
+    return {it.model_id for it in client.models() if it.state is ModelState.LOADED}
+
+
 def test_a_model_comes_is_used_and_goes(run, hub: FakeHub, data_dir: Path) -> None:
     listed = run("models", "list", "--all")
     assert "flux2-klein" in listed.stdout and "Apache-2.0 (commercial)" in listed.stdout
@@ -96,7 +101,11 @@ def test_a_model_comes_is_used_and_goes(run, hub: FakeHub, data_dir: Path) -> No
         request = TextToImage("moss", 256, 256, model="small", num_inference_steps=1, seed=1)
         [patch] = client.submit(request).result(timeout=60)
         assert patch.recipe["model"] == "small"
+        assert _loaded(client) == {"tiny", "small"}
         assert client.unload_model("small").state is ModelState.INSTALLED
+        assert _loaded(client) == {"tiny"}
+        client.unload_model("tiny")
+        assert _loaded(client) == set()
         with pytest.raises(FailedPrecondition, match="installed already"):
             list(client.install("artist/small", accept_license=True))
         with pytest.raises(FailedPrecondition, match="accept it"):

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from core_server.canvas.pixels import SAMPLE_DTYPES, ColorSpace, Pixels
+from core_server.config import Limits
 from core_server.errors import (
     DeviceFault,
     ModelLoadFailed,
@@ -161,6 +162,19 @@ async def test_status_tells_of_the_device(engine: LocalEngine) -> None:
     assert engine.status.info is not None
     assert engine.status.info.device == "cpu"
     assert engine.status.info.models[0].model_id == "tiny"
+
+
+async def test_a_rest_is_told(tmp_path: Path) -> None:
+    engine = LocalEngine(config(tmp_path, limits=Limits(max_idle_seconds=1)))
+    await engine.start()
+    try:
+        await engine.wait_ready()
+        while engine.status.info is None or engine.status.info.loaded:
+            await asyncio.sleep(0.05)
+        await engine.run("job", text_to_image(), {}, ignore)
+        assert engine.status.info.loaded == ("tiny",)
+    finally:
+        await engine.stop()
 
 
 async def test_loading_a_model(engine: LocalEngine) -> None:

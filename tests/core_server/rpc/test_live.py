@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from core_server.config import Limits
-from scumble.v1 import generation_pb2, image_pb2, job_pb2
+from scumble.v1 import generation_pb2, image_pb2, job_pb2, model_service_pb2
 from scumble.v1 import generation_service_pb2 as jobs
 from scumble.v1 import live_service_pb2 as messages
 from tests.core_server.rpc.asking import create, finished, header_of, text_to_image
@@ -109,6 +109,15 @@ def test_a_frame_comes_back_as_a_picture_with_the_settings(studio: Gateway) -> N
     assert (again.frame_number, colour_of(again)) == (6, 235)
     assert not again.HasField("settings"), "told only when they change"
     assert again.frames_per_second > 0
+    stream.close()
+
+
+def test_a_model_that_a_frame_loads_is_listed_as_loaded(studio: Gateway) -> None:
+    studio.models.UnloadModel(model_service_pb2.UnloadModelRequest(model_id="tiny"))
+    stream = Stream(studio, frame(1, canvas(1), parameters=settings()))
+    stream.next()
+    [model] = studio.models.ListModels(model_service_pb2.ListModelsRequest()).models
+    assert model.state == model_service_pb2.MODEL_STATE_LOADED
     stream.close()
 
 

@@ -220,8 +220,6 @@ def test_a_plan_goes_there_and_back(gateway: Gateway) -> None:
 def test_models_schedulers_and_the_server_itself(gateway: Gateway) -> None:
     [model] = gateway.models.ListModels(model_service_pb2.ListModelsRequest()).models
     assert (model.model_id, model.is_default) == ("tiny", True)
-    loaded = gateway.models.LoadModel(model_service_pb2.LoadModelRequest(model_id="tiny")).model
-    assert loaded.state == model_service_pb2.MODEL_STATE_LOADED
     schedulers = gateway.models.ListSchedulers(model_service_pb2.ListSchedulersRequest()).schedulers
     assert [(it.name, it.title, it.is_default) for it in schedulers] == [
         ("euler", "Euler", True),
@@ -234,6 +232,28 @@ def test_models_schedulers_and_the_server_itself(gateway: Gateway) -> None:
     assert about.default_model == "tiny"
     assert about.limits.max_side == 4096
     assert "inpaint" in about.features
+
+
+def test_the_list_tells_which_models_are_loaded(gateway: Gateway) -> None:
+    """The default one too: it is loaded at the start, and may be unloaded like every other."""
+
+    def listed() -> int:
+        [model] = gateway.models.ListModels(model_service_pb2.ListModelsRequest()).models
+        return model.state
+
+    load = model_service_pb2.LoadModelRequest(model_id="tiny")
+    unload = model_service_pb2.UnloadModelRequest(model_id="tiny")
+    is_loaded = model_service_pb2.MODEL_STATE_LOADED
+    for again in (
+        lambda: gateway.models.LoadModel(load),
+        lambda: finished(gateway, create(gateway, text_to_image()).job_id),
+        lambda: watch(gateway, create(gateway, text_to_image("oom")).job_id),
+    ):
+        answer = gateway.models.UnloadModel(unload).model
+        assert answer.state == listed() == model_service_pb2.MODEL_STATE_INSTALLED
+        again()
+        assert listed() == is_loaded
+    assert gateway.models.LoadModel(load).model.state == is_loaded
 
 
 def test_a_large_profile_comes_with_the_picture_only(gateway: Gateway) -> None:
