@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import random
 import re
 import time
@@ -13,12 +15,20 @@ from typing import Any
 
 import grpc
 import grpc.aio
+import numpy as np
 import psutil
 from google.protobuf import descriptor_pool, message_factory
 
+from core_server.canvas.pixels import ColorSpace, Pixels
+from core_server.errors import InvalidRequest
+from core_server.jobs import codec
+from core_server.jobs.job import ImageEncoding
 from core_server.rpc.server import SERVICES
+from scumble.v1.generation_service_pb2 import UploadImageRequest
+from scumble.v1.generation_service_pb2_grpc import GenerationServiceStub
 from scumble.v1.server_service_pb2 import GetServerInfoRequest
 from scumble.v1.server_service_pb2_grpc import ServerServiceStub
+from tests.core_server.rpc.asking import header_of
 from tests.crash.harness import Gateway
 from tests.fuzz.messages import Maker
 
@@ -37,15 +47,23 @@ class Report:
     calls: int = 0
     codes: Counter[str] = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
-    memory_early: int = 0
-    memory_end: int = 0
+    memory_warm: int = 0
+    """With the image libraries loaded, which the gateway does for the first file, and every format decoded once."""
+    memory: list[int] = field(default_factory=list)
+    """After each quarter of the calls."""
     slowest: float = 0.0
+
+    @property
+    def growth(self) -> float:
+        """Of the memory, from the first quarter to the last, as a share."""
+        return self.memory[-1] / self.memory[0] - 1 if self.memory else 0.0
 
     def __str__(self) -> str:
         codes = ", ".join(f"{count} {code}" for code, count in self.codes.most_common())
+        warm, *quarters = (f"{it / 2**20:.1f}" for it in (self.memory_warm, *self.memory))
         return (
-            f"{self.calls} calls over the wire, slowest {self.slowest:.2f} s; memory {self.memory_early >> 20} MiB "
-            f"after a quarter, {self.memory_end >> 20} MiB at the end\nanswers: {codes}\n"
+            f"{self.calls} calls over the wire, slowest {self.slowest:.2f} s; memory {warm} MiB warm, "
+            f"{', '.join(quarters)} after each quarter ({self.growth:+.1%})\nanswers: {codes}\n"
             f"broken: {self.broken or 'none'}"
         )
 
@@ -125,18 +143,30 @@ async def _run(gateway: Gateway, token: str, calls: int, seed: int) -> Report:
             8 if it.name.endswith(("CreateJob", "PlanCanvas", "UploadImage")) else 2
             for it in methods
         ]
+        await asyncio.to_thread(_warm_up, blocking, token)
+        report.memory_warm = await _settled(channel, token, process)
         while report.calls < calls:
             chosen = maker.chance.choices(methods, weights, k=AT_ONCE)
             await asyncio.gather(*(_one(it, maker, token, report) for it in chosen))
             if gateway.process.poll() is not None:
                 report.broken.append(f"the gateway ended with {gateway.process.returncode}")
                 break
-            if not report.memory_early and report.calls >= calls // 4:
-                report.memory_early = await _settled(channel, token, process)
-        if gateway.process.poll() is None:
-            report.memory_end = await _settled(channel, token, process)
+            if report.calls * 4 >= calls * (len(report.memory) + 1):
+                report.memory.append(await _settled(channel, token, process))
         await channel.close()
     return report
+
+
+def _warm_up(channel: grpc.Channel, token: str) -> None:
+    """A sound picture of every format and sample type. What this adds are the libraries' pages, once, and no leak."""
+    generation = GenerationServiceStub(channel)
+    for encoding, dtype in itertools.product(ImageEncoding, ("uint8", "uint16", "float32")):
+        array = np.zeros((16, 24, 3), dtype)
+        with contextlib.suppress(InvalidRequest):  # of types that the format does not hold
+            data = codec.encode(Pixels(array, ColorSpace.SRGB), encoding)
+            header = header_of(array, encoding=f"IMAGE_ENCODING_{encoding.name}")
+            parts = (UploadImageRequest(header=header), UploadImageRequest(chunk=data))
+            generation.UploadImage(iter(parts), metadata=(("authorization", f"Bearer {token}"),))
 
 
 async def _settled(channel: grpc.aio.Channel, token: str, process: psutil.Process) -> int:
