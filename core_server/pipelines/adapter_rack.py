@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
 
 from core_server.errors import InvalidRequest
 from core_server.pipelines.adapter_files import AdapterFile
+from core_server.pipelines.hashes import sha256_of
 
 MAX_KEPT = 8
 """LoRAs that stay on a model for the next job; the one that was used longest ago goes first."""
@@ -92,16 +91,3 @@ class AdapterRack:
     def _forget(self, name: str) -> None:
         if self._parts(name):
             self.pipeline.delete_adapters(name)
-
-
-_hashes: dict[tuple[str, int, int], str] = {}
-
-
-def sha256_of(path: Path) -> str:
-    """Of a file; read once for each change of it."""
-    stat = path.stat()
-    key = (str(path), stat.st_size, stat.st_mtime_ns)
-    if key not in _hashes:
-        with path.open("rb") as stream:
-            _hashes[key] = hashlib.file_digest(stream, "sha256").hexdigest()
-    return _hashes[key]

@@ -20,21 +20,17 @@ from core_server.canvas.geometry import Bounds, Extent
 from core_server.canvas.pixels import Pixels
 from core_server.canvas.plan import CanvasPlan, SeamlessAxes
 from core_server.canvas.resample import document_to_model
-from core_server.errors import InvalidRequest, ModelLoadFailed
+from core_server.errors import InvalidRequest
 from core_server.pipelines.control_files import UNION_MODES, ControlFile, ControlShelf
-from core_server.pipelines.folder import check_part
+from core_server.pipelines.control_networks import ControlNetwork, needed_networks
 from core_server.pipelines.model import FloatArray, LoadedModel
 from core_server.pipelines.request import ControlImage
 from core_server.pipelines.schedulers import make_scheduler
 from core_server.pipelines.settings import Settings
-from core_server.pipelines.sources.weights import read_header
 
 TASKS = ("text_to_image", "texture", "image_to_image", "inpaint")
 _XL = "stable_diffusion_xl"
 _SUFFIXES = {"text_to_image": "", "image_to_image": "Img2Img", "inpaint": "Inpaint"}
-_loaded: dict[tuple[str, str, str], Any] = {}
-"""Control networks that are on a device; the last few that were used."""
-MAX_LOADED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +43,17 @@ class Control:
     images: tuple[ControlImage, ...]
     pictures: tuple[FloatArray, ...]
     files: tuple[ControlFile, ...]
-    networks: tuple[Any, ...]
+    loaded: tuple[ControlNetwork, ...]
     context: Bounds | None = None
     document: Extent | None = None
     view: Bounds | None = None
     made: dict[str, Any] = field(default_factory=dict)
     """The job's pipelines by class; every part of the job gets the same one."""
+
+    @property
+    def networks(self) -> list[Any]:
+        """The network for each of `images`."""
+        return [it.module for it in self.loaded]
 
     @property
     def is_union(self) -> bool:
@@ -89,7 +90,7 @@ class Control:
         return pipeline
 
     def _make(self, cls: Any, model: LoadedModel) -> Any:
-        single = self.is_union or len(self.networks) == 1
+        single = self.is_union or len(self.loaded) == 1
         kept = ("vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "unet")
         parts = {name: part for name, part in model.components.items() if name in kept}
         if model.family.adapters != _XL:
@@ -97,7 +98,7 @@ class Control:
         pipeline = cls(
             **parts,
             scheduler=model.components["scheduler"],
-            controlnet=self.networks[0] if single else list(self.networks),
+            controlnet=self.networks[0] if single else self.networks,
             **model.family.pipeline_options,
         )
         pipeline.set_progress_bar_config(disable=True)
@@ -125,8 +126,14 @@ class Control:
     def recipe(self) -> list[dict[str, Any]]:
         """Its part of a recipe."""
         return [
-            {"kind": it.kind.value, "image": it.image, "weight": it.weight, "network": file.name}
-            for it, file in zip(self.images, self.files, strict=True)
+            {
+                "kind": it.kind.value,
+                "image": it.image,
+                "weight": it.weight,
+                "network": file.name,
+                "sha256": network.sha256.result(),
+            }
+            for it, file, network in zip(self.images, self.files, self.loaded, strict=True)
         ]
 
     def _cut(self, picture: FloatArray) -> FloatArray:
@@ -170,37 +177,8 @@ def take_control(
         images=images,
         pictures=tuple(to_model_rgb(pixels[it.image]) for it in images),
         files=tuple(files),
-        networks=tuple(_network(file, model) for file in files),
+        loaded=needed_networks(files, model.device, model.dtype),
     )
-
-
-def _network(file: ControlFile, model: LoadedModel) -> Any:
-    key = (str(file.path), str(model.device), str(model.dtype))
-    network = _loaded.pop(key, None)
-    if network is None:
-        weights = sorted(file.path.glob("*.safetensors"))
-        check_part(file.path)
-        for path in weights:
-            read_header(path)
-        cls = diffusers.ControlNetUnionModel if file.is_union else diffusers.ControlNetModel
-        half = any(".fp16" in path.name for path in weights)
-        try:
-            network = cls.from_pretrained(
-                file.path,
-                dtype=model.dtype,
-                local_files_only=True,
-                use_safetensors=True,
-                variant="fp16" if half else None,
-            ).to(model.device)
-        except Exception as error:  # diffusers raises whatever it likes
-            raise ModelLoadFailed(
-                f"The ControlNet {file.name!r} could not be loaded: {' '.join(str(error).split())[:300]}"
-            ) from error
-        network.eval().requires_grad_(False)
-        while len(_loaded) >= MAX_LOADED:
-            _loaded.pop(next(iter(_loaded)))
-    _loaded[key] = network
-    return network
 
 
 def _tensor(image: FloatArray) -> torch.Tensor:

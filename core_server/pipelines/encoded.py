@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 MAX_BYTES = 64 * 1024 * 1024
-"""Of pictures and what became of them, on the device, for one model."""
 MAX_KEPT = 8
 
 
@@ -28,7 +27,9 @@ class _Kept:
 
     @property
     def size(self) -> int:
-        return sum(it.nbytes for it in (self.image, *_tensors(self.encoded)))
+        """Bytes that it keeps alive: of a view, all that it is a view of; of two views of the same, that once."""
+        storages = (it.untyped_storage() for it in (self.image, *_tensors(self.encoded)))
+        return sum({it.data_ptr(): it.nbytes() for it in storages}.values())
 
     def is_of(self, state: Hashable, image: torch.Tensor) -> bool:
         """Whether it is this picture, number by number, and nobody has written into what became of it."""
@@ -41,8 +42,12 @@ class _Kept:
 
 @dataclass(slots=True, eq=False)
 class EncodedCache:
-    """What the networks of one loaded model made of pictures. hits, misses: how often one was found, or was new."""
+    """What the networks of one loaded model made of pictures. hits, misses: how often one was found, or was new.
 
+    max_bytes: of pictures and what became of them, on the device.
+    """
+
+    max_bytes: int = MAX_BYTES
     hits: int = 0
     misses: int = 0
     _kept: list[_Kept] = field(default_factory=list)
@@ -100,10 +105,10 @@ class EncodedCache:
             kept = _Kept(state, image, image._version, encoded, _versions(encoded))
         except RuntimeError:  # of inference mode, where nobody counts who writes
             return
-        if not kept.versions or kept.size > MAX_BYTES:
+        if not kept.versions or kept.size > self.max_bytes:
             return
         self._kept.append(kept)
-        while len(self._kept) > MAX_KEPT or self.size > MAX_BYTES:
+        while len(self._kept) > MAX_KEPT or self.size > self.max_bytes:
             del self._kept[0]
 
 

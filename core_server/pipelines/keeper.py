@@ -11,6 +11,7 @@ import torch
 from core_server.canvas.geometry import Extent
 from core_server.pipelines import devices
 from core_server.pipelines.catalogue import ModelFiles
+from core_server.pipelines.control_networks import give_up_networks
 from core_server.pipelines.loader import load_model
 from core_server.pipelines.memory import (
     Activations,
@@ -65,11 +66,13 @@ class ModelKeeper:
     def unload(self, model_id: str) -> None:
         """Gives a model's memory back. One that is not loaded is no error."""
         if self._loaded.pop(model_id, None) is not None:
+            give_up_networks(needed_too=True)
             devices.give_back(self._device)
 
     def unload_all(self) -> None:
         """Gives all memory back; what was learnt of the models stays."""
         self._loaded.clear()
+        give_up_networks(needed_too=True)
         devices.give_back(self._device)
 
     def step_down(self, model_id: str) -> LoadedModel | None:
@@ -77,12 +80,13 @@ class ModelKeeper:
         model = self._loaded[model_id]
         model.few_step_model = model.reference_kit = None
         released = [it.tiers.release() for it in self._loaded.values()]
-        if any(released):
+        if any(released) or give_up_networks(needed_too=False):
             devices.give_back(self._device)
             return model
         others = [name for name in self._loaded if name != model_id]
         for name in others:
             del self._loaded[name]
+        give_up_networks(needed_too=True)
         devices.give_back(self._device)
         if others:
             return model

@@ -16,6 +16,7 @@ import torch
 from core_server.canvas.geometry import Extent
 from core_server.errors import InvalidRequest, TaskFailed
 from core_server.pipelines.adapter_rack import AdapterRack
+from core_server.pipelines.devices import cache_bytes
 from core_server.pipelines.encoded import EncodedCache
 from core_server.pipelines.families.family import Family, Route
 from core_server.pipelines.families.registry import FAMILIES, pipeline_class
@@ -67,13 +68,17 @@ class LoadedModel:
     """The IP-Adapter that was used on it last."""
     workshop: Workshop = field(default_factory=Workshop)
     """What paints fast, if anything does."""
-    prompts: PromptCache = field(default_factory=PromptCache, init=False)
+    prompts: PromptCache = field(init=False)
     """Its prompts that were encoded lately."""
-    encoded: EncodedCache = field(default_factory=EncodedCache, init=False)
+    encoded: EncodedCache = field(init=False)
     """Pictures that its networks encoded lately."""
     _tiers: ModelTiers | None = field(default=None, init=False)
     _pipelines: dict[str, Any] = field(default_factory=dict)
     _preview: PreviewProjection | None = None
+
+    def __post_init__(self) -> None:
+        most = cache_bytes(self.device)
+        self.prompts, self.encoded = PromptCache(max_bytes=most), EncodedCache(max_bytes=most)
 
     @property
     def family(self) -> Family:

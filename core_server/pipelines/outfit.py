@@ -10,8 +10,10 @@ from typing import Any
 
 from core_server.canvas.pixels import Pixels
 from core_server.pipelines.adapter_files import AdapterShelf, require_family, token_of
-from core_server.pipelines.adapter_rack import AdapterRack, sha256_of
+from core_server.pipelines.adapter_rack import AdapterRack
 from core_server.pipelines.control import take_control
+from core_server.pipelines.control_networks import need_no_network
+from core_server.pipelines.hashes import sha256_of
 from core_server.pipelines.model import LoadedModel
 from core_server.pipelines.reference import looking_at
 from core_server.pipelines.request import Adapter, AdapterKind, Request, task_name
@@ -34,6 +36,7 @@ def dressed(
     """
     parameters = request.parameters
     with ExitStack() as worn:
+        need_no_network()
         if parameters.control_images:
             control = take_control(
                 model, parameters.control_images, images, task_name(request), data_dir

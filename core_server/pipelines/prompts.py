@@ -13,13 +13,17 @@ import torch
 from core_server.pipelines.tiers.signature import Flat, Unknown, flat
 
 MAX_BYTES = 64 * 1024 * 1024
-"""Of embeddings on the device, for one model: hundreds of Stable Diffusion's, eight of a large language model's."""
+"""Hundreds of Stable Diffusion's prompts, eight of a large language model's."""
 
 
 @dataclass(slots=True, eq=False)
 class PromptCache:
-    """The encoded prompts of one loaded model. hits, misses: how often one was found, or had to be made."""
+    """The encoded prompts of one loaded model. hits, misses: how often one was found, or had to be made.
 
+    max_bytes: of embeddings on the device.
+    """
+
+    max_bytes: int = MAX_BYTES
     hits: int = 0
     misses: int = 0
     _kept: OrderedDict[Hashable, tuple[Flat, list[int]]] = field(default_factory=OrderedDict)
@@ -74,7 +78,7 @@ class PromptCache:
             self._kept[key] = (found, _versions(found.tensors))
         except (Unknown, RuntimeError):
             return encoded
-        while self.size > MAX_BYTES:
+        while self.size > self.max_bytes:
             self._kept.popitem(last=False)
         return encoded
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,8 +24,8 @@ from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
 from core_server.canvas.colour import to_model_rgb, to_uint8
 from core_server.canvas.pixels import Pixels
 from core_server.errors import ModelLoadFailed
-from core_server.pipelines.adapter_rack import sha256_of
 from core_server.pipelines.folder import check_part
+from core_server.pipelines.hashes import Stamp, hashing, stamp_of
 from core_server.pipelines.memory import Rung
 from core_server.pipelines.model import LoadedModel
 from core_server.pipelines.reference_files import ReferenceFile, ReferenceShelf
@@ -64,7 +65,11 @@ class Reference:
         """Its part of a recipe."""
         return {
             "reference_images": [{"image": it.image, "weight": it.weight} for it in self.images],
-            "reference_adapter": {"name": self.kit.file.name, "sha256": self.kit.sha256},
+            "reference_adapter": {
+                "name": self.kit.file.name,
+                "sha256": self.kit.sha256.result(),
+                "encoder_sha256": self.kit.encoder_sha256.result(),
+            },
         }
 
 
@@ -73,7 +78,10 @@ class ReferenceKit:
     """One IP-Adapter read for one model. processors: by their place in the denoiser; None: the denoiser's own stays."""
 
     file: ReferenceFile
-    sha256: str
+    stamp: Stamp
+    """Of the files that it was read from; those that were replaced are read again."""
+    sha256: Future[str]
+    encoder_sha256: Future[str]
     projection: Any
     processors: Mapping[str, Any]
     _views: OrderedDict[bytes, View] = field(default_factory=OrderedDict)
@@ -83,6 +91,8 @@ class ReferenceKit:
     @staticmethod
     def read(file: ReferenceFile, denoiser: Any) -> ReferenceKit:
         """Errors: ModelLoadFailed for tensors that do not fit."""
+        stamp, encoder = stamp_of(_files(file)), hashing(_files(file)[1:])
+        sha256 = hashing([file.path])
         parts: dict[str, dict[str, Tensor]] = {"image_proj": {}, "ip_adapter": {}}
         for key, tensor in load_file(file.path).items():
             part, _, name = key.partition(".")
@@ -98,7 +108,7 @@ class ReferenceKit:
                 f"The IP-Adapter {file.name!r} does not fit this model: {' '.join(str(error).split())[:200]}"
             ) from error
         kept = {name: it if hasattr(it, "to_k_ip") else None for name, it in made.items()}
-        return ReferenceKit(file, sha256_of(file.path), projection, kept)
+        return ReferenceKit(file, stamp, sha256, encoder, projection, kept)
 
     def views(self, pictures: Sequence[Pixels], model: LoadedModel) -> tuple[View, ...]:
         """What the encoder sees in each; it comes to the device only for pictures that it has not seen lately.
@@ -182,7 +192,7 @@ def looking_at(
     width = int(getattr(model.denoiser.config, "cross_attention_dim", None) or 0)
     file = ReferenceShelf(data_dir).choose(width, model.family.adapters, model.family.title)
     kit = model.reference_kit
-    if kit is None or (kit.file, kit.sha256) != (file, sha256_of(file.path)):
+    if kit is None or (kit.file, kit.stamp) != (file, stamp_of(_files(file))):
         kit = model.reference_kit = ReferenceKit.read(file, model.denoiser)
     views = kit.views([pixels[it.image] for it in images], model)
     with kit.worn(model.denoiser, [it.weight for it in images], model):
@@ -202,6 +212,12 @@ def _for_pictures(processor: Any, weights: Sequence[float], model: LoadedModel) 
     made.to_k_ip = torch.nn.ModuleList([processor.to_k_ip[0]] * count)
     made.to_v_ip = torch.nn.ModuleList([processor.to_v_ip[0]] * count)
     return made.to(model.device, model.dtype).requires_grad_(False)
+
+
+def _files(file: ReferenceFile) -> list[Path]:
+    """The adapter, then the encoder's."""
+    assert file.encoder is not None
+    return [file.path, *sorted(file.encoder.path.glob("*.safetensors"))]
 
 
 def _read_encoder(file: ReferenceFile, dtype: torch.dtype) -> Any:

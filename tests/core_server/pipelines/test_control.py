@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from core_server.canvas.geometry import Extent
 from core_server.canvas.pixels import Pixels
 from core_server.errors import InvalidRequest
+from core_server.pipelines import control_networks
 from core_server.pipelines.control_files import ControlShelf
 from core_server.pipelines.local_runtime import LocalRuntime
 from core_server.pipelines.request import (
@@ -73,6 +75,11 @@ def control(k: int, extent: tuple[int, int] = (SIDE, SIDE)) -> Pixels:
     return Pixels(np.ascontiguousarray(np.rot90(picture(*extent).array, k)))
 
 
+def weights_hash(data_dir: Path, name: str) -> str:
+    weights = data_dir / "controls" / name / "diffusion_pytorch_model.safetensors"
+    return hashlib.sha256(weights.read_bytes()).hexdigest()
+
+
 def stock(name: str, networks: list[Any], **arguments: Any) -> np.ndarray:
     parts = {k: v for k, v in make_tiny_pipeline().components.items() if k != "image_encoder"}
     nets = networks[0] if len(networks) == 1 else networks
@@ -93,7 +100,7 @@ def tensor(pixels: Pixels) -> torch.Tensor:
     return torch.from_numpy(pixels.array.astype(np.float32) / 255).permute(2, 0, 1)[None]
 
 
-def test_text_to_image_with_two_networks(runtime: LocalRuntime) -> None:
+def test_text_to_image_with_two_networks(runtime: LocalRuntime, data_dir: Path) -> None:
     wanted = parameters((DEPTH, 0.9), (LINE, 0.4))
     images = {"c0": control(0), "c1": control(1)}
     request = TextToImage(parameters=wanted, extent=Extent(SIDE, SIDE))
@@ -107,7 +114,8 @@ def test_text_to_image_with_two_networks(runtime: LocalRuntime) -> None:
         height=SIDE,
     )
     assert np.array_equal(output.pixels.array, expected)
-    assert [it["network"] for it in output.recipe["control_images"]] == ["tiny-depth", "tiny-canny"]
+    told = [(it["network"], it["sha256"]) for it in output.recipe["control_images"]]
+    assert told == [(name, weights_hash(data_dir, name)) for name in ("tiny-depth", "tiny-canny")]
     plain = TextToImage(parameters=parameters(), extent=Extent(SIDE, SIDE))
     [without] = runtime.run(plain, {}, quiet)
     assert not np.array_equal(without.pixels.array, output.pixels.array)
@@ -231,3 +239,27 @@ def _encoded(pipeline: Any, text: str) -> tuple[torch.Tensor, torch.Tensor]:
         text, device="cpu", do_classifier_free_guidance=False
     )
     return embeds, pooled
+
+
+def test_networks_stay_for_the_next_job_until_memory_is_wanted(tmp_path: Path) -> None:
+    """Those that the job at hand needs go last, one that was replaced is read again, resting forgets all."""
+    for seed, name in ((1, "tiny-depth"), (2, "tiny-canny")):
+        network(seed).save_pretrained(tmp_path / "controls" / name)
+    runtime = LocalRuntime("tiny", "cpu", tmp_path)
+
+    def told(kind: ControlKind) -> str:
+        job = TextToImage(parameters=parameters((kind, 1.0)), extent=Extent(SIDE, SIDE))
+        [output] = runtime.run(job, {"c0": control(0)}, quiet)
+        return str(output.recipe["control_images"][0]["sha256"])
+
+    control_networks.give_up_networks(needed_too=True)
+    depth = told(DEPTH)
+    told(LINE)
+    assert len(control_networks._loaded) == 2
+    assert control_networks.give_up_networks(needed_too=False)
+    assert not control_networks.give_up_networks(needed_too=False), "or trying again had no end"
+    assert len(control_networks._loaded) == 1
+    network(3).save_pretrained(tmp_path / "controls" / "tiny-depth")
+    assert told(DEPTH) == weights_hash(tmp_path, "tiny-depth") != depth
+    runtime.rest()
+    assert not control_networks._loaded

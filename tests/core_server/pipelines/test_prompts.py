@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from safetensors.torch import save_file
 
 from core_server.canvas.geometry import Extent
-from core_server.pipelines import prompts
 from core_server.pipelines.local_runtime import LocalRuntime
 from core_server.pipelines.prompts import PromptCache
 from core_server.pipelines.request import Adapter, AdapterKind, Parameters, TextToImage
@@ -54,7 +52,7 @@ class _Pipeline:
         return torch.full((1, 4), float(len(prompt))), None
 
 
-def test_what_was_written_into_is_encoded_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_written_into_is_encoded_anew() -> None:
     cache, pipeline = PromptCache(), _Pipeline()
     with cache.used_by(pipeline):
         first, _ = pipeline.encode_prompt("moss", device="cpu")
@@ -63,7 +61,7 @@ def test_what_was_written_into_is_encoded_anew(monkeypatch: pytest.MonkeyPatch) 
         assert again.tolist() == [[4.0] * 4]
         pipeline.encode_prompt("moss", prompt_embeds=first)
         assert pipeline.calls == 3
-        monkeypatch.setattr(prompts, "MAX_BYTES", 40)
+        cache.max_bytes = 40
         for text in ("a", "bb", "ccc"):
             pipeline.encode_prompt(text)
         assert cache.size <= 40

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,10 @@ def test_text_to_image_with_two_looks(
     assert np.array_equal(output.pixels.array, expected)
     assert output.recipe["reference_images"] == [{"image": k, "weight": w} for k, w in TWO]
     assert output.recipe["reference_adapter"]["name"] == name
-    assert len(output.recipe["reference_adapter"]["sha256"]) == 64
+    weights = (adapter, adapter.parent / "image_encoder" / "model.safetensors")
+    hashes = [hashlib.sha256(it.read_bytes()).hexdigest() for it in weights]
+    told = output.recipe["reference_adapter"]
+    assert [told["sha256"], told["encoder_sha256"]] == hashes
     [after] = runtime.run(plain, {}, quiet)
     assert np.array_equal(after.pixels.array, before.pixels.array)
     assert "reference_images" not in after.recipe
