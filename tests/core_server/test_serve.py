@@ -37,9 +37,9 @@ from tests.core_server.rpc.gateway import FAKE_RUNTIME, connect
 
 ROOT = Path(__file__).parents[2]
 RUNNER = f"""
-import asyncio, sys
+import asyncio, dataclasses, sys
 from pathlib import Path
-from core_server.config import ServerConfig
+from core_server.config_file import read_config
 from core_server.serve import serve
 
 def ready(address):
@@ -48,9 +48,8 @@ def ready(address):
 
 if __name__ == "__main__":
     folder, port = sys.argv[1:]
-    config = ServerConfig(
-        data_dir=Path(folder), port=int(port), model="tiny", device="cpu", runtime_factory={FAKE_RUNTIME!r}
-    )
+    config = read_config(Path(folder), port=int(port), model="tiny", device="cpu")
+    config = dataclasses.replace(config, runtime_factory={FAKE_RUNTIME!r})
     asyncio.run(serve(config, ready))
 """
 posix = pytest.mark.skipif(os.name == "nt", reason="signals and modes are POSIX")
@@ -212,6 +211,32 @@ def test_the_log_on_disk_is_bounded(tmp_path: Path) -> None:
     assert len(files) > 1
     assert sum(file.stat().st_size for file in files) <= 60_000
     assert "line 1999" in (tmp_path / "logs" / "server.log").read_text()
+
+
+def test_the_logs_of_both_processes_keep_the_limit_of_the_config(tmp_path: Path) -> None:
+    limit = 24_000
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "config.toml").write_text(f"[limits]\nmax_log_bytes = {limit}\n")
+    process = Process(folder)
+    try:
+        with process.channel() as channel:
+            about = ServerServiceStub(channel)
+            info = about.GetServerInfo(server_service_pb2.GetServerInfoRequest())
+            assert info.limits.max_log_bytes == limit
+            generation = GenerationServiceStub(channel)
+            for number in range(120):  # the worker logs a traceback for each, the gateway a line
+                request = messages.CreateJobRequest(
+                    request_id=str(number), generation=text_to_image("bug")
+                )
+                last = generation.CreateJob(request).job.job_id
+            list(generation.WatchJob(messages.WatchJobRequest(job_id=last)))
+    finally:
+        assert process.end()[0] == 0
+    for name in ("server", "worker"):
+        files = list((folder / "logs").glob(f"{name}.log*"))
+        assert len(files) > 5, "so much was written that the oldest are gone"
+        assert sum(file.stat().st_size for file in files) <= limit, name
 
 
 def test_log_lines_are_json() -> None:
