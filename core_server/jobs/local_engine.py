@@ -230,7 +230,7 @@ class LocalEngine:
             how = await asyncio.shield(worker.exited)
             watching.cancel()
             self._worker = None
-            self._give_up_tasks(how)
+            self._fail_tasks(WorkerCrashed(f"The job's work was lost, because {how}."))
             if self._stopping:
                 return
             log.warning("Restarting: %s", how)
@@ -270,9 +270,6 @@ class LocalEngine:
         running = self._running
         works = running is not None and running.sent and not running.ended.done()
         return self._last_sign if works or self._loads or not self._was_ready else None
-
-    def _give_up_tasks(self, how: str) -> None:
-        self._fail_tasks(WorkerCrashed(f"The job's work was lost, because {how}."))
 
     def _fail_tasks(self, error: ScumbleServerError) -> None:
         if self._running is not None and self._running.sent:

@@ -266,6 +266,8 @@ class Limits:
     max_stall_seconds: int = 0
     max_worker_bytes: int = 0
     max_log_bytes: int = 0
+    max_idle_seconds: int = 0
+    max_upload_pause_seconds: int = 0
     max_live_sessions: int = 0
     max_live_sessions_per_owner: int = 0
     max_live_pixels: int = 0

@@ -99,6 +99,7 @@ class Limits(google.protobuf.message.Message):
     MAX_LIVE_STEPS_FIELD_NUMBER: builtins.int
     MAX_LIVE_HOLD_SECONDS_FIELD_NUMBER: builtins.int
     MAX_LIVE_IDLE_SECONDS_FIELD_NUMBER: builtins.int
+    MAX_UPLOAD_PAUSE_SECONDS_FIELD_NUMBER: builtins.int
     max_pixels: builtins.int
     """Largest picture, px (width x height)."""
     max_side: builtins.int
@@ -145,6 +146,8 @@ class Limits(google.protobuf.message.Message):
     """Seconds that a waiting job lets live sessions paint at most."""
     max_live_idle_seconds: builtins.int
     """Seconds without a frame, or without anybody who takes a picture, after which a live session is ended."""
+    max_upload_pause_seconds: builtins.int
+    """Seconds an upload may bring nothing before it is ended."""
     def __init__(
         self,
         *,
@@ -171,8 +174,9 @@ class Limits(google.protobuf.message.Message):
         max_live_steps: builtins.int = ...,
         max_live_hold_seconds: builtins.int = ...,
         max_live_idle_seconds: builtins.int = ...,
+        max_upload_pause_seconds: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["max_calls_per_owner", b"max_calls_per_owner", "max_connections", b"max_connections", "max_count", b"max_count", "max_idle_seconds", b"max_idle_seconds", "max_live_hold_seconds", b"max_live_hold_seconds", "max_live_idle_seconds", b"max_live_idle_seconds", "max_live_pixels", b"max_live_pixels", "max_live_sessions", b"max_live_sessions", "max_live_sessions_per_owner", b"max_live_sessions_per_owner", "max_live_steps", b"max_live_steps", "max_log_bytes", b"max_log_bytes", "max_message_bytes", b"max_message_bytes", "max_pixels", b"max_pixels", "max_prompt_chars", b"max_prompt_chars", "max_queued_jobs", b"max_queued_jobs", "max_queued_jobs_per_owner", b"max_queued_jobs_per_owner", "max_result_age_seconds", b"max_result_age_seconds", "max_side", b"max_side", "max_stall_seconds", b"max_stall_seconds", "max_steps", b"max_steps", "max_store_bytes", b"max_store_bytes", "max_upload_bytes", b"max_upload_bytes", "max_worker_bytes", b"max_worker_bytes"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["max_calls_per_owner", b"max_calls_per_owner", "max_connections", b"max_connections", "max_count", b"max_count", "max_idle_seconds", b"max_idle_seconds", "max_live_hold_seconds", b"max_live_hold_seconds", "max_live_idle_seconds", b"max_live_idle_seconds", "max_live_pixels", b"max_live_pixels", "max_live_sessions", b"max_live_sessions", "max_live_sessions_per_owner", b"max_live_sessions_per_owner", "max_live_steps", b"max_live_steps", "max_log_bytes", b"max_log_bytes", "max_message_bytes", b"max_message_bytes", "max_pixels", b"max_pixels", "max_prompt_chars", b"max_prompt_chars", "max_queued_jobs", b"max_queued_jobs", "max_queued_jobs_per_owner", b"max_queued_jobs_per_owner", "max_result_age_seconds", b"max_result_age_seconds", "max_side", b"max_side", "max_stall_seconds", b"max_stall_seconds", "max_steps", b"max_steps", "max_store_bytes", b"max_store_bytes", "max_upload_bytes", b"max_upload_bytes", "max_upload_pause_seconds", b"max_upload_pause_seconds", "max_worker_bytes", b"max_worker_bytes"]) -> None: ...
 
 global___Limits = Limits
 
