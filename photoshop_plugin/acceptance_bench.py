@@ -71,6 +71,10 @@ class Bench:
         """What Photoshop says about a test document."""
         return dict(self.host.run("acceptance", {"action": "facts", "document": document.id}))
 
+    def mask(self, document: Document, *, on: bool) -> None:
+        """Enters or leaves Quick Mask mode."""
+        self.host.run("acceptance", {"action": "mask", "document": document.id, "on": on})
+
     def undo(self, document: Document) -> dict[str, Any]:
         """Takes the plugin's one step back."""
         request = {"action": "undo", "document": document.id, "title": TITLE}

@@ -228,6 +228,31 @@ def _look(bench: Bench) -> str:
     return "told, and nothing changed by looking"
 
 
+def _quick_mask(bench: Bench) -> str:
+    with bench.document() as (document, picture, selected):
+        plain = bench.facts(document)
+        bench.mask(document, on=True)
+        before, masked = bench.facts(document), bench.host.describe()
+        need(masked.quick_mask, "the mode cannot be set or asked for")
+        found = bench.host.unmasked(masked)
+        need(found.selection == document.selection, f"the mask selects {found.selection}")
+        chosen = bench.host.capture(found, CONTEXT).selection.numpy()[..., 0]
+        need(np.array_equal(chosen, part(selected)), "its coverage is not the selection's")
+        after = bench.facts(document)
+        names = ("saved", "state", "layers", "active", "channels", "quickMask")
+        changed = [name for name in names if before[name] != after[name]]
+        need(not changed, f"reading changed {', '.join(changed)}")
+        bench.host.apply(found, [patch_of(picture, selected)], TITLE)
+        after = bench.facts(document)
+        need(after["quickMask"], "the mode was left")
+        need(after["state"] == TITLE, f"the last step is {after['state']!r}")
+        need(after["active"] == before["active"], "the active layer changed")
+        need(bench.undo(document)["layers"] == before["layers"], "one step back is not enough")
+        bench.mask(document, on=False)
+        need(bench.facts(document)["selection"] == plain["selection"], "the mask changed")
+    return "read as the selection, and still the mask"
+
+
 def _fields(document: Document) -> dict[str, Any]:
     return {name: getattr(document, name) for name in Document.__dataclass_fields__}
 
@@ -259,5 +284,6 @@ CHECKS = (
     Check("new-document", "Does a picture open as an unsaved document?", _new_document),
     Check("pattern", "Is a pattern defined?", _pattern),
     Check("look", "Do history and histogram tell that something was painted?", _look),
+    Check("quick-mask", "Is a quick mask read as the selection, and left as it is?", _quick_mask),
     Check("recent-files", "Do temporary files show under Open Recent?", _recent, False),
 )  # fmt: skip

@@ -144,6 +144,8 @@ def _print_layers(prefix: str, layers: Iterable[PlacedLayer]) -> None:
 def _describe(options: argparse.Namespace, progress: Progress, open_host: HostFactory) -> int:
     with open_host(options.wait, lambda: progress.say("Photoshop is busy; waiting")) as host:
         document = host.describe()
+        if document.quick_mask:
+            document = host.unmasked(document)
     box = document.selection
     where = f"{box.width} x {box.height} px at {box.x}, {box.y}" if box else "nothing"
     _print(

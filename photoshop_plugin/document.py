@@ -38,7 +38,7 @@ class Document:
 
     mode: Photoshop's name, such as "RGB" or "CMYK". bits: per channel, 1, 8, 16 or 32. resolution: pixels per inch.
     profile: name of the colour profile, "" if untagged. selection: its bounding box in px, None if nothing is selected;
-    on the canvas, unless none of it is.
+    on the canvas, unless none of it is. quick_mask: in Quick Mask mode, where what is selected has to be asked for.
     layer: id of the active layer, 0 if unknown.
     """
 
@@ -60,14 +60,17 @@ class Document:
         return Bounds(0, 0, *self.extent)
 
     @property
+    def is_selected(self) -> bool:
+        """Whether something is selected, by a quick mask perhaps."""
+        return self.quick_mask or self.selection is not None
+
+    @property
     def is_converted(self) -> bool:
         """Whether it is read and laid back through sRGB: other modes, and 32 bits, which are linear light."""
         return self.mode != "RGB" or self.bits == 32
 
     def require_paintable(self) -> None:
         """Raises DocumentRefused if the document is nothing this version can paint on."""
-        if self.quick_mask:
-            raise DocumentRefused("quick_mask")
         box = self.selection
         if box is not None and (
             box.right <= 0

@@ -87,7 +87,10 @@ _REFUSALS = {
     "selection_outside": (
         "What is selected lies wholly outside the canvas. Move the selection onto the picture, or deselect (Ctrl+D)."
     ),
-    "quick_mask": "The document is in Quick Mask mode. Press Q to leave it, then try again.",
+    "quick_mask": (
+        "The document is in Quick Mask mode, which live painting cannot read again and again. Press Q to leave it, "
+        "then try again; Generate works in that mode."
+    ),
     "document_closed": "The document was closed in the meantime, so the result has nowhere to go.",
     "document_resized": "The document was resized in the meantime, so the result would not fit its place.",
     "no_growth": "Nothing is added. Give the px to add on the left, at the top, on the right or at the bottom.",
@@ -95,8 +98,8 @@ _REFUSALS = {
     "layer_gone": "The layer that was active is gone, so it cannot be read. Choose a layer and try again.",
     "empty_layer": "The active layer is empty there. Choose a layer with something on it, or read what is visible.",
     "artboards": (
-        "The merged copy of the document has another size, as it happens where artboards reach beyond the canvas; "
-        "export the artboard to a document of its own first."
+        "The merged copy of the document has another size, as may happen with artboards, and where it begins cannot be "
+        "told; export the artboard to a document of its own first."
     ),
     "not_converted": "Photoshop could not convert a copy of the document to sRGB; the document is unchanged.",
     "unreadable": (

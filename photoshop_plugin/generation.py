@@ -121,6 +121,8 @@ def prepare(
     if settings.task is Task.PATTERN:
         return _pattern(settings)
     document = document or host.describe()
+    if document.quick_mask:
+        document = host.unmasked(document)
     document.require_paintable()
     task = resolve(settings.task, document, settings.prompt, settings.strength)
     if task not in (Task.FILL, Task.REMOVE):

@@ -33,6 +33,8 @@ class LiveRegion:
 
 def region_of(document: Document, settings: Settings) -> LiveRegion:
     """The selection's bounding box, or all of the document. Raises DocumentRefused."""
+    if document.quick_mask:
+        raise DocumentRefused("quick_mask")
     document.require_paintable()
     if not settings.prompt.strip():
         raise DocumentRefused("no_prompt")

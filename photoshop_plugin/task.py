@@ -47,7 +47,7 @@ def resolve(task: Task, document: Document | None, prompt: str, strength: float)
         return task
     if document is None:
         raise DocumentRefused("no_document")
-    words, selected = bool(prompt.strip()), document.selection is not None
+    words, selected = bool(prompt.strip()), document.is_selected
     if task is Task.AUTO:
         if not words:
             if not selected:

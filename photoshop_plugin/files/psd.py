@@ -74,6 +74,10 @@ class PsdFile:
         """See PhotoshopHost."""
         return [self.describe()]
 
+    def unmasked(self, document: Document) -> Document:
+        """See PhotoshopHost. Files are in no mode."""
+        return document
+
     def capture(
         self, document: Document, bounds: Bounds, source: Source = Source.MERGED
     ) -> Capture:

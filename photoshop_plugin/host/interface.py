@@ -28,16 +28,21 @@ class PhotoshopHost(Protocol):
         """All open documents, the one in front first. Each comes to the front for a moment."""
         ...
 
+    def unmasked(self, document: Document) -> Document:
+        """The document with what its quick mask selects as its selection. Leaves no trace, Quick Mask mode included."""
+        ...
+
     def capture(
         self, document: Document, bounds: Bounds, source: Source = Source.MERGED
     ) -> Capture:
-        """Reads a rectangle (document px), and the selection; full scale where nothing is selected. Leaves no trace in
-        the document.
+        """Reads a rectangle (document px), and the selection or the quick mask; full scale where nothing is selected.
+        Leaves no trace in the document.
         """
         ...
 
     def look(self, document: Document) -> str | None:
-        """A mark of what the document shows: another one means that it changed. None while it is not in front.
+        """A mark of what the document shows: another one means that it changed. None while it is not in front or
+        in Quick Mask mode.
 
         Raises DocumentRefused once it was closed.
         """
@@ -52,8 +57,8 @@ class PhotoshopHost(Protocol):
     ) -> list[PlacedLayer]:
         """Adds one masked layer per patch, in one history step called `title`; only the first one is shown.
 
-        All patches share their bounds; several come in a group. Selection and active layer stay the artist's. On an
-        error nothing is left.
+        All patches share their bounds; several come in a group. Selection or quick mask, and active layer, stay the
+        artist's. On an error nothing is left.
         """
         ...
 

@@ -1,10 +1,11 @@
-"""`PhotoshopHost` over COM: five ExtendScript programs and TIFF files in a folder of the session's own."""
+"""`PhotoshopHost` over COM: ExtendScript programs and TIFF files in a folder of the session's own."""
 
 from __future__ import annotations
 
 import secrets
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -54,6 +55,12 @@ class ComPhotoshop:
     def documents(self) -> list[Document]:
         """See PhotoshopHost."""
         return [_document(facts) for facts in self._run("describe", {"all": True})]
+
+    def unmasked(self, document: Document) -> Document:
+        """See PhotoshopHost."""
+        box = self._run("quickmask", _identity(document))["selection"]
+        selection = _on_canvas(_bounds(box), document.extent) if box else None
+        return replace(document, quick_mask=False, selection=selection)
 
     def capture(
         self, document: Document, bounds: Bounds, source: Source = Source.MERGED

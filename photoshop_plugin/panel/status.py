@@ -38,6 +38,7 @@ class Status(QWidget):
         size = f"{document.extent.width} x {document.extent.height} px"
         box = document.selection
         selected = f"selected {box.width} x {box.height} px" if box else "nothing selected"
+        selected = "a quick mask" if document.quick_mask else selected
         line = f"<b>{plain(document.name)}</b>, {size}, {document.bits} bit, {selected}"
         if seen.trouble:
             line += f"<br>{plain(seen.trouble)}"

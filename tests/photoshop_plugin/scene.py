@@ -116,6 +116,7 @@ class Seen:
             "places": [(layer, layer.parent) for layer in document.every_layer()],
             "active": document.active,
             "selection": document.selected,
+            "quick mask": document.quick_mask,
             "channels": [(channel, _content(channel._state)) for channel in document.alphas],
             "extent": document.extent,
             "history state": document.history[document.position],

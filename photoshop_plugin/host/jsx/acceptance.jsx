@@ -1,6 +1,6 @@
 // What the acceptance script needs beside the plugin's own programs; it only touches documents that it opened itself.
 // Request: {action, ...}; actions: "open" {file, select}, "facts" {document}, "undo" {document, title}, "mode" {document, mode},
-// "copy" {document}, "close" {document}.
+// "copy" {document}, "mask" {document, on}, "close" {document}.
 
 /** @param {any} parent @param {any[]} found */
 function scumbleListLayers(parent, found) {
@@ -40,6 +40,7 @@ function scumbleDocumentFacts(doc) {
     layers: scumbleListLayers(doc, []),
     channels: doc.channels.length,
     selection: scumbleSelection(doc),
+    quickMask: doc.quickMaskMode,
     recent: scumbleRecentFiles()
   };
 }
@@ -76,6 +77,7 @@ scumbleRun(function (request) {
     doc.close(SaveOptions.DONOTSAVECHANGES);
     return {};
   }
+  if (request.action === "mask") { doc.quickMaskMode = request.on; }
   if (request.action === "mode") {
     doc.changeMode(request.mode === "CMYK" ? ChangeMode.CMYK : request.mode === "LAB" ? ChangeMode.LAB : ChangeMode.GRAYSCALE);
   }

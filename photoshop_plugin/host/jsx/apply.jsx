@@ -6,7 +6,7 @@
 // layer in a document of its own and is duplicated from there: unlike Place this never resamples, whatever the resolution,
 // and gives pixels that can be painted on. The first patch ends on top and is the only one shown. `above`: id of the layer
 // to stand above, null for the top. `group`: "" or the name of a group for the layers. `grow`: px added to the canvas
-// first; x and y count in the larger one.
+// first; x and y count in the larger one. A quick mask stays one.
 
 /** @type {{doc: Document, profile: string, mode: DocumentMode, sources: Document[], request: any, placed: any[], error: any}} */
 var scumbleState = {
@@ -119,7 +119,10 @@ function scumbleGrow(doc, grow) {
 
 function scumblePasteAll() {
   var doc = scumbleState.doc, request = scumbleState.request, i, layer, anchor;
-  var active = doc.activeLayer, visible = active.visible, selected = scumbleSelection(doc) !== null, kept;
+  var active = doc.activeLayer, visible = active.visible, masking = doc.quickMaskMode, selected, kept;
+  // In Quick Mask mode commands work on the mask; left, it is the selection.
+  if (masking) { doc.quickMaskMode = false; }
+  selected = scumbleSelection(doc) !== null;
   // With a selection, moving a layer would move only the selected pixels.
   if (selected) {
     scumbleSaveSelection(request.channel);
@@ -140,6 +143,7 @@ function scumblePasteAll() {
   doc.activeLayer = active;
   // Making a hidden layer active shows it.
   if (active.visible !== visible) { active.visible = visible; }
+  if (masking) { doc.quickMaskMode = true; }
 }
 
 // What suspendHistory evaluates. It keeps its error to itself: Photoshop replaces errors that cross suspendHistory.
@@ -152,7 +156,7 @@ function scumbleSuspended() {
 }
 
 scumbleRun(function (request) {
-  var doc = scumbleDocument(request), i, back;
+  var doc = scumbleDocument(request), masking = doc.quickMaskMode, i, back;
   scumbleState = {
     doc: doc, profile: scumbleProfileName(doc), mode: doc.mode, sources: [], request: request, placed: [], error: null
   };
@@ -164,6 +168,7 @@ scumbleRun(function (request) {
     if (scumbleState.error !== null) {
       app.activeDocument = doc;
       doc.activeHistoryState = back;
+      if (masking && !doc.quickMaskMode) { doc.quickMaskMode = true; }
       throw scumbleState.error;
     }
   } finally {

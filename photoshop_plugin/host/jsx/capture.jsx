@@ -3,7 +3,7 @@
 // Request: {document, width, height, source, layer, bounds: [left, top, right, bottom], srgb, channel, file}.
 // source: "merged" what is visible, "layer" the layer of that id alone, "below" that layer and those below it.
 // `srgb`: converted to sRGB on the way, in the copy alone. Everything happens in copies, so the artist's document, its
-// history and its undone states stay as they are.
+// history and its undone states stay as they are. A quick mask counts as the selection.
 
 // A copy in front, merged or with all its layers, with nothing selected. If `selected`, its alpha channel `channel` holds
 // the selection.
@@ -90,17 +90,59 @@ function scumbleSaveTiff(doc, path) {
   doc.saveAs(scumbleFile(path), options, true, Extension.LOWERCASE);
 }
 
-scumbleRun(function (request) {
-  var doc = scumbleDocument(request), copy = null, b = request.bounds, selected = scumbleSelection(doc) !== null;
+// The wanted layers again, with all of the canvas selected for as long as it takes: for a mark to measure by.
+/** @param {Document} doc @return {Document} */
+function scumbleMarked(doc, request) {
+  var back = doc.activeHistoryState;
+  doc.selection.selectAll();
+  try {
+    return scumbleWanted(doc, request, true);
+  } finally {
+    app.activeDocument = doc;
+    doc.activeHistoryState = back;
+  }
+}
+
+// Where the document's corner is in a copy of another size, measured by where the selection that came along is now.
+// box: where it is in the document.
+/** @param {Document} copy @param {string} channel @param {number[]} box @return {number[]} */
+function scumbleOffset(copy, channel, box) {
+  var found = null;
+  try {
+    copy.selection.load(copy.channels.getByName(channel), SelectionType.REPLACE, false);
+    found = scumbleSelection(copy);
+    copy.selection.deselect();
+  } catch (error) {
+    found = null;
+  }
+  if (found === null || found[2] - found[0] !== box[2] - box[0] || found[3] - found[1] !== box[3] - box[1]) {
+    scumbleRefuse("artboards");
+  }
+  return [found[0] - box[0], found[1] - box[1]];
+}
+
+/** @param {Document} doc */
+function scumbleCapture(doc, request) {
+  var copy = null, b = request.bounds, box = scumbleSelection(doc), selected = box !== null, by;
   if (request.selected && !selected) { scumbleRefuse("no_selection"); }
   try {
     copy = scumbleWanted(doc, request, selected);
     app.activeDocument = copy;
     // With artboards a merged copy may be as large as all of them together, and start elsewhere.
     if (scumblePixels(copy.width) !== request.width || scumblePixels(copy.height) !== request.height) {
-      scumbleRefuse("artboards");
+      if (!selected) {
+        copy.close(SaveOptions.DONOTSAVECHANGES);
+        copy = null;
+        app.activeDocument = doc;
+        box = [0, 0, request.width, request.height];
+        copy = scumbleMarked(doc, request);
+        app.activeDocument = copy;
+      }
+      box = [Math.max(box[0], 0), Math.max(box[1], 0), Math.min(box[2], request.width), Math.min(box[3], request.height)];
+      by = scumbleOffset(copy, request.channel, box);
+      b = [b[0] + by[0], b[1] + by[1], b[2] + by[0], b[3] + by[1]];
     }
-    scumbleRemoveOtherChannels(copy, request.channel);
+    scumbleRemoveOtherChannels(copy, selected ? request.channel : "");
     copy.crop([new UnitValue(b[0], "px"), new UnitValue(b[1], "px"), new UnitValue(b[2], "px"), new UnitValue(b[3], "px")]);
     if (scumblePixels(copy.width) !== b[2] - b[0] || scumblePixels(copy.height) !== b[3] - b[1]) {
       scumbleRefuse("crop_failed");
@@ -114,4 +156,9 @@ scumbleRun(function (request) {
     if (copy !== null) { copy.close(SaveOptions.DONOTSAVECHANGES); }
   }
   return { selected: selected };
+}
+
+scumbleRun(function (request) {
+  var doc = scumbleDocument(request);
+  return scumbleUnmasked(doc, function () { return scumbleCapture(doc, request); });
 });

@@ -1,6 +1,6 @@
 // A mark of what a document shows: another text means that something was painted, undone or hidden; "" where Photoshop
-// cannot tell. Changes nothing, and costs far less than reading the picture. null while the document is not in front: it
-// is left alone then. Request: {document}.
+// cannot tell. Changes nothing, and costs far less than reading the picture. null while the document is not in front, or
+// in Quick Mask mode: it is left alone then. Request: {document}.
 
 // The history alone does not tell: it is cut to a length, and strokes share a name.
 /** @param {Document} doc */
@@ -16,7 +16,8 @@ scumbleRun(function (request) {
   var i;
   for (i = 0; i < app.documents.length; i++) {
     if (app.documents[i].id === request.document) {
-      return { mark: app.activeDocument.id === request.document ? scumbleMark(app.activeDocument) : null };
+      if (app.activeDocument.id !== request.document || app.activeDocument.quickMaskMode) { return { mark: null }; }
+      return { mark: scumbleMark(app.activeDocument) };
     }
   }
   return scumbleRefuse("document_closed");

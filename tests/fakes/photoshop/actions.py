@@ -27,6 +27,7 @@ def execute(application: Application, event: str, descriptor: list[list[Any]]) -
     document = application.front
     if document is None:
         raise Fault(f'The command "{event}" is not currently available.')
+    document.require_no_quick_mask()
     values = {key: value for _, key, *value in descriptor}
     if event == "duplicate" and values.get("null") == [SAVE_SELECTION]:
         # Select > Save Selection, as the ScriptListener plug-in records it.

@@ -36,6 +36,8 @@ class Application(Thing):
             "tiff_transparency",
             "groups_land",
             "merged_copies_grow",
+            "grown_copies_keep_channels",
+            "quick_mask_is_a_step",
             "patterns",
             "drives",
             "disk_is_full",
@@ -50,7 +52,9 @@ class Application(Thing):
         bounds_are_cut_by_mask: bool = True,
         tiff_transparency: Literal["assocalpha", "unassalpha"] = "assocalpha",
         groups_land: Literal["top", "active"] = "top",
-        merged_copies_grow: int = 0,
+        merged_copies_grow: tuple[int, int, int, int] = (0, 0, 0, 0),
+        grown_copies_keep_channels: bool = True,
+        quick_mask_is_a_step: bool = True,
     ) -> None:
         self.duplicates_land = duplicates_land
         self.duplicates_keep_selection = duplicates_keep_selection
@@ -58,6 +62,8 @@ class Application(Thing):
         self.tiff_transparency = tiff_transparency
         self.groups_land = groups_land
         self.merged_copies_grow = merged_copies_grow
+        self.grown_copies_keep_channels = grown_copies_keep_channels
+        self.quick_mask_is_a_step = quick_mask_is_a_step
         self.disk_is_full = False
         self.patterns: dict[str, Any] = {}
         self.drives: dict[str, Path] = {}

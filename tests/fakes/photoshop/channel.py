@@ -61,6 +61,7 @@ class Selection(Thing):
         """Of all that is selected at all (our reading: not of what is at least half selected); an error without a
         selection (photoshop-python-api's issues)."""
         assert self.document is not None
+        self.document.require_no_quick_mask()  # none there (our reading); what else it could be, no program asks
         if self.document.selected is None:
             raise Fault("The requested property does not exist.", NO_SUCH_PROPERTY)
         box = bounding_box(self.document.selected)
@@ -70,6 +71,7 @@ class Selection(Thing):
     @method
     def selectAll(self) -> None:  # noqa: N802
         assert self.document is not None
+        self.document.require_no_quick_mask()
         width, height = self.document.extent
         dtype = self.document.dtype
         full = np.iinfo(dtype).max if dtype.kind == "u" else 1
@@ -79,6 +81,7 @@ class Selection(Thing):
     @method
     def deselect(self) -> None:
         assert self.document is not None
+        self.document.require_no_quick_mask()
         self.document.selected = None
         self.document.step("Deselect")
 
@@ -101,6 +104,7 @@ class Selection(Thing):
     def load(self, channel: Channel, combination: Enum, invert: bool) -> None:
         """From a channel of the same document; across documents is not modelled, so not allowed."""
         assert self.document is not None
+        self.document.require_no_quick_mask()
         if channel.document is not self.document or combination != Enum("SelectionType.REPLACE"):
             raise Fault("this model only replaces the selection by a channel of its own document")
         if channel.kind != MASKED_AREA:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tests.fakes.photoshop import files
+from tests.fakes.photoshop import canvas, files
 from tests.fakes.photoshop.channel import COMPONENT, Channel, ChannelState, Selection
 from tests.fakes.photoshop.composite import histogram, painted
 from tests.fakes.photoshop.history import (
@@ -16,7 +16,7 @@ from tests.fakes.photoshop.history import (
     restore_layers,
     saved_layers,
 )
-from tests.fakes.photoshop.layer import ArtLayer, Layer, LayerSet, LayerSets, LayerState, walk
+from tests.fakes.photoshop.layer import ArtLayer, Layer, LayerSets, LayerState, walk
 from tests.fakes.photoshop.objects import (
     NO_SUCH_PROPERTY,
     Collection,
@@ -31,7 +31,6 @@ from tests.fakes.photoshop.samples import (
     Array,
     convert_mode,
     full_scale,
-    on_canvas,
 )
 
 if TYPE_CHECKING:
@@ -63,6 +62,7 @@ class Document(Thing):
             "alphas",
             "selected",
             "outline",
+            "quick_mask",
             "active",
             "icc_profile",
             "profile_name",
@@ -77,6 +77,7 @@ class Document(Thing):
             "snapshot",
             "restore",
             "every_layer",
+            "require_no_quick_mask",
         ]
     )
 
@@ -102,7 +103,8 @@ class Document(Thing):
         self.bitsPerChannel = BITS[background.dtype.name]
         self.icc_profile = icc_profile
         self.profile_name = profile_name
-        self.quickMaskMode = False
+        # In Quick Mask mode: the mask, as coverage; nothing is selected then.
+        self.quick_mask: Array | None = None
         # (left, top, right, bottom) of a selection that was moved beyond the canvas; samples are only on it.
         self.outline: tuple[int, int, int, int] | None = None
         self.extent = (background.shape[1], background.shape[0])
@@ -179,6 +181,29 @@ class Document(Thing):
         self.step("Select Layer")
 
     @property
+    def quickMaskMode(self) -> bool:  # noqa: N802
+        """Left, the mask becomes the selection, grey as partly selected (user guide); a mask of nothing, and one that
+        was never painted on, as no selection (our reading). Whether history has a step for it is not documented: there
+        is a switch."""
+        return self.quick_mask is not None
+
+    @quickMaskMode.setter
+    def quickMaskMode(self, value: bool) -> None:  # noqa: N802
+        if value == self.quickMaskMode:
+            return
+        if value:
+            white = np.full(self.extent[::-1], full_scale(np.empty(0, self.dtype)), self.dtype)
+            self.quick_mask = white if self.selected is None else self.selected
+            self.selected = None
+        else:
+            mask, self.quick_mask = self.quick_mask, None
+            assert mask is not None
+            plain = (mask == mask.flat[0]).all() and mask.flat[0] in (0, full_scale(mask))
+            self.selected = None if plain else mask
+        if self.application.quick_mask_is_a_step:
+            self.step("Enter Quick Mask" if value else "Exit Quick Mask")
+
+    @property
     def activeHistoryState(self) -> HistoryState:  # noqa: N802
         return self.history[self.position]
 
@@ -197,11 +222,13 @@ class Document(Thing):
     def duplicate(self, name: str, merge_layers: bool) -> Document:
         """A copy in front, the alpha channels kept; what is visible in one layer, or all layers (JS). Whether the
         selection comes along is not documented: there is a switch; so for the size of a merged copy with artboards."""
+        self.require_no_quick_mask()
         flat = self.stack[-1].get("typename") == "ArtLayer" and self.stack[-1].isBackgroundLayer
         flat = flat and self.stack[-1].visible
         merged = self.flatten()
-        if merge_layers and self.application.merged_copies_grow:
-            merged = np.pad(merged, ((0, self.application.merged_copies_grow), (0, 0), (0, 0)))
+        left, top, right, bottom = self.application.merged_copies_grow if merge_layers else (0,) * 4
+        sides = ((top, bottom), (left, right))
+        merged = np.pad(merged, (*sides, (0, 0)))
         copy = Document(
             self.application,
             merged[..., :-1] if flat else merged,
@@ -209,14 +236,19 @@ class Document(Thing):
             resolution=self.resolution,
             icc_profile=self.icc_profile,
             profile_name=self.profile_name,
-            alphas=tuple((alpha.name, alpha._state.samples) for alpha in self.alphas),
+            alphas=tuple(
+                (alpha.name, np.pad(alpha._state.samples, sides))
+                for alpha in self.alphas
+                if not any((left, top, right, bottom))
+                or self.application.grown_copies_keep_channels
+            ),
             mode=self.mode.name.removeprefix("DocumentMode."),
         )
         if not merge_layers:
             copy.stack = copied_layers(self.stack, copy)
             copy.active = copy.stack[0]
         if self.application.duplicates_keep_selection:
-            copy.selected = self.selected
+            copy.selected = None if self.selected is None else np.pad(self.selected, sides)
         return copy
 
     @method
@@ -255,50 +287,12 @@ class Document(Thing):
 
     @method
     def crop(self, bounds: list[Unit]) -> None:
-        left, top, right, bottom = (edge.px for edge in bounds)
-        height, width = bottom - top, right - left
-        for layer in self.stack:
-            state = layer._state
-            pixels = on_canvas(state.pixels, state.x - left, state.y - top, height, width)
-            layer._state = replace(state, pixels=pixels, x=0, y=0)
-        for channel in self.alphas:
-            samples = on_canvas(channel._state.samples, -left, -top, height, width)
-            channel._state = replace(channel._state, samples=samples)
-        self.selected = None
-        self.extent = (width, height)
+        canvas.crop(self, *(edge.px for edge in bounds))
         self.step("Crop")
 
     @method
     def resizeCanvas(self, width: Unit, height: Unit, anchor: Enum) -> None:  # noqa: N802
-        """Image > Canvas Size. What is new is the background colour (white here) in a Background, nothing in layers,
-        0 in alpha channels and not selected (our reading)."""
-        w, h = width.px, height.px
-        dx, dy = {"TOPLEFT": (0, 0), "BOTTOMRIGHT": (w - self.extent[0], h - self.extent[1])}[
-            anchor.name.removeprefix("AnchorPosition.")
-        ]
-        for layer in self.every_layer():
-            if isinstance(layer, LayerSet):
-                continue
-            state = layer._state
-            if state.background:
-                pixels = np.full((h, w, state.pixels.shape[2]), full_scale(state.pixels))
-                pixels = pixels.astype(state.pixels.dtype)
-                pixels[dy : dy + self.extent[1], dx : dx + self.extent[0]] = state.pixels
-                layer._state = replace(state, pixels=pixels)
-            else:
-                layer._state = replace(
-                    state,
-                    x=state.x + dx,
-                    y=state.y + dy,
-                    mask_x=state.mask_x + dx,
-                    mask_y=state.mask_y + dy,
-                )
-        for channel in self.alphas:
-            samples = on_canvas(channel._state.samples, dx, dy, h, w)
-            channel._state = replace(channel._state, samples=samples)
-        if self.selected is not None:
-            self.selected = on_canvas(self.selected, dx, dy, h, w)
-        self.extent = (w, h)
+        canvas.resize(self, width.px, height.px, anchor.name.removeprefix("AnchorPosition."))
         self.step("Canvas Size")
 
     @method
@@ -353,6 +347,11 @@ class Document(Thing):
         self.selected = coverage
         self.step("Lasso")
 
+    def require_no_quick_mask(self) -> None:
+        """Commands work on the mask in that mode, or not at all; the model has none of that."""
+        if self.quick_mask is not None:
+            raise Fault("this model does that outside Quick Mask mode only")
+
     def step(self, name: str) -> None:
         """Every change is one history state; states that could have been redone are gone."""
         if self.suspended or not hasattr(self, "history"):
@@ -366,15 +365,15 @@ class Document(Thing):
             "extent": self.extent,
             "active": self.active,
             "selected": self.selected,
+            "quick_mask": self.quick_mask,
             "stack": saved_layers(self.stack),
             "alphas": [(channel, channel._state) for channel in self.alphas],
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Back to a snapshot."""
-        self.extent, self.active, self.selected = (
-            snapshot[name] for name in ("extent", "active", "selected")
-        )
+        for name in ("extent", "active", "selected", "quick_mask"):
+            setattr(self, name, snapshot[name])
         restore_layers(self.stack, snapshot["stack"])
         self.alphas[:] = [channel for channel, _ in snapshot["alphas"]]
         for channel, state in snapshot["alphas"]:

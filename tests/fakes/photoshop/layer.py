@@ -197,6 +197,7 @@ class ArtLayer(Layer):
         """Moves the layer and its linked mask; with a selection only the selected pixels (our reading)."""
         document, state = self.document, self._state
         assert document is not None
+        document.require_no_quick_mask()
         if state.background:
             raise Fault('The command "Move" is not available: the layer is locked.')
         if document.selected is None:
@@ -225,6 +226,7 @@ class ArtLayer(Layer):
             raise Fault("this model only places at the beginning")
         document, state = self.document, self._state
         assert document is not None
+        target.require_no_quick_mask()
         if target.mode != document.mode:
             raise Fault(f"this model converts no {document.mode.name} layer by duplicating it")
         if target.icc_profile != document.icc_profile:

@@ -245,9 +245,44 @@ def test_a_special_active_layer_stays_as_it_is(
     assert Seen(document).facts["layers"][1:] == before.facts["layers"]
 
 
-def test_artboards_beyond_the_canvas_are_refused(com: Com, host: ComPhotoshop) -> None:
-    com.running = Application(merged_copies_grow=40)
+@pytest.mark.parametrize("keeps_selection", [True, False])
+@pytest.mark.parametrize("selected", [True, False])
+@pytest.mark.parametrize("source", list(Source))
+@pytest.mark.parametrize("grow", [(0, 0, 0, 40), (31, 0, 9, 0), (5, 17, 0, 3)])
+def test_a_merged_copy_as_large_as_all_artboards_is_read_at_the_same_place(
+    com: Com,
+    host: ComPhotoshop,
+    *,
+    grow: tuple[int, int, int, int],
+    source: Source,
+    selected: bool,
+    keeps_selection: bool,
+) -> None:
+    expected = []
+    for sides in ((0, 0, 0, 0), grow):
+        com.running = Application(
+            merged_copies_grow=sides, duplicates_keep_selection=keeps_selection
+        )
+        host._application._runner = None  # another Photoshop than before
+        document, _ = layered(com.running)
+        if not selected:
+            document.select(None)
+        before = Seen(document)
+        expected.append(host.capture(host.describe(), CONTEXT, source))
+        assert before.differences(Seen(document)) == []
+    plain, grown = expected
+    assert np.array_equal(grown.image.numpy()[..., :3], plain.image.numpy()[..., :3])
+    assert np.array_equal(grown.selection.numpy(), plain.selection.numpy())
+
+
+@pytest.mark.parametrize("selected", [True, False])
+def test_a_copy_that_begins_who_knows_where_is_refused(
+    com: Com, host: ComPhotoshop, *, selected: bool
+) -> None:
+    com.running = Application(merged_copies_grow=(0, 0, 0, 40), grown_copies_keep_channels=False)
     document = open_document(com.running)
+    if not selected:
+        document.select(None)
     before = Seen(document)
     with pytest.raises(DocumentRefused, match="artboard"):
         host.capture(host.describe(), CONTEXT)

@@ -132,10 +132,39 @@ def kinds_round_trip(com: Com, host: ComPhotoshop) -> None:
     assert [it.name for it in host.documents()] == ["made", "photo.psd"]
 
 
+def mask_round_trip(com: Com, host: ComPhotoshop) -> None:
+    """In Quick Mask mode, and where merged copies are larger than the document; with history that knows of the mode,
+    and without."""
+    for is_a_step in (True, False):
+        com.running = Application(merged_copies_grow=(3, 5, 0, 1), quick_mask_is_a_step=is_a_step)
+        host._application._runner = None  # another Photoshop than before
+        document = open_document(com.running)
+        for masked in (True, False):
+            chosen = soft_selection(SIZE, LATER) if masked else None
+            document.quickMaskMode = False
+            document.select(chosen)
+            document.quickMaskMode = masked
+            document.step("Brush Tool")
+            before = Seen(document)
+            assert (host.look(host.describe()) is None) == masked
+            described = host.unmasked(host.describe())
+            assert described.selection == (Bounds(*LATER) if masked else None)
+            capture = host.capture(described, CONTEXT)
+            rows, columns = slice(CONTEXT.y, CONTEXT.bottom), slice(CONTEXT.x, CONTEXT.right)
+            assert np.array_equal(capture.image.numpy(), before.picture[rows, columns, :3])
+            mask = np.full(SIZE[::-1], 255, np.uint8) if chosen is None else chosen
+            assert np.array_equal(capture.selection.numpy()[..., 0], mask[rows, columns])
+            assert before.differences(Seen(document)) == []
+            patch = patch_for(document)
+            host.apply(described, [patch], TITLE)
+            assert_applied(before, [patch])
+
+
 def test_the_programs_pass(com: Com, host: ComPhotoshop) -> None:
     round_trip(com, host)
     kinds_round_trip(com, host)
     look_round_trip(com, host)
+    mask_round_trip(com, host)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +176,7 @@ def test_the_programs_pass(com: Com, host: ComPhotoshop) -> None:
         ("lib", "app.displayDialogs = dialogs;", ""),
         ("lib", 'stringIDToTypeID("selection")', 'stringIDToTypeID("mask")'),
         ("capture", "doc.activeHistoryState = back;", ""),
-        ("capture", "scumbleRemoveOtherChannels(copy, request.channel);", ""),
+        ("capture", "scumbleRemoveOtherChannels(copy, selected ? request.channel : \"\");", ""),
         ("capture", "new UnitValue(b[0]", "new UnitValue(b[0] - 1"),
         ("capture", "options.layers = false;", ""),
         ("capture", "if (copy !== null) { copy.close(SaveOptions.DONOTSAVECHANGES); }", ""),
@@ -183,10 +212,19 @@ def test_the_programs_pass(com: Com, host: ComPhotoshop) -> None:
         ("apply", "AnchorPosition.BOTTOMRIGHT", "AnchorPosition.TOPLEFT"),
         ("apply", "source.colorProfileName = srgb;", ""),
         ("apply", "{ source.convertProfile(", "{ (function () {})("),
+        ("lib", "    doc.quickMaskMode = true;\n    doc.activeHistoryState = back;", "    doc.quickMaskMode = true;"),
+        ("lib", "  doc.quickMaskMode = false;", ""),
+        ("capture", "[found[0] - box[0], found[1] - box[1]]", "[0, 0]"),
+        ("capture", "  doc.selection.selectAll();", ""),
+        ("capture", "b[0] + by[0]", "b[0]"),
+        ("capture", 'selected ? request.channel : ""', "request.channel"),
+        ("apply", "if (masking) { doc.quickMaskMode = false; }", ""),
+        ("apply", "  if (masking) { doc.quickMaskMode = true; }", ""),
+        ("look", " || app.activeDocument.quickMaskMode", ""),
         ("look", "doc.historyStates.length", '""'),
         ("look", "doc.activeHistoryState.name", '""'),
         ("look", 'doc.histogram.join(" ")', '""'),
-        ("look", "=== request.document ? scumbleMark", "!== null ? scumbleMark"),
+        ("look", "app.activeDocument.id !== request.document || ", ""),
         ("open", "layer.isBackgroundLayer = false;", ""),
         ("open", "SelectionType.REPLACE, true", "SelectionType.REPLACE, false"),
         ("open", "source.channels[source.channels.length - 1].remove();", ""),
@@ -215,3 +253,4 @@ def test_a_mistake_in_a_program_is_noticed(
         round_trip(com, host)
         kinds_round_trip(com, host)
         look_round_trip(com, host)
+        mask_round_trip(com, host)

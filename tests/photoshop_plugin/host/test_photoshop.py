@@ -180,13 +180,9 @@ def resized(document: Document) -> None:
     document.extent = (document.extent[0] + 1, document.extent[1])
 
 
-def masking(document: Document) -> None:
-    document.quickMaskMode = True
-
-
 @pytest.mark.parametrize(
     ("meanwhile", "code"),
-    [(closed, "document_closed"), (resized, "document_resized"), (masking, "quick_mask")],
+    [(closed, "document_closed"), (resized, "document_resized")],
 )
 @pytest.mark.parametrize("call", ["capture", "apply"])
 def test_a_document_that_changed_is_refused(
@@ -226,7 +222,6 @@ def test_nothing_open_and_nothing_selected_have_their_sentences(
         ({"mode": "MULTICHANNEL"}, "RGB Color"),
         ({"mode": "DUOTONE"}, "RGB Color"),
         ({"bits": 1}, "16 Bits/Channel"),
-        ({"quick_mask": True}, "Press Q"),
     ],
 )
 def test_other_kinds_of_documents_are_refused_with_a_way_out(
