@@ -14,10 +14,8 @@ from core_server.canvas.geometry import Bounds, Extent
 from core_server.canvas.pixels import SAMPLE_DTYPES, ColorSpace
 from core_server.canvas.plan import (
     CanvasIntent,
-    CanvasOptions,
     CanvasPlan,
     FillMode,
-    ModelSizing,
     SeamlessAxes,
 )
 from core_server.config import Limits
@@ -25,192 +23,17 @@ from core_server.errors import InvalidRequest
 from core_server.jobs.job import (
     ImageEncoding,
     ImageHeader,
-    Job,
-    JobEvent,
-    JobFailure,
-    JobProgress,
-    JobState,
 )
 from core_server.pipelines.request import (
-    Adapter,
-    AdapterKind,
-    ControlImage,
-    ControlKind,
-    ImageToImage,
-    Inpaint,
-    MaterialMaps,
-    Outpaint,
-    Parameters,
-    Project,
-    ReferenceImage,
     Request,
-    StructureStart,
-    TextToImage,
-    Texture,
-    Upscale,
     image_ids,
 )
 from core_server.rpc.convert import canvas, fields, generation, image, parameters
-from core_server.rpc.convert.job import to_proto_event, to_proto_job
-from scumble.v1 import canvas_pb2, generation_pb2, image_pb2, job_pb2
+from scumble.v1 import canvas_pb2, generation_pb2, image_pb2
 from tests.core_server.canvas import profiles
+from tests.core_server.rpc.convert.strategies import EXTENTS, REQUESTS, plans
 
 LIMITS = Limits()
-SIDES = st.integers(1, 4096)
-EXTENTS = st.builds(Extent, SIDES, SIDES)
-SMALL = st.integers(0, 512) | st.none()
-OPTIONS = st.builds(
-    CanvasOptions,
-    intent=st.sampled_from(CanvasIntent),
-    fill=st.sampled_from(FillMode),
-    exact_selection=st.booleans(),
-    grow=SMALL,
-    feather=SMALL,
-    padding=SMALL,
-    seamless=st.sampled_from(SeamlessAxes),
-    color_match=st.sampled_from([None, 0.0, 0.35, 1.0]),
-    passes=st.sampled_from([None, 1, 2]),
-)
-
-
-@st.composite
-def nested(draw: st.DrawFn) -> tuple[Bounds, Bounds, Bounds, Extent]:
-    """selection in mask in context in document."""
-    document = draw(EXTENTS)
-    chain = [Bounds(0, 0, *document)]
-    for _ in range(3):
-        outer = chain[-1]
-        x = draw(st.integers(outer.x, outer.right - 1))
-        y = draw(st.integers(outer.y, outer.bottom - 1))
-        width = draw(st.integers(1, outer.right - x))
-        height = draw(st.integers(1, outer.bottom - y))
-        chain.append(Bounds(x, y, width, height))
-    _, context, mask, selection = chain
-    return selection, mask, context, document
-
-
-@st.composite
-def plans(draw: st.DrawFn) -> CanvasPlan:
-    selection, mask, context, document = draw(nested())
-    edge = st.integers(0, 512)
-    two = draw(st.booleans())
-    return CanvasPlan(
-        document=document,
-        selection=selection,
-        mask=mask,
-        context=context,
-        model=draw(EXTENTS),
-        grow=draw(edge),
-        feather=draw(edge),
-        blend=draw(edge),
-        exact_selection=draw(st.booleans()),
-        fill=draw(st.sampled_from(FillMode)),
-        intent=draw(st.sampled_from(CanvasIntent)),
-        passes=2 if two else 1,
-        seamless=draw(st.sampled_from(SeamlessAxes)),
-        padding=draw(edge),
-        sizing=draw(st.sampled_from(ModelSizing)),
-        max_model_pixels=draw(st.integers(0, 2**40)),
-        refine=mask if two else None,
-        refine_model=draw(EXTENTS) if two else None,
-        refine_strength=draw(st.sampled_from([0.4, 0.07, 1.0])) if two else 0.0,
-        color_match=draw(st.sampled_from([0.0, 0.35, 1.0])),
-    )
-
-
-replaced = msgspec.structs.replace
-IDS = st.text("0123456789abcdef", min_size=64, max_size=64)
-WEIGHTS = st.integers(0, 100).map(lambda it: it / 100)
-PARAMETERS = st.builds(
-    Parameters,
-    prompt=st.text(min_size=1, max_size=40).filter(str.strip),
-    negative_prompt=st.text(max_size=40),
-    model=st.text(max_size=40),
-    num_inference_steps=st.integers(1, 1000) | st.none(),
-    guidance_scale=st.integers(0, 500).map(lambda it: it / 10) | st.none(),
-    scheduler=st.text(max_size=40),
-    seed=st.integers(0, 2**64 - 1),
-    count=st.integers(1, 16),
-    seamless=st.sampled_from([SeamlessAxes.NONE, *SeamlessAxes]),
-    adapters=st.lists(
-        st.builds(
-            Adapter,
-            kind=st.sampled_from(AdapterKind),
-            name=st.text(min_size=1, max_size=9).filter(str.strip),
-            weight=st.integers(-200, 200).map(lambda it: it / 100),
-        ),
-        max_size=2,
-    ).map(tuple),
-    control_images=st.lists(
-        st.builds(ControlImage, kind=st.sampled_from(ControlKind), image=IDS, weight=WEIGHTS),
-        max_size=2,
-    ).map(tuple),
-    reference_images=st.lists(st.builds(ReferenceImage, image=IDS, weight=WEIGHTS), max_size=2).map(
-        tuple
-    ),
-    style=st.text(max_size=9),
-    structure=st.sampled_from(StructureStart),
-    few_step=st.booleans() | st.none(),
-)
-STRENGTHS = st.integers(1, 100).map(lambda it: it / 100)
-REQUESTS: st.SearchStrategy[Request] = st.one_of(
-    st.builds(TextToImage, parameters=PARAMETERS, extent=EXTENTS),
-    st.builds(ImageToImage, parameters=PARAMETERS, image=IDS, strength=STRENGTHS),
-    st.builds(
-        Inpaint,
-        parameters=PARAMETERS,
-        image=IDS,
-        selection=IDS,
-        strength=STRENGTHS,
-        plan=plans() | st.none(),
-        options=OPTIONS,
-    ),
-    st.builds(
-        Texture,
-        parameters=PARAMETERS,
-        extent=EXTENTS,
-        maps=st.sampled_from([(), ("base_color",), ("base_color", "normal", "height")]),
-        height_dtype=st.sampled_from(("uint8", "uint16")),
-    ),
-    st.builds(
-        Outpaint,
-        parameters=PARAMETERS,
-        image=IDS,
-        left=SMALL.map(lambda it: it or 0),
-        right=st.integers(1, 4096),
-        strength=STRENGTHS,
-        fill=st.sampled_from(FillMode),
-    ),
-    st.builds(
-        MaterialMaps,
-        parameters=PARAMETERS,
-        image=IDS,
-        maps=st.sampled_from([(), ("roughness",)]),
-        height_dtype=st.sampled_from(("uint8", "uint16")),
-    ),
-    st.builds(
-        MaterialMaps,
-        parameters=PARAMETERS.map(lambda it: replaced(it, seamless=SeamlessAxes.NONE)),
-        image=IDS,
-        axes_from_picture=st.just(True),
-    ),
-    st.builds(
-        Upscale,
-        parameters=PARAMETERS,
-        image=IDS,
-        factor=st.sampled_from((2, 4)),
-        strength=STRENGTHS | st.just(0.0),
-    ),
-    st.builds(
-        Project,
-        parameters=PARAMETERS,
-        depth=IDS,
-        image=IDS | st.none(),
-        normals=IDS | st.none(),
-        mask=IDS | st.none(),
-        strength=STRENGTHS,
-    ),
-)
 
 
 async def by_id(source: image_pb2.ImageSource, field: str) -> str:
@@ -346,46 +169,6 @@ def test_every_value_of_an_enum_is_known(table: fields.EnumTable, proto: type) -
             assert table.to_proto(table.from_proto(number, "f")) == number, name
     with pytest.raises(InvalidRequest, match=f"number {2**31 - 1}"):
         table.from_proto(2**31 - 1, "f")
-
-
-def job(**values: object) -> Job:
-    request = TextToImage(parameters=Parameters(prompt="slate"), extent=Extent(8, 8))
-    known = {
-        "job_id": "j",
-        "request_id": "r",
-        "owner": "o",
-        "state": JobState.QUEUED,
-        "request": request,
-        "create_time": 1_700_000_000.25,
-    }
-    return Job(**(known | values))
-
-
-def test_a_job_that_has_not_begun_has_no_times() -> None:
-    message = to_proto_job(job())
-    assert message.create_time.ToMicroseconds() == 1_700_000_000_250_000
-    unset = ("start_time", "end_time", "progress", "error")
-    assert not any(message.HasField(name) for name in unset)
-
-
-def test_a_failed_job_says_why() -> None:
-    failure = JobFailure(reason="OUT_OF_MEMORY", message="Too large.", metadata={"model": "m"})
-    message = to_proto_job(
-        job(state=JobState.FAILED, start_time=1.0, end_time=2.5, attempts=2, failure=failure)
-    )
-    assert message.error.reason == job_pb2.ERROR_REASON_OUT_OF_MEMORY
-    assert dict(message.error.metadata) == {"model": "m"}
-    assert message.end_time.ToSeconds() == 2
-
-
-@pytest.mark.parametrize("seconds", [None, 0.0, 3.698227, 1e6])
-def test_remaining_time(seconds: float | None) -> None:
-    progress = JobProgress(step=1, steps=4, stage="Painting", remaining_seconds=seconds)
-    message = to_proto_event(JobEvent(number=7, time=1.0, progress=progress))
-    assert message.WhichOneof("event") == "progress"
-    assert message.progress.HasField("remaining") == (seconds is not None)
-    if seconds is not None:
-        assert message.progress.remaining.ToMicroseconds() == round(seconds * 1e6)
 
 
 @given(st.floats(width=32))
