@@ -136,6 +136,7 @@ def test_a_whole_life(process: Process, number: int) -> None:
     ]
     told = {"job_id": failed, "task": "text_to_image", "state": "failed", "reason": "INTERNAL"}
     assert told.items() <= lines[1].items()
+    assert min(lines[1]["waited_seconds"], lines[1]["ran_seconds"]) >= 0
     assert "ZeroDivisionError" in (folder / "logs" / "worker.log").read_text(), "with its traceback"
     token = (folder / "token").read_text().strip()
     for text in (log, errors):

@@ -107,3 +107,17 @@ def test_the_certificate_is_made_once_and_can_be_checked(tmp_path: Path) -> None
 def test_what_is_no_code_is_refused(code: str) -> None:
     with pytest.raises(scumble.client.InvalidRequest, match="no pairing code"):
         pairing_from(code)
+
+
+def test_a_start_with_a_new_token_keeps_the_jobs(tmp_path: Path) -> None:
+    with running_server(tmp_path) as server:
+        old = server.token
+        with scumble.client.connect(server.address, token=old) as client:
+            job_id = client.submit(QUICK).id
+    with running_server(tmp_path, "--rotate-token") as server:
+        assert server.token != old
+        with pytest.raises(Unauthenticated):
+            scumble.client.connect(server.address, token=old)
+        with scumble.client.connect(server.address, token=server.token) as client:
+            [patch] = client.job(job_id).result(timeout=60)
+            assert patch.pixels.width == 64

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import os
 import stat
@@ -234,6 +235,27 @@ def test_the_computers_own_token_rotates_and_keeps_its_jobs(tmp_path: Path) -> N
 
 
 @posix
+def test_every_token_is_compared_in_constant_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No clock can show it in a test, so the one function that promises it is watched."""
+    book = TokenBook(tmp_path)
+    secrets = [book.add(name) for name in ("ada", "bob", "carol")]
+    compared: list[tuple[str, str]] = []
+
+    def watched(given: str, known: str) -> bool:
+        compared.append((given, known))
+        return compare(given, known)
+
+    compare = hmac.compare_digest
+    monkeypatch.setattr(hmac, "compare_digest", watched)
+    for given in ("wrong", *secrets):
+        compared.clear()
+        assert (book.find(given) is None) == (given == "wrong")
+        assert len({known for _, known in compared}) == 4, "all of them, whichever is found"
+        assert all(given not in pair for pair in compared), "hashes, not the tokens"
+
+
 def test_files_are_for_their_owner_alone_and_hold_no_secret(tmp_path: Path) -> None:
     book = TokenBook(tmp_path)
     secret = book.add("ada")
