@@ -107,6 +107,12 @@ def give_back(device: torch.device) -> None:
         _trim(0)
 
 
+def tidy(device: torch.device) -> None:
+    """After a job on a processor: its working memory, which glibc would keep, goes back to the other programs."""
+    if device.type == "cpu" and _trim is not None:
+        _trim(0)
+
+
 def title_of(device: torch.device) -> str:
     """The device for people, such as "cuda:0 (NVIDIA H100)"."""
     if device.type == "cuda":

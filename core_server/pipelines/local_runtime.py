@@ -141,11 +141,14 @@ class LocalRuntime:
             if image_id not in images:
                 raise ImageNotFound(image_id)
         with faults_told(self._device):
-            return self._within_memory(
-                request.parameters.model,
-                on_step,
-                lambda name: self._attempt(name, request, images, on_step),
-            )
+            try:
+                return self._within_memory(
+                    request.parameters.model,
+                    on_step,
+                    lambda name: self._attempt(name, request, images, on_step),
+                )
+            finally:
+                devices.tidy(self._device)
 
     def paint(self, frame: LiveFrame, canvas: Pixels, on_step: StepCallback) -> LivePicture:
         """Paints one frame of a live session. Errors: as `run`."""
