@@ -253,6 +253,24 @@ def _quick_mask(bench: Bench) -> str:
     return "read as the selection, and still the mask"
 
 
+def _artboard(bench: Bench) -> str:
+    with bench.document() as (document, picture, selected):
+        box = [CONTEXT.x + 10, 0, SIZE[0] + 60, SIZE[1] + 40]
+        request = {"action": "artboard", "document": document.id, "box": box}
+        before = dict(bench.host.run("acceptance", request))
+        now, board = bench.host.describe(), before["layers"][0]["name"]
+        seen = bench.host.capture(now, CONTEXT).image.numpy()[..., :3]
+        [placed] = bench.host.apply(now, [patch_of(picture, selected)], TITLE)
+        shown = bench.host.capture(now, CONTEXT).image.numpy()[..., :3]
+        mask, sent = part(selected), 255 - part(picture)
+        need(np.array_equal(shown[mask == 0], seen[mask == 0]), "px outside the mask changed")
+        need(np.array_equal(shown[mask == 255], sent[mask == 255]), "px inside are not those sent")
+        [stands] = [it for it in bench.facts(document)["layers"] if it["id"] == placed.id]
+        need(stands["group"] == board, f"the layer stands in {stands['group']!r}")
+        need(bench.undo(document)["layers"] == before["layers"], "one step back is not enough")
+    return f"in the artboard, exactly; the canvas is {now.extent.width} x {now.extent.height} px"
+
+
 def _fields(document: Document) -> dict[str, Any]:
     return {name: getattr(document, name) for name in Document.__dataclass_fields__}
 
@@ -285,5 +303,6 @@ CHECKS = (
     Check("pattern", "Is a pattern defined?", _pattern),
     Check("look", "Do history and histogram tell that something was painted?", _look),
     Check("quick-mask", "Is a quick mask read as the selection, and left as it is?", _quick_mask),
+    Check("artboard", "Does a layer go into the artboard that it shows in?", _artboard),
     Check("recent-files", "Do temporary files show under Open Recent?", _recent, False),
 )  # fmt: skip

@@ -124,7 +124,8 @@ class LayerPatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrangement:
-    """Where layers stand. above: id of the layer below them, None for the top; one that is gone means the top too.
+    """Where layers stand. above: id of the layer below them, None for the top; one that is gone means the top too,
+    which is that of an artboard where the layers show within one.
 
     group: the name of the group that several layers come in. grow: added to the canvas first; the layers' bounds count
     in the larger one.

@@ -23,6 +23,7 @@ from photoshop_plugin.host import com, script
 from photoshop_plugin.host.application import Application
 from photoshop_plugin.host.com_thread import ComThread
 from photoshop_plugin.host.tiff import read_capture, write_patch
+from photoshop_plugin.transparency import bounding_box
 from scumble.client import Bounds, ColorSpace, Extent, Pixels, SampleType
 
 _BITS = {"ONE": 1, "EIGHT": 8, "SIXTEEN": 16, "THIRTYTWO": 32}
@@ -117,6 +118,7 @@ class ComPhotoshop:
                     "title": title,
                     "channel": _channel_name(),
                     "above": arrangement.above,
+                    "shown": _shown(patches),
                     "group": arrangement.group if len(patches) > 1 else "",
                     "grow": list(arrangement.grow) if any(arrangement.grow) else None,
                     "patches": [
@@ -227,6 +229,18 @@ def _document(facts: dict[str, Any]) -> Document:
         layer=int(facts["layer"]),
         layer_name=str(facts["layerName"]),
     )
+
+
+def _shown(patches: Sequence[LayerPatch]) -> list[int]:
+    """[left, top, right, bottom] of what the masks let show; of all of it where they let nothing."""
+    boxes = []
+    for patch in patches:
+        x, y = patch.bounds.x, patch.bounds.y
+        box = bounding_box(patch.mask.numpy()[..., 0]) if patch.mask is not None else None
+        box = box or Bounds(0, 0, *patch.bounds.extent)
+        boxes.append((x + box.x, y + box.y, x + box.right, y + box.bottom))
+    left, top, right, bottom = zip(*boxes, strict=True)
+    return [min(left), min(top), max(right), max(bottom)]
 
 
 def _is_plain_srgb(pixels: Pixels, icc_profile: bytes) -> bool:

@@ -1,6 +1,7 @@
 // What the acceptance script needs beside the plugin's own programs; it only touches documents that it opened itself.
 // Request: {action, ...}; actions: "open" {file, select}, "facts" {document}, "undo" {document, title}, "mode" {document, mode},
-// "copy" {document}, "mask" {document, on}, "close" {document}.
+// "copy" {document}, "mask" {document, on}, "artboard" {document, box},
+// "close" {document}.
 
 /** @param {any} parent @param {any[]} found */
 function scumbleListLayers(parent, found) {
@@ -64,6 +65,22 @@ function scumbleCopyKeepsSelection(doc) {
   return kept;
 }
 
+// Layer > New > Artboard. box: [left, top, right, bottom].
+/** @param {number[]} box */
+function scumbleMakeArtboard(box) {
+  var descriptor = new ActionDescriptor(), kind = new ActionReference(), using = new ActionDescriptor();
+  var rectangle = new ActionDescriptor();
+  kind.putClass(stringIDToTypeID("artboardSection"));
+  descriptor.putReference(stringIDToTypeID("null"), kind);
+  rectangle.putDouble(stringIDToTypeID("left"), box[0]);
+  rectangle.putDouble(stringIDToTypeID("top"), box[1]);
+  rectangle.putDouble(stringIDToTypeID("right"), box[2]);
+  rectangle.putDouble(stringIDToTypeID("bottom"), box[3]);
+  using.putObject(stringIDToTypeID("artboardRect"), stringIDToTypeID("classFloatRect"), rectangle);
+  descriptor.putObject(stringIDToTypeID("using"), stringIDToTypeID("artboardSection"), using);
+  executeAction(stringIDToTypeID("make"), descriptor, DialogModes.NO);
+}
+
 scumbleRun(function (request) {
   var doc, i;
   if (request.action === "open") {
@@ -77,6 +94,7 @@ scumbleRun(function (request) {
     doc.close(SaveOptions.DONOTSAVECHANGES);
     return {};
   }
+  if (request.action === "artboard") { scumbleMakeArtboard(request.box); }
   if (request.action === "mask") { doc.quickMaskMode = request.on; }
   if (request.action === "mode") {
     doc.changeMode(request.mode === "CMYK" ? ChangeMode.CMYK : request.mode === "LAB" ? ChangeMode.LAB : ChangeMode.GRAYSCALE);

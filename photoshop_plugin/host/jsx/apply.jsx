@@ -1,12 +1,13 @@
 // Lays patches back as layers with layer masks, in one history step.
-// Request: {document, width, height, x, y, title, channel, above, group, grow: [left, top, right, bottom] or null,
+// Request: {document, width, height, x, y, title, channel, above, shown, group, grow: [left, top, right, bottom] or null,
 // patches: [{file, name, width, height, masked, srgb}]}.
 // A patch file is a TIFF whose last channel is the composite mask; without `masked` it is full and the layer gets no mask.
 // `srgb`: its numbers are sRGB (linear in a 32-bit file), whatever the document's profile and mode are. It becomes a masked
 // layer in a document of its own and is duplicated from there: unlike Place this never resamples, whatever the resolution,
 // and gives pixels that can be painted on. The first patch ends on top and is the only one shown. `above`: id of the layer
 // to stand above, null for the top. `group`: "" or the name of a group for the layers. `grow`: px added to the canvas
-// first; x and y count in the larger one. A quick mask stays one.
+// first; x and y count in the larger one. A quick mask stays one. `shown`: [left, top, right, bottom] of what the masks let
+// show; where that lies within one artboard, the top is that artboard's.
 
 /** @type {{doc: Document, profile: string, mode: DocumentMode, sources: Document[], request: any, placed: any[], error: any}} */
 var scumbleState = {
@@ -90,11 +91,49 @@ function scumbleMove(layer, anchor) {
   layer.move(anchor, into ? ElementPlacement.INSIDE : ElementPlacement.PLACEBEFORE);
 }
 
+// An artboard's rectangle, counted from the canvas's corner; null for a group that is none.
+/** @param {number} id @return {number[]} */
+function scumbleArtboardRectangle(id) {
+  var reference = new ActionReference(), found, r;
+  try {
+    reference.putIdentifier(stringIDToTypeID("layer"), id);
+    found = executeActionGet(reference);
+    if (!found.hasKey(stringIDToTypeID("artboard"))) { return null; }
+    r = found.getObjectValue(stringIDToTypeID("artboard")).getObjectValue(stringIDToTypeID("artboardRect"));
+    return [
+      r.getDouble(stringIDToTypeID("left")), r.getDouble(stringIDToTypeID("top")),
+      r.getDouble(stringIDToTypeID("right")), r.getDouble(stringIDToTypeID("bottom"))
+    ];
+  } catch (error) {
+    return null;
+  }
+}
+
+// The artboard that a rectangle lies within, null if it is none or several.
+/** @param {Document} doc @param {number[]} box @return {any} */
+function scumbleArtboard(doc, box) {
+  var i, r;
+  for (i = 0; i < doc.layers.length; i++) {
+    r = doc.layers[i].typename === "LayerSet" ? scumbleArtboardRectangle(doc.layers[i].id) : null;
+    if (r !== null && r[0] <= box[0] && r[1] <= box[1] && r[2] >= box[2] && r[3] >= box[3]) { return doc.layers[i]; }
+  }
+  return null;
+}
+
 // What the layers are to stand above, null for the top: the layer `above`, or their new group, which stands there itself.
 function scumbleAnchor() {
-  var doc = scumbleState.doc, request = scumbleState.request, anchor = null, path = null, group;
+  var doc = scumbleState.doc, request = scumbleState.request, anchor = null, path = null, group, board;
   if (request.above !== null) { path = scumbleLayerPath(doc, request.above); }
   if (path !== null) { anchor = scumbleLayerAt(doc, path); }
+  if (anchor === null) {
+    board = scumbleArtboard(doc, request.shown);
+    if (board !== null && board.layers.length > 0) {
+      anchor = board.layers[0];
+    } else if (board !== null && request.group === "") { // a group cannot be moved into an empty one
+      anchor = board;
+      request.groupId = board.id;
+    }
+  }
   if (request.group === "") { return anchor; }
   group = doc.layerSets.add();
   group.name = request.group;

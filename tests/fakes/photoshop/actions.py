@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tests.fakes.photoshop import canvas
 from tests.fakes.photoshop.channel import Channel, ChannelState
+from tests.fakes.photoshop.layer import GroupState, LayerSet
 from tests.fakes.photoshop.objects import Fault
 
 if TYPE_CHECKING:
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 SAVE_SELECTION = [["putProperty", "channel", "selection"]]
 LAYER_MASK = [["putEnumerated", "channel", "channel", "mask"]]
 PATTERN = [["putClass", "pattern"]]
+SIDES = ("left", "top", "right", "bottom")
+ARTBOARD = [["putClass", "artboardSection"]]
 SELECTED_PART = [
     ["putProperty", "property", "selection"],
     ["putEnumerated", "document", "ordinal", "targetEnum"],
@@ -53,5 +57,38 @@ def execute(application: Application, event: str, descriptor: list[list[Any]]) -
         if values["using"] != [SELECTED_PART] or chosen is None or len(np.unique(chosen)) != 1:
             raise Fault('The command "Make" is not currently available.')
         application.patterns[values["name"][0]] = document.flatten()
+    elif event == "make" and values.get("null") == [ARTBOARD]:
+        # Layer > New > Artboard, as script writers record it. The canvas grows to hold it (reported for artboards that
+        # are made and moved; to the left and upwards, where coordinates change, is not modelled).
+        _, using = values["using"]
+        rectangle = {key: value for _, key, value in dict_of(using)["artboardRect"][1]}
+        box = tuple(round(rectangle[side]) for side in SIDES)
+        width, height = document.extent
+        canvas.resize(document, max(width, box[2]), max(height, box[3]), "TOPLEFT")
+        board = LayerSet(document, GroupState("Artboard 1", artboard=box))
+        document.stack.insert(0, board)
+        document.active = board
+        document.step("New Artboard")
     else:
         raise Fault(f"this model has no event {event!r} with {descriptor}")
+
+
+def dict_of(entries: list[list[Any]]) -> dict[str, list[Any]]:
+    """A recorded descriptor by its keys."""
+    return {key: value for _, key, *value in entries}
+
+
+def look_up(application: Application, _: str, reference: list[list[Any]]) -> list[list[Any]]:
+    """What is known of a layer: that it is an artboard, and where, counted from the canvas's corner (reported by script
+    writers). Nested [key, value] lists."""
+    document = application.front
+    assert document is not None
+    [(setter, kind, number)] = reference
+    if (setter, kind) != ("putIdentifier", "layer"):
+        raise Fault(f"this model looks up no {reference}")
+    [layer] = [it for it in document.every_layer() if it.id == number]
+    box = getattr(layer._state, "artboard", None)
+    if box is None:
+        return []
+    rectangle = [[side, edge] for side, edge in zip(SIDES, box, strict=True)]
+    return [["artboard", [["artboardRect", rectangle]]]]

@@ -36,6 +36,10 @@ def resize(document: Document, w: int, h: int, anchor: str) -> None:
     dx, dy = {"TOPLEFT": (0, 0), "BOTTOMRIGHT": (w - old_w, h - old_h)}[anchor]
     for layer in document.every_layer():
         if isinstance(layer, LayerSet):
+            if layer._state.artboard is not None:
+                left, top, right, bottom = layer._state.artboard
+                moved = (left + dx, top + dy, right + dx, bottom + dy)
+                layer._state = replace(layer._state, artboard=moved)
             continue
         state = layer._state
         if state.background:

@@ -23,7 +23,13 @@ def painted(result: Array, stack: list[Any]) -> Array:
         if not state.visible:
             continue
         if isinstance(layer, LayerSet):
-            result = painted(result, layer.stack)
+            inside = painted(result, layer.stack)
+            if state.artboard is None:
+                result = inside
+                continue
+            left, top, right, bottom = (max(edge, 0) for edge in state.artboard)
+            result = result.copy()
+            result[top:bottom, left:right] = inside[top:bottom, left:right]
             continue
         plane = on_canvas(state.pixels, state.x, state.y, height, width)
         coverage = (

@@ -14,6 +14,7 @@ from tests.fakes.photoshop.objects import Collection, Enum, Fault, Thing, Unit
 if TYPE_CHECKING:
     from tests.fakes.photoshop.application import Application
 
+ACTIONS = {"event": actions.execute, "look up": actions.look_up}
 RUNTIME = (Path(__file__).parent / "runtime.js").read_text(encoding="utf-8")
 
 
@@ -50,8 +51,8 @@ class JavaScript:
             return json.dumps({"fault": fault.text})
 
     def _do(self, operation: str, thing: Thing | None, name: str, raw: list[Any]) -> Any:
-        if operation == "event":
-            return actions.execute(self._application, name, raw)
+        if operation in ACTIONS:
+            return ACTIONS[operation](self._application, name, raw)
         assert thing is not None
         arguments = [self._decode(value) for value in raw]
         match operation:

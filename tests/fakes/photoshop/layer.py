@@ -33,10 +33,12 @@ class LayerState:
 
 @dataclass(frozen=True)
 class GroupState:
-    """What a history state keeps of a group, its layers apart."""
+    """What a history state keeps of a group, its layers apart. artboard: (left, top, right, bottom) of one, which is a
+    group that shows nothing outside."""
 
     name: str
     visible: bool = True
+    artboard: tuple[int, int, int, int] | None = None
 
 
 class Layer(Thing):

@@ -118,8 +118,23 @@ const recorder = (setters) => {
   }
   return Recorder;
 };
-const ActionDescriptor = recorder("putBoolean putClass putEnumerated putInteger putReference putString");
+const ActionDescriptor = recorder(
+  "putBoolean putClass putDouble putEnumerated putInteger putObject putReference putString",
+);
 const ActionReference = recorder("putClass putEnumerated putIdentifier putProperty");
+// What was read of an object: nested lists of [key, value].
+const Found = function (entries) {
+  const values = new Map(entries);
+  const get = (key) => {
+    if (!values.has(key)) throw new Error(`there is no key ${key}`);
+    return values.get(key);
+  };
+  this.hasKey = (key) => values.has(key);
+  this.getDouble = get;
+  this.getObjectValue = (key) => new Found(get(key));
+};
+const executeActionGet = (reference) =>
+  new Found(decodeAnswer(host("look up", 0, "", JSON.stringify(reference.entries))));
 const executeAction = (event, descriptor, dialogs) => {
   if (dialogs !== DialogModes.NO) throw new Error("a dialog opens: the program would hang here");
   return decodeAnswer(host("event", 0, event, JSON.stringify(descriptor.entries)));

@@ -19,6 +19,7 @@ from tests.fakes.photoshop.samples import convert_mode
 from tests.photoshop_plugin.scene import (
     CONTEXT,
     LATER,
+    SELECTED,
     SIZE,
     TITLE,
     Seen,
@@ -160,11 +161,32 @@ def mask_round_trip(com: Com, host: ComPhotoshop) -> None:
             assert_applied(before, [patch])
 
 
+def board_round_trip(com: Com, host: ComPhotoshop) -> None:
+    """Of three artboards the last one holds all that the mask lets show."""
+    com.running = Application()
+    host._application._runner = None  # another Photoshop than before
+    document = open_document(com.running)
+    pixels = texture(*SIZE, "uint8", 4, 9)
+    right, bottom = SELECTED[0] + SELECTED[2], SELECTED[1] + SELECTED[3]
+    for box in (
+        (*SELECTED[:2], right, bottom),
+        (0, 0, right, bottom - 1),
+        (SELECTED[0] + 1, 0, *SIZE),
+    ):
+        board = LayerSet(document, GroupState("Artboard", artboard=box))
+        board.stack.append(ArtLayer(document, LayerState("Picture", pixels)))
+        document.stack.insert(0, board)
+    document.step("Artboards")
+    host.apply(host.describe(), [patch_for(document)], TITLE)
+    assert [len(getattr(it, "stack", ())) for it in document.stack[:3]] == [1, 1, 2]
+
+
 def test_the_programs_pass(com: Com, host: ComPhotoshop) -> None:
     round_trip(com, host)
     kinds_round_trip(com, host)
     look_round_trip(com, host)
     mask_round_trip(com, host)
+    board_round_trip(com, host)
 
 
 @pytest.mark.parametrize(
@@ -218,6 +240,10 @@ def test_the_programs_pass(com: Com, host: ComPhotoshop) -> None:
         ("capture", "  doc.selection.selectAll();", ""),
         ("capture", "b[0] + by[0]", "b[0]"),
         ("capture", 'selected ? request.channel : ""', "request.channel"),
+        ("apply", "r[0] <= box[0] && ", ""),
+        ("apply", "r[3] >= box[3]", "true"),
+        ("apply", "anchor = board.layers[0];", ""),
+        ("apply", 'stringIDToTypeID("artboardRect")', 'stringIDToTypeID("artboard")'),
         ("apply", "if (masking) { doc.quickMaskMode = false; }", ""),
         ("apply", "  if (masking) { doc.quickMaskMode = true; }", ""),
         ("look", " || app.activeDocument.quickMaskMode", ""),
@@ -254,3 +280,4 @@ def test_a_mistake_in_a_program_is_noticed(
         kinds_round_trip(com, host)
         look_round_trip(com, host)
         mask_round_trip(com, host)
+        board_round_trip(com, host)

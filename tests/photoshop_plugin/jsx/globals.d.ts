@@ -1,6 +1,7 @@
 // What ExtendScript has and types-for-adobe's Photoshop types leave out, and what the Python side puts in front.
 
 declare function stringIDToTypeID(name: string): number;
+declare function executeActionGet(reference: ActionReference): ActionDescriptor;
 declare function executeAction(event: number, descriptor: ActionDescriptor, dialogs: DialogModes): ActionDescriptor;
 
 declare var scumbleRequest: any;
