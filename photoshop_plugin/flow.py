@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from photoshop_plugin.document import Document, PlacedLayer
 from photoshop_plugin.errors import PhotoshopError
-from photoshop_plugin.generation import Server, Settings, prepare
+from photoshop_plugin.generation import prepare
 from photoshop_plugin.host.interface import PhotoshopHost
 from photoshop_plugin.placing import lay, place_of
+from photoshop_plugin.server import Server
+from photoshop_plugin.settings import Settings
 from scumble.client import Bounds, CanvasPlan, Event, ScumbleError
 
 

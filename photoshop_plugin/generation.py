@@ -2,91 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any
 
-from photoshop_plugin.document import NO_SIDES, Capture, Document, Sides, Source
+from photoshop_plugin.document import Capture, Document, Source
 from photoshop_plugin.errors import DocumentRefused
 from photoshop_plugin.host.interface import PhotoshopHost
+from photoshop_plugin.server import Server, require_size
+from photoshop_plugin.settings import Settings
 from photoshop_plugin.task import TITLES, Task, resolve
 from photoshop_plugin.transparency import bounding_box, cut, is_empty, opaque, transparent_part
 from scumble.client import (
-    Adapter,
     Bounds,
     CanvasIntent,
-    CanvasOptions,
     CanvasPlan,
-    Event,
-    Extent,
     Inpaint,
     Outpaint,
-    Patch,
     Pixels,
     Request,
-    ServerInfo,
     TextToImage,
     Texture,
     Upscale,
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What the artist asks for; None and "" take the model's defaults. Ranges as in `scumble.client.requests`.
-
-    source: what of the document is read; results stand above the active layer unless it is MERGED. sides: px that
-    EXTEND adds; none at all fills what is transparent. factor: of UPSCALE, 2 or 4. pattern_side: px of PATTERN.
-    """
-
-    prompt: str
-    negative_prompt: str = ""
-    strength: float = 1.0
-    model: str = ""
-    num_inference_steps: int | None = None
-    guidance_scale: float | None = None
-    scheduler: str = ""
-    seed: int | None = None
-    count: int = 1
-    style: str = ""
-    adapters: tuple[Adapter, ...] = ()
-    task: Task = Task.AUTO
-    source: Source = Source.MERGED
-    sides: Sides = NO_SIDES
-    factor: int = 2
-    pattern_side: int = 512
-    options: CanvasOptions = field(default_factory=CanvasOptions)
-
-
-class SubmittedJob(Protocol):
-    """What is needed of `scumble.client.Job`."""
-
-    id: str
-
-    def watch(self) -> Iterator[Event]: ...
-    def result(self) -> list[Patch]: ...
-    def cancel(self) -> None: ...
-
-
-class TellsLimits(Protocol):
-    """A server that says what it allows."""
-
-    def server_info(self) -> ServerInfo: ...
-
-
-class Server(TellsLimits, Protocol):
-    """What is needed of `scumble.client.Client`."""
-
-    def plan(
-        self,
-        document: Extent,
-        selection: Bounds,
-        *,
-        model: str = ...,
-        strength: float = ...,
-        options: CanvasOptions = ...,
-    ) -> CanvasPlan: ...
-    def submit(self, request: Request) -> SubmittedJob: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,17 +73,6 @@ def prepare(
             return _grow(host, document, settings)
         return _fill_transparent(host, server, document, settings)
     return _repaint(host, server, document, settings, task)
-
-
-def require_size(bounds: Bounds, server: TellsLimits) -> None:
-    """Raises DocumentRefused for more px than the server takes at once, before all of them are read."""
-    most = server.server_info().limits.max_pixels
-    if most and bounds.width * bounds.height > most:
-        raise DocumentRefused(
-            "too_large",
-            f"{bounds.width} x {bounds.height} px are more than the server takes at once ({most} px). Select a smaller "
-            "part, or raise max_pixels in its config.toml.",
-        )
 
 
 def _repaint(

@@ -8,9 +8,9 @@ from typing import Any
 
 from photoshop_plugin.document import Capture, Document, PlacedLayer, Source
 from photoshop_plugin.errors import DocumentRefused
-from photoshop_plugin.generation import Settings
 from photoshop_plugin.host.interface import PhotoshopHost
 from photoshop_plugin.placing import Place, lay
+from photoshop_plugin.settings import Settings
 from photoshop_plugin.task import Task
 from photoshop_plugin.transparency import opaque
 from scumble.client import Bounds, Extent, LivePicture, Patch, Pixels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from photoshop_plugin.document import Sides
-from photoshop_plugin.generation import Settings
+from photoshop_plugin.settings import Settings
 from photoshop_plugin.task import Task
 from scumble.client import Adapter, AdapterKind, CanvasOptions
 

@@ -10,7 +10,8 @@ from photoshop_plugin.document import PlacedLayer
 from photoshop_plugin.errors import PhotoshopError
 from photoshop_plugin.files.psd import PsdFile
 from photoshop_plugin.flow import Submitted, generate
-from photoshop_plugin.generation import Server, Settings
+from photoshop_plugin.server import Server
+from photoshop_plugin.settings import Settings
 from scumble.client import Event, InvalidRequest
 
 SUFFIXES = (".psd", ".psb")

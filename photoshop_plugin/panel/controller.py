@@ -14,11 +14,7 @@ from dataclasses import asdict, replace
 
 from photoshop_plugin.document import PlacedLayer
 from photoshop_plugin.errors import DocumentRefused, PhotoshopError
-from photoshop_plugin.generation import (
-    Settings,
-    SubmittedJob,
-    prepare,
-)
+from photoshop_plugin.generation import prepare
 from photoshop_plugin.host.interface import PhotoshopHost
 from photoshop_plugin.panel.events import (
     Applied,
@@ -35,6 +31,8 @@ from photoshop_plugin.panel.live import LivePainting
 from photoshop_plugin.panel.server_link import Connect, ServerLink
 from photoshop_plugin.panel.worker import Worker
 from photoshop_plugin.placing import Place, lay, place_of
+from photoshop_plugin.server import SubmittedJob
+from photoshop_plugin.settings import Settings
 from photoshop_plugin.task import Task
 from scumble.client import (
     Cancelled,

@@ -21,10 +21,10 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from photoshop_plugin.generation import Settings
 from photoshop_plugin.panel.choice import Choice
 from photoshop_plugin.panel.look_fields import LookFields
 from photoshop_plugin.panel.task_fields import TaskFields
+from photoshop_plugin.settings import Settings
 from photoshop_plugin.task import TITLES, Task
 from scumble.client import CanvasOptions, Model
 

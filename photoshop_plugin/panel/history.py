@@ -33,7 +33,7 @@ class Result:
 class Entry:
     """One generation.
 
-    settings: what was asked for, by the names of `generation.Settings`. document: as it was described then; its id
+    settings: what was asked for, by the names of `settings.Settings`. document: as it was described then; its id
     holds until Photoshop is closed; None for a pattern. bounds: where results without a place of their own go. title:
     of the history step. results: those not discarded. task, above, grow: as in `placing.Place`.
     """

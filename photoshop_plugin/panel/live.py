@@ -13,7 +13,6 @@ from typing import Any, Protocol, TypeVar
 
 from photoshop_plugin.document import Capture, PlacedLayer
 from photoshop_plugin.errors import Busy, PhotoshopError
-from photoshop_plugin.generation import Settings, TellsLimits, require_size
 from photoshop_plugin.host.interface import PhotoshopHost
 from photoshop_plugin.live import (
     LiveRegion,
@@ -24,6 +23,8 @@ from photoshop_plugin.live import (
     within_selection,
 )
 from photoshop_plugin.panel.events import LiveEnded, LiveShown, PanelEvent, sentence_of
+from photoshop_plugin.server import TellsLimits, require_size
+from photoshop_plugin.settings import Settings
 from scumble.client import Live, LivePicture, Pixels, ScumbleError
 
 T = TypeVar("T")

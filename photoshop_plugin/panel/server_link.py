@@ -6,9 +6,9 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from photoshop_plugin.generation import Server, SubmittedJob
 from photoshop_plugin.panel.events import ServerSeen, sentence_of
 from photoshop_plugin.panel.live import LiveServer
+from photoshop_plugin.server import Server, SubmittedJob
 from scumble.client import (
     AdapterInfo,
     InvalidRequest,

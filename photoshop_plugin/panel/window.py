@@ -11,7 +11,6 @@ from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from photoshop_plugin.document import Document
 from photoshop_plugin.errors import DocumentRefused
-from photoshop_plugin.generation import Settings
 from photoshop_plugin.panel.events import (
     Applied,
     DocumentSeen,
@@ -31,6 +30,7 @@ from photoshop_plugin.panel.pictures import to_image
 from photoshop_plugin.panel.progress import JobBar, Preview
 from photoshop_plugin.panel.status import Status, label, plain
 from photoshop_plugin.panel.strip import Strip
+from photoshop_plugin.settings import Settings
 from photoshop_plugin.task import TITLES, Task, resolve
 from scumble.client import WorkerState
 

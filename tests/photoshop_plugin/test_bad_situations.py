@@ -22,9 +22,9 @@ from photoshop_plugin.document import (
 )
 from photoshop_plugin.errors import DocumentRefused, PhotoshopError
 from photoshop_plugin.flow import generate
-from photoshop_plugin.generation import Settings
 from photoshop_plugin.host.photoshop import ComPhotoshop
 from photoshop_plugin.host.tiff import read_capture
+from photoshop_plugin.settings import Settings
 from photoshop_plugin.task import Task
 from scumble.client import Bounds, ColorSpace, Extent, Pixels, ServerInfo
 from tests.fakes.photoshop import Application

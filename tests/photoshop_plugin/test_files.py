@@ -16,7 +16,7 @@ from photoshop_plugin.errors import DocumentRefused
 from photoshop_plugin.files.folder import Watch, paint
 from photoshop_plugin.files.psd import PsdFile
 from photoshop_plugin.flow import generate
-from photoshop_plugin.generation import Settings
+from photoshop_plugin.settings import Settings
 from photoshop_plugin.task import Task
 from scumble.client import Bounds, ColorSpace, Extent, Inpaint, Pixels
 from tests.photoshop_plugin.profiles import adobe_rgb_like

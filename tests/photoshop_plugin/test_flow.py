@@ -7,9 +7,9 @@ import pytest
 
 from photoshop_plugin.errors import DocumentRefused, PhotoshopError
 from photoshop_plugin.flow import Submitted, generate
-from photoshop_plugin.generation import Settings
 from photoshop_plugin.host.photoshop import ComPhotoshop
 from photoshop_plugin.placing import layer_name
+from photoshop_plugin.settings import Settings
 from photoshop_plugin.task import Task
 from scumble.client import (
     Bounds,

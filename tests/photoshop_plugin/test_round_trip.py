@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from photoshop_plugin.document import Source
 from photoshop_plugin.flow import generate
-from photoshop_plugin.generation import Settings
 from photoshop_plugin.host.photoshop import ComPhotoshop
+from photoshop_plugin.settings import Settings
 from scumble.client import Bounds, CanvasOptions, Pixels
 from tests.fakes.photoshop import Application
 from tests.fakes.photoshop.com import Com

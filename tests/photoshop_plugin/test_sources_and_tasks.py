@@ -8,8 +8,8 @@ import pytest
 from photoshop_plugin.document import Sides, Source
 from photoshop_plugin.errors import DocumentRefused
 from photoshop_plugin.flow import generate
-from photoshop_plugin.generation import Settings
 from photoshop_plugin.host.photoshop import ComPhotoshop
+from photoshop_plugin.settings import Settings
 from photoshop_plugin.task import Task
 from photoshop_plugin.transparency import opaque, transparent_part
 from scumble.client import (

@@ -9,7 +9,7 @@ import pytest
 
 from photoshop_plugin.files.psd import PsdFile
 from photoshop_plugin.flow import generate
-from photoshop_plugin.generation import Settings
+from photoshop_plugin.settings import Settings
 from scumble.client import Bounds, Inpaint
 from tests.photoshop_plugin.gimp.reader import read_psd
 from tests.photoshop_plugin.psd_files import write_psd

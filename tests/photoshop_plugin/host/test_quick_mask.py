@@ -8,9 +8,9 @@ import pytest
 from photoshop_plugin.document import Arrangement, Sides
 from photoshop_plugin.errors import DocumentRefused, ScriptFailed
 from photoshop_plugin.flow import generate
-from photoshop_plugin.generation import Settings
 from photoshop_plugin.host.photoshop import ComPhotoshop
 from photoshop_plugin.live import region_of
+from photoshop_plugin.settings import Settings
 from photoshop_plugin.task import Task, resolve
 from scumble.client import Bounds
 from tests.fakes.photoshop import Application, Document

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from photoshop_plugin.generation import Settings
 from photoshop_plugin.panel.events import (
     Applied,
     DocumentSeen,
@@ -23,6 +22,7 @@ from photoshop_plugin.panel.events import (
     Working,
 )
 from photoshop_plugin.panel.history import History
+from photoshop_plugin.settings import Settings
 from scumble.client import Event, JobState, NotRunning, OutOfMemory
 from tests.fakes.photoshop import Application
 from tests.fakes.photoshop.objects import Enum

@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from photoshop_plugin.generation import Settings
 from photoshop_plugin.live import canvas, resized
 from photoshop_plugin.panel.events import Applied, LiveEnded, LiveShown, Stopped
+from photoshop_plugin.settings import Settings
 from scumble.client import ColorSpace, Extent, NotRunning, Pixels
 from tests.fakes.photoshop import Application, Document
 from tests.fakes.photoshop.objects import Enum

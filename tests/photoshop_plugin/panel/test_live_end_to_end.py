@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from photoshop_plugin.generation import Settings
 from photoshop_plugin.panel.events import Applied, LiveShown, ServerSeen
+from photoshop_plugin.settings import Settings
 from scumble.client import connect
 from tests.fakes.photoshop import Application
 from tests.photoshop_plugin.panel.conftest import Desk
