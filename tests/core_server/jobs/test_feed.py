@@ -22,6 +22,12 @@ def progress(feed: Feed, step: int = 1) -> JobEvent:
     return event
 
 
+def preview(feed: Feed, shade: int) -> JobEvent:
+    event = JobEvent(number=feed.next_number(), time=0, preview=bytes([shade]))
+    feed.publish(event)
+    return event
+
+
 async def seen(feed: Feed, after: int = 0) -> list[JobEvent]:
     return [event async for event in feed.watch(after)]
 
@@ -52,6 +58,7 @@ async def test_a_slow_watcher_misses_no_state_and_memory_stays_bounded() -> None
     assert await anext(watch) == states[0]
     for step in range(5000):
         progress(feed, step)
+        newest = preview(feed, step % 256)
     states += [state(feed, JobState.QUEUED), state(feed, JobState.RUNNING)]
     states.append(state(feed, JobState.SUCCEEDED))
     rest = [event async for event in watch]
@@ -59,6 +66,9 @@ async def test_a_slow_watcher_misses_no_state_and_memory_stays_bounded() -> None
     kept = [event.progress.step for event in rest if event.progress]
     assert kept == list(range(5000 - len(kept), 5000))
     assert len(kept) < 500
+    pictures = [event for event in rest if event.preview]
+    assert pictures[-1] == newest
+    assert len(pictures) < 10, "each may have 192 KiB"
     numbers = [event.number for event in rest]
     assert numbers == sorted(numbers)
 
