@@ -7,10 +7,9 @@ that hangs holds up the window, and a busy Photoshop does not hold up the job.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from photoshop_plugin.document import PlacedLayer
 from photoshop_plugin.errors import DocumentRefused, PhotoshopError
@@ -26,7 +25,7 @@ from photoshop_plugin.panel.events import (
     Working,
     sentence_of,
 )
-from photoshop_plugin.panel.history import Entry, History, Result
+from photoshop_plugin.panel.history import Entry, History, entry_of
 from photoshop_plugin.panel.live import LivePainting
 from photoshop_plugin.panel.server_link import Connect, ServerLink
 from photoshop_plugin.panel.worker import Worker
@@ -34,12 +33,7 @@ from photoshop_plugin.placing import Place, lay, place_of
 from photoshop_plugin.server import SubmittedJob
 from photoshop_plugin.settings import Settings
 from photoshop_plugin.task import Task
-from scumble.client import (
-    Cancelled,
-    Patch,
-    Pixels,
-    ScumbleError,
-)
+from scumble.client import Cancelled, Patch, Pixels, ScumbleError
 
 OpenHost = Callable[[], AbstractContextManager[PhotoshopHost]]
 _NO_PICTURE = "There is no live picture yet; wait for the first one."
@@ -255,24 +249,8 @@ class PanelController:
         for event in job.watch():
             self._notify(Working(event))
         patches = job.result()
-        asked = asdict(settings)
-        del asked["options"]
-        asked["sides"] = list(settings.sides)
-        asked["adapters"] = [[it.name, it.weight] for it in settings.adapters]
         place = place_of(prepared)
-        entry = Entry(
-            job_id=job.id,
-            prompt=settings.prompt,
-            settings=asked,
-            document=prepared.document,
-            bounds=prepared.bounds,
-            title=prepared.title,
-            time=time.time(),
-            results=tuple(Result(index=k, seed=patch.seed) for k, patch in enumerate(patches)),
-            task=place.task,
-            above=place.above,
-            grow=place.grow,
-        )
+        entry = entry_of(job.id, prepared, place, [patch.seed for patch in patches])
         pictures = [self._thumbnail(patch.pixels) for patch in patches]
         with self._history_lock:
             self._history.add(entry, pictures, place)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from photoshop_plugin.document import NO_SIDES, Document, Sides
+from photoshop_plugin.generation import Prepared
 from photoshop_plugin.placing import Place
 from photoshop_plugin.task import Task
 from scumble.client import Bounds, Extent, Pixels, SampleType
@@ -49,6 +51,27 @@ class Entry:
     task: Task = Task.FILL
     above: int | None = None
     grow: Sides = NO_SIDES
+
+
+def entry_of(job_id: str, prepared: Prepared, place: Place, seeds: Sequence[int]) -> Entry:
+    """The entry of a generation that is done. place: where its results go. seeds: of its results."""
+    asked = dataclasses.asdict(prepared.settings)
+    del asked["options"]
+    asked["sides"] = list(prepared.settings.sides)
+    asked["adapters"] = [[it.name, it.weight] for it in prepared.settings.adapters]
+    return Entry(
+        job_id=job_id,
+        prompt=prepared.settings.prompt,
+        settings=asked,
+        document=prepared.document,
+        bounds=prepared.bounds,
+        title=prepared.title,
+        time=time.time(),
+        results=tuple(Result(index=k, seed=seed) for k, seed in enumerate(seeds)),
+        task=place.task,
+        above=place.above,
+        grow=place.grow,
+    )
 
 
 class History:
