@@ -24,10 +24,11 @@ from tests.photoshop_plugin.scripted_server import ScriptedServer
 RETRY_LATER = -2147417846
 
 
+@pytest.mark.parametrize("masked", [False, True], ids=["selection", "quick mask"])
 def test_describe_says_what_it_sees(
-    com: Com, photoshop: Application, capsys: pytest.CaptureFixture[str]
+    com: Com, photoshop: Application, capsys: pytest.CaptureFixture[str], *, masked: bool
 ) -> None:
-    open_document(photoshop, dtype="uint16", resolution=240.5)
+    open_document(photoshop, dtype="uint16", resolution=240.5).quickMaskMode = masked
     com.failures = [RETRY_LATER]
     assert main(["describe"], open_host=open_host(com)) == 0
     output = capsys.readouterr()
