@@ -19,11 +19,13 @@ from core_server.pipelines.runtime import create_runtime  # noqa: E402
 from core_server.pipelines.schedulers import SCHEDULERS  # noqa: E402
 from core_server.pipelines.tiny import make_tiny_pipeline  # noqa: E402
 
+# Pictures this small gain nothing from threads, waiting threads hinder whoever shares the machine, and how a sum is
+# divided among threads decides its last bits.
+torch.set_num_threads(1)
+
 
 @pytest.fixture(scope="session")
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    # Pictures this small gain nothing from threads, and waiting threads hinder whoever shares the machine.
-    torch.set_num_threads(1)
     return create_runtime("tiny", "cpu", tmp_path_factory.mktemp("data"))
 
 

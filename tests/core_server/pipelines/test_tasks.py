@@ -37,6 +37,7 @@ from core_server.pipelines.request import (
     TextToImage,
     Texture,
 )
+from core_server.pipelines.runtime import create_runtime
 from core_server.pipelines.seamless import seamless
 from core_server.pipelines.settings import settle
 from core_server.pipelines.tiny import make_tiny_pipeline
@@ -259,6 +260,7 @@ def test_no_part_of_a_model_knows_where_a_tile_ends(runtime, part):
 
 @pytest.mark.parametrize("scheduler", ["euler", "heun", "pndm"])
 def test_progress_counts_every_step_once(runtime, scheduler):
+    runtime.load("")
     seen = []
     request = ImageToImage(
         parameters=parameters(scheduler=scheduler, num_inference_steps=6, count=2),
@@ -370,7 +372,8 @@ def test_missing_images_and_foreign_plans(runtime):
             runtime.run(msgspec.structs.replace(ask, plan=broken), images, quiet)
 
 
-def test_trouble_on_the_device_is_told_apart(runtime, monkeypatch):
+def test_trouble_on_the_device_is_told_apart(tmp_path, monkeypatch):
+    runtime = create_runtime("tiny", "cpu", tmp_path)  # one that ran out of memory keeps less there
     request = TextToImage(parameters=parameters(), extent=Extent(64, 64))
     model = runtime._model("tiny")
 
