@@ -94,7 +94,10 @@ def test_default_model_judges_noise_as_noise(
     ("arguments", "complaint"),
     [
         (("--suite", "start"), "leave --server out"),
-        (("--suite", "canvas", "--against", "diffusers"), "belongs to the suites server and images"),
+        (
+            ("--suite", "canvas", "--against", "diffusers"),
+            "belongs to the suites server and images",
+        ),
         (("--runs", "0"), "it must be 1 or more"),
         (("--photos", "nowhere"), "is no folder"),
     ],
