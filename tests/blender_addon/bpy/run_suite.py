@@ -1,6 +1,6 @@
 """Runs the add-on's tests inside a real Blender (the `bpy` module), in an environment of their own.
 
-    python tests/blender_addon/bpy/run_suite.py [--bpy VERSION|all] [--python PY] [pytest arguments ...]
+    python tests/blender_addon/bpy/run_suite.py [--bpy VERSION|here|all] [--python PY] [pytest arguments ...]
 
 Builds the extension's zip, installs exactly that into a fresh Blender profile, and starts real servers with the
 interpreter that runs this file (or --server-python). Standard library only. The exit status is pytest's.
@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 sys.path.insert(0, str(ROOT))
 
-from run import make_blender_environment  # noqa: E402
+from run import BPY_FOR_PYTHON, TESTS_FAILED, again_alone, make_blender_environment  # noqa: E402
 
 SUPPORTED = {
     "4.2.23": "3.11",
@@ -47,8 +47,27 @@ def python_version(bpy: str) -> str:
     return "3.11" if bpy.startswith(("4.", "5.0")) else "3.13"
 
 
+def _installed() -> list[str]:
+    """One long-term version of Blender for every Python that is here."""
+    versions = list(BPY_FOR_PYTHON.values())
+    here = [version for version in versions if _find_python(python_version(version))]
+    for version in versions:
+        if version not in here:
+            print(f"Blender {version} is left out: Python {python_version(version)} is not here.")
+    return here
+
+
 def _base_python(version: str) -> str:
     """An interpreter of exactly this version: bpy accepts no other."""
+    found = _find_python(version)
+    if found is None:
+        raise SystemExit(
+            f"This version of bpy needs Python {version}, which is not installed here."
+        )
+    return found
+
+
+def _find_python(version: str) -> str | None:
     if sys.version_info[:2] == tuple(int(part) for part in version.split(".")):
         return sys.executable
     for name in (f"python{version}", *map(str, _PYENV.glob(f"{version}.*/bin/python"))):
@@ -59,7 +78,7 @@ def _base_python(version: str) -> str:
             and subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0
         ):
             return found
-    raise SystemExit(f"This version of bpy needs Python {version}, which is not installed here.")
+    return None
 
 
 def build_zip(python: str) -> Path:
@@ -76,18 +95,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--bpy", help=f"a version of Blender, such as 4.2.23; all: {', '.join(SUPPORTED)} in turn"
+        "--bpy",
+        help=f"a version of Blender, such as 4.2.23; all: {', '.join(SUPPORTED)} in turn; "
+        f"here: of {', '.join(BPY_FOR_PYTHON.values())} those whose Python is installed",
     )
     parser.add_argument("--python", help="an interpreter that has bpy and pytest already")
     parser.add_argument("--server-python", default=sys.executable, help="one that has the server")
     chosen, rest = parser.parse_known_args(arguments)
-    if chosen.bpy == "all":
+    if chosen.bpy in ("all", "here"):
+        versions = list(SUPPORTED) if chosen.bpy == "all" else _installed()
         failed = [
             version
-            for version in SUPPORTED
+            for version in versions
             if _run(str(environment(version)), chosen.server_python, rest) != 0
         ]
-        print(f"Failed with Blender {', '.join(failed)}" if failed else "All versions passed")
+        print(
+            f"Blender {', '.join(versions) or 'was not tried'}; failed: {', '.join(failed) or 'none'}"
+        )
         return len(failed)
     return _run(chosen.python or str(environment(chosen.bpy)), chosen.server_python, rest)
 
@@ -111,10 +135,13 @@ def _run(python: str, server_python: str, rest: Sequence[str]) -> int:
         "SCUMBLE_TEST_EXTENSION": str(build_zip(server_python)),
         "SCUMBLE_TEST_SERVER_PYTHON": server_python,
     }
+    cache = ROOT / ".pytest_cache" / "blender"
     command = [python, "-m", "pytest", "-c", str(HERE / "pytest.ini"), "--rootdir", str(ROOT)]
-    return subprocess.run(
-        [*command, str(HERE), *rest], cwd=ROOT, env=variables, check=False
-    ).returncode
+    command += ["-o", f"cache_dir={cache}", str(HERE), *rest]
+    status = subprocess.run(command, cwd=ROOT, env=variables, check=False).returncode
+    if status == TESTS_FAILED and not rest:
+        status = again_alone(command, cache, variables)
+    return status
 
 
 if __name__ == "__main__":
