@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import socket
+import threading
+import time
+from collections.abc import Iterator
 from concurrent import futures
+from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
@@ -50,6 +54,36 @@ def test_nobody_listening_says_how_to_start_a_server() -> None:
         address = f"127.0.0.1:{free.getsockname()[1]}"
         with pytest.raises(scumble.client.NotRunning, match=f"{address}.*scumble serve"):
             scumble.client.connect(address, token="t")
+
+
+@contextmanager
+def slow_way_to(address: str, seconds: float) -> Iterator[str]:
+    """An address that takes a connection at once, and lets it through to the server only after a while."""
+
+    def forward(source: socket.socket, sink: socket.socket) -> None:
+        try:
+            while data := source.recv(65536):
+                sink.sendall(data)
+        except OSError:
+            pass  # the other side has closed it
+        sink.close()
+
+    def accept() -> None:
+        near, _ = listener.accept()
+        time.sleep(seconds)
+        host, _, port = address.rpartition(":")
+        far = socket.create_connection((host, int(port)))
+        for pair in ((near, far), (far, near)):
+            threading.Thread(target=forward, args=pair, daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_a_server_that_is_slow_to_answer_is_no_server_that_is_away() -> None:
+    with flaky_server() as server, slow_way_to(server.address, 0.5) as address:
+        scumble.client.connect(address, token="t").close()
 
 
 def test_another_program_there_is_told_apart() -> None:

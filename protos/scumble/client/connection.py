@@ -25,6 +25,9 @@ LOST_SECONDS = 6.0
 STARTING_SECONDS = 90.0
 """How long a call that needs the worker waits for it to start."""
 
+CONNECTING_SECONDS = 20
+"""How long a server may take to accept a connection; where nothing listens, that is known at once."""
+
 FIRST_DELAY, LONGEST_DELAY = 0.1, 3.0
 
 Message = TypeVar("Message")
@@ -46,8 +49,9 @@ _OPTIONS: tuple[tuple[str, int | str], ...] = (
     # A pool of its own: a channel that is made after a failed one must not inherit its waiting time.
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2000),
+    # What gRPC calls a minimum is how long one attempt to connect may take: a busy server, or one far away, is slow.
+    ("grpc.min_reconnect_backoff_ms", CONNECTING_SECONDS * 1000),
 )
 
 
