@@ -50,7 +50,7 @@ class WindowDesk:
         self.panel.show()
         _KEPT.append(self.panel)
 
-    def until(self, true: Callable[[], object], seconds: int = 20) -> None:
+    def until(self, true: Callable[[], object], seconds: int = 60) -> None:
         """Lets Qt work until it is true. (QTest.qWait does not let other threads run.)"""
         deadline = QDeadlineTimer(1000 * seconds)
         while not true():
