@@ -12,6 +12,8 @@ from pathlib import Path
 
 import platformdirs
 
+from core_server.ranges import STEPS
+
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 47110
 MIB = 1024 * 1024
@@ -45,7 +47,7 @@ class Limits:
     max_pixels: int = 4096 * 4096
     """Largest picture, width x height."""
     max_side: int = 16384
-    max_steps: int = 1000
+    max_steps: int = int(STEPS.high)
     max_count: int = 16
     max_queued_jobs: int = 1000
     max_queued_jobs_per_owner: int = 500

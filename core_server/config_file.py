@@ -26,6 +26,7 @@ from typing import Any
 
 from core_server.config import Limits, ServerConfig, Tiers
 from core_server.errors import StartupError
+from core_server.ranges import COUNT, STEPS
 
 CONFIG_FILE = "config.toml"
 _NOT_IN_THE_FILE = {"data_dir", "limits", "tiers", "runtime_factory"}
@@ -109,8 +110,12 @@ def _value(value: Any, hint: Any, where: str) -> Any:
 
 
 def _most(where: str) -> int:
-    """What the contract has room for: 64 bit for bytes and pixels, 32 bit for everything else; 100 percent."""
+    """What the contract has room for: 64 bit for bytes and pixels, 32 bit for everything else; what pipelines do."""
     if where.endswith("_percent"):
         return 100
+    if where.endswith(".max_steps"):
+        return int(STEPS.high)
+    if where.endswith(".max_count"):
+        return int(COUNT.high)
     wide = where.endswith(("_bytes", ".max_pixels", "_age_seconds"))
     return 2**63 - 1 if wide else 2**31 - 1

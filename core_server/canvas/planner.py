@@ -21,6 +21,7 @@ from core_server.canvas.plan import (
 )
 from core_server.canvas.sizes import ModelSizes, refining_extent, round_up, scaled_extent
 from core_server.errors import InvalidRequest
+from core_server.ranges import COLOR_MATCH, FEATHER, GROW, PADDING, PASSES, STRENGTH
 
 FEATHER_SHARE, FEATHER_LEAST = 0.10, 32
 """Feather: this share of d, but at least so many px; times s."""
@@ -39,7 +40,6 @@ DETAIL, ENLARGE_LEAST = 256, 1.25
 """A selection is enlarged towards so many model px a side, if that enlarges it at least so many times."""
 TWO_PASSES_BELOW = 0.9
 """Painted smaller than this share of its size, the mask is painted a second time at full resolution."""
-MAX_PASSES = 2
 REFINE_STRENGTH = 0.4
 """Strength of the second pass, times s: enough for detail, too little for a new layout."""
 SQUARENESS = 0.75
@@ -129,7 +129,7 @@ def plan_canvas(
     # A second pass pays only where it shows the mask larger than the first one did.
     shown = math.sqrt(refined.area / mask.extent.area)
     pays = scale < TWO_PASSES_BELOW and shown >= scale * 1.1
-    if options.passes == 1 or not (pays or options.passes == MAX_PASSES):
+    if options.passes == 1 or not (pays or options.passes == PASSES.high):
         return plan
     return msgspec.structs.replace(
         plan,
@@ -169,35 +169,16 @@ def _check(document: Extent, selection: Bounds, options: CanvasOptions, strength
                 f"outside the document of {document.width} x {document.height} px; clip it to the document.",
                 allowed=f"inside 0, 0, {document.width}, {document.height}",
             )
-    if not 0.0 < strength <= 1.0:
-        raise InvalidRequest(
-            "strength",
-            f"The strength is {strength:g}; it must be above 0 and at most 1.",
-            allowed="above 0, at most 1",
-        )
-    for name, value, most in (
-        ("grow", options.grow, 512),
-        ("feather", options.feather, 512),
-        ("padding", options.padding, 4096),
+    STRENGTH.check(strength, "strength")
+    for name, value, allowed in (
+        ("grow", options.grow, GROW),
+        ("feather", options.feather, FEATHER),
+        ("padding", options.padding, PADDING),
+        ("passes", options.passes, PASSES),
+        ("color_match", options.color_match, COLOR_MATCH),
     ):
-        if value is not None and not 0 <= value <= most:
-            raise InvalidRequest(
-                f"options.{name}",
-                f"{name} is {value} px; it must be 0 to {most} px.",
-                allowed=f"0..{most}",
-            )
-    if options.passes is not None and not 1 <= options.passes <= MAX_PASSES:
-        raise InvalidRequest(
-            "options.passes",
-            f"passes is {options.passes}; it must be 1 or {MAX_PASSES}.",
-            allowed=f"1..{MAX_PASSES}",
-        )
-    if options.color_match is not None and not 0 <= options.color_match <= 1:
-        raise InvalidRequest(
-            "options.color_match",
-            f"color_match is {options.color_match:g}; it must be 0 (off) to 1.",
-            allowed="0..1",
-        )
+        if value is not None:
+            allowed.check(value, f"options.{name}")
 
 
 def _edges(selection: Extent, options: CanvasOptions, strength: float) -> tuple[int, int, int]:

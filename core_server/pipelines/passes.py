@@ -18,8 +18,9 @@ from core_server.canvas.sizes import round_up
 from core_server.pipelines.masked_denoising import inpaint_at_model_size
 from core_server.pipelines.model import FloatArray, LoadedModel
 from core_server.pipelines.progress import Part, StepReporter
-from core_server.pipelines.settings import SEED_MODULUS, Settings
+from core_server.pipelines.settings import Settings
 from core_server.pipelines.strength import enough_steps, steps_run
+from core_server.ranges import SEED_MODULUS
 
 _SEED_STRIDE = 0x9E3779B97F4A7C15
 

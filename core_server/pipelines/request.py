@@ -13,9 +13,6 @@ import msgspec
 from core_server.canvas.geometry import Extent
 from core_server.canvas.plan import CanvasOptions, CanvasPlan, FillMode, SeamlessAxes
 
-MAX_GUIDANCE = 50.0
-"""Largest guidance_scale; `config.Limits` has the ranges that a server may choose."""
-
 
 class AdapterKind(StrEnum):
     """`scumble.v1.AdapterKind` in lower case."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,20 +10,30 @@ from typing import TYPE_CHECKING, Any
 
 from core_server.errors import InvalidRequest
 from core_server.pipelines.families.registry import FAMILIES
-from core_server.pipelines.request import ANY_MODEL_TASKS, MAX_GUIDANCE, Request, task_name
+from core_server.pipelines.request import ANY_MODEL_TASKS, Request, task_name
 from core_server.pipelines.schedulers import scheduler_choice
 from core_server.pipelines.task import ModelProfile
 from core_server.pipelines.words.styles import Styles
 from core_server.pipelines.words.wildcards import expand, has_wildcards
+from core_server.ranges import (
+    ADAPTER_WEIGHT,
+    ADAPTERS,
+    CONTROL_IMAGES,
+    CONTROL_WEIGHT,
+    COUNT,
+    GUIDANCE,
+    REFERENCE_IMAGES,
+    REFERENCE_WEIGHT,
+    SEED,
+    SEED_MODULUS,
+    STEPS,
+)
 
 if TYPE_CHECKING:
     from core_server.canvas.geometry import Bounds
     from core_server.canvas.plan import CanvasPlan
     from core_server.pipelines.control import Control
     from core_server.pipelines.reference import Reference
-
-MAX_STEPS, MAX_COUNT = 1000, 64
-SEED_MODULUS = 2**64
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,34 +104,23 @@ def settle(request: Request, profile: ModelProfile, styles: Styles | None = None
         )
     steps = parameters.num_inference_steps
     steps = profile.num_inference_steps if steps is None else steps
-    if not 1 <= steps <= MAX_STEPS:
-        raise InvalidRequest(
-            "parameters.num_inference_steps",
-            f"num_inference_steps is {steps}; it must be 1 to {MAX_STEPS}.",
-            allowed=f"1..{MAX_STEPS}",
-        )
+    STEPS.check(steps, "parameters.num_inference_steps")
     guidance = parameters.guidance_scale
     guidance = profile.guidance_scale if guidance is None else guidance
-    if not math.isfinite(guidance) or not 0 <= guidance <= MAX_GUIDANCE:
-        raise InvalidRequest(
-            "parameters.guidance_scale",
-            f"guidance_scale is {guidance:g}; it must be 0 to {MAX_GUIDANCE:g}.",
-            allowed=f"0..{MAX_GUIDANCE:g}",
-        )
+    GUIDANCE.check(guidance, "parameters.guidance_scale")
     scheduler = parameters.scheduler or profile.scheduler
     scheduler_choice(scheduler, profile.schedulers)
-    if not 1 <= parameters.count <= MAX_COUNT:
-        raise InvalidRequest(
-            "parameters.count",
-            f"count is {parameters.count}; it must be 1 to {MAX_COUNT}.",
-            allowed=f"1..{MAX_COUNT}",
-        )
-    if not 0 <= parameters.seed < SEED_MODULUS:
-        raise InvalidRequest(
-            "parameters.seed",
-            f"The seed is {parameters.seed}; it must be 0 to 2**64 - 1.",
-            allowed="0..18446744073709551615",
-        )
+    COUNT.check(parameters.count, "parameters.count")
+    SEED.check(parameters.seed, "parameters.seed")
+    for name, many, weight in (
+        ("adapters", ADAPTERS, ADAPTER_WEIGHT),
+        ("control_images", CONTROL_IMAGES, CONTROL_WEIGHT),
+        ("reference_images", REFERENCE_IMAGES, REFERENCE_WEIGHT),
+    ):
+        given = getattr(parameters, name)
+        many.check(len(given), f"parameters.{name}")
+        for index, it in enumerate(given):
+            weight.check(it.weight, f"parameters.{name}[{index}].weight")
     prompt, negative_prompt = parameters.prompt, parameters.negative_prompt
     recipe: dict[str, Any] = {}
     if parameters.style:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from core_server.errors import InvalidRequest
+from core_server.ranges import STRENGTH
 
 
 def steps_run(
@@ -42,12 +43,7 @@ def require_steps(
 
     Errors: InvalidRequest for a strength outside (0, 1] and for less than one step.
     """
-    if not 0.0 < strength <= 1.0:  # also catches NaN
-        raise InvalidRequest(
-            field,
-            f"The strength is {strength:g}; it must be above 0 and at most 1.",
-            allowed="above 0, at most 1",
-        )
+    STRENGTH.check(strength, field)
     steps = steps_run(num_inference_steps, strength, counts_partial_step=counts_partial_step)
     if steps < 1:
         least_steps = math.ceil(1 / strength)

@@ -21,7 +21,6 @@ from core_server.canvas.resample import (
 from core_server.canvas.seams import as_recipe, seams
 from core_server.canvas.sizes import model_extent, round_up
 from core_server.canvas.tiling import Blend, read_tile, tiles_of
-from core_server.errors import InvalidRequest
 from core_server.pipelines.denoise import as_tensor, denoise
 from core_server.pipelines.model import FloatArray, LoadedModel
 from core_server.pipelines.passes import seed_of_part
@@ -33,8 +32,8 @@ from core_server.pipelines.settings import Settings
 from core_server.pipelines.sizes import TiledSizes
 from core_server.pipelines.strength import enough_steps, steps_run
 from core_server.pipelines.task import StepCallback, TaskOutput
+from core_server.ranges import STRENGTH_FROM_ZERO, check_factor
 
-FACTORS = (2, 4)
 OVERLAP = 0.25
 """Share of a tile's side that it has in common with its neighbour."""
 
@@ -52,18 +51,8 @@ def upscale(
     are the input's, only the detail is the model's. Alpha is resampled. A tile stays a tile.
     Errors: InvalidRequest for another factor than 2 or 4, or a strength outside 0..1.
     """
-    if request.factor not in FACTORS:
-        raise InvalidRequest(
-            "upscale.factor",
-            f"The factor is {request.factor}; it must be 2 or 4.",
-            allowed="2, 4",
-        )
-    if not 0 <= request.strength <= 1:
-        raise InvalidRequest(
-            "upscale.strength",
-            f"The strength is {request.strength:g}; it must be 0 to 1.",
-            allowed="0..1",
-        )
+    check_factor(request.factor, "upscale.factor")
+    STRENGTH_FROM_ZERO.check(request.strength, "upscale.strength")
     axes = request.parameters.seamless
     document = images[request.image]
     small = Rendition.of(document)

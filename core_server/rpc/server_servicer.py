@@ -10,7 +10,7 @@ from core_server.jobs.service import JobService
 from core_server.rpc.auth import current_caller
 from core_server.rpc.calls import Context
 from core_server.rpc.convert.canvas import to_proto_extent
-from core_server.rpc.convert.model import WORKER_STATES, to_proto_limits
+from core_server.rpc.convert.model import WORKER_STATES, to_proto_limits, to_proto_ranges
 from core_server.rpc.known import profile_of
 from scumble.v1 import server_service_pb2 as messages
 from scumble.v1.server_service_pb2_grpc import ServerServiceServicer
@@ -33,6 +33,7 @@ class ServerServicer(ServerServiceServicer):
             worker_state=WORKER_STATES.to_proto(status.state),
             worker_message=status.message,
             limits=to_proto_limits(self._limits),
+            ranges=to_proto_ranges(self._limits),
             active_jobs=self._jobs.active_jobs(),
             token_name=caller.name,
             token_scopes=caller.scopes,

@@ -25,9 +25,9 @@ def test_without_a_file_the_defaults_count(tmp_path: Path) -> None:
 
 def test_every_limit_can_stand_in_the_file_and_is_told_to_clients(tmp_path: Path) -> None:
     names = [field.name for field in dataclasses.fields(Limits)]
-    lines = "\n".join(f"{name} = {1000 + number}" for number, name in enumerate(names))
+    lines = "\n".join(f"{name} = {1 + number}" for number, name in enumerate(names))
     config = read_config(written(tmp_path, f"[limits]\n{lines}"))
-    assert [getattr(config.limits, name) for name in names] == [1000 + k for k in range(len(names))]
+    assert [getattr(config.limits, name) for name in names] == [1 + k for k in range(len(names))]
     told = set(server_service_pb2.Limits.DESCRIPTOR.fields_by_name)
     assert told == set(names) == {field.name for field in dataclasses.fields(ClientLimits)}
 
@@ -48,7 +48,8 @@ def test_the_command_line_counts_more_than_the_file(tmp_path: Path) -> None:
         ("[limits]\nmax_stepz = 5", r"\[limits\] has no 'max_stepz'.*max_steps"),
         ("[limits]\nmax_steps = '5'", "limits.max_steps is '5'; it must be a whole number"),
         ("[limits]\nmax_steps = true", "a whole number"),
-        ("[limits]\nmax_steps = -1", "must be from 0 to"),
+        ("[limits]\nmax_steps = -1", "must be from 0 to 1000"),
+        ("[limits]\nmax_count = 65", "must be from 0 to 64"),
         ("[limits]\nmax_connections = 3000000000", "from 0 to 2147483647"),
         ("[server]\nport = 4.5", "a whole number"),
         ("[server]\ncontent_filter = 'on'", "is 'on'; it must be one of off, warn, block"),

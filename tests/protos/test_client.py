@@ -18,6 +18,7 @@ from scumble.client import (
     Inpaint,
     InvalidRequest,
     JobState,
+    NumberRange,
     Pixels,
     ScumbleError,
     TextToImage,
@@ -46,6 +47,8 @@ def test_server_info_tells_who_answers(client: Client) -> None:
         WorkerState.READY,
     )
     assert info.limits.max_steps == 1000
+    assert info.ranges["parameters.count"] == NumberRange(low=1, high=info.limits.max_count)
+    assert info.ranges["inpaint.strength"] == NumberRange(low=0, high=1, above_low=True)
 
 
 def test_models_and_schedulers(client: Client) -> None:

@@ -13,14 +13,14 @@ from core_server.canvas.plan import (
 )
 from core_server.config import Limits
 from core_server.errors import InvalidRequest
-from core_server.rpc.convert.fields import EnumTable, needed, real, shortest, whole
+from core_server.ranges import COLOR_MATCH, FEATHER, GROW, PADDING, PASSES, STRENGTH, Range
+from core_server.rpc.convert.fields import EnumTable, needed, shortest, whole
 from scumble.v1 import canvas_pb2, image_pb2
 
 MAX_DOCUMENT_SIDE = 300_000
 """What the largest document format of the hosts (PSB) allows, px; documents are planned, never sent whole."""
-MAX_EDGE = 512
-MAX_PADDING = 4096
-MAX_PASSES = 2
+_MAX_PLANNED_EDGE = 4096
+"""Of a plan, px: what the planner makes of a large selection is more than may be asked for."""
 
 INTENTS = EnumTable(
     canvas_pb2.CanvasIntent, "CANVAS_INTENT_", CanvasIntent, unspecified=CanvasIntent.AUTO
@@ -79,23 +79,21 @@ def from_proto_bounds(message: image_pb2.Bounds, field: str) -> Bounds:
 def from_proto_options(message: canvas_pb2.CanvasOptions, field: str) -> CanvasOptions:
     """An unset message means: the planner chooses everything. `field`: path of the options themselves."""
 
-    def override(name: str, high: int) -> int | None:
+    def override(name: str, allowed: Range) -> int | None:
         if not message.HasField(name):  # type: ignore[arg-type]
             return None
-        return whole(getattr(message, name), f"{field}.{name}", f"The {name}", 0, high)
+        return int(allowed.check(getattr(message, name), f"{field}.{name}"))
 
     return CanvasOptions(
         intent=INTENTS.from_proto(message.intent, f"{field}.intent"),
         fill=FILL_MODES.from_proto(message.fill, f"{field}.fill"),
         exact_selection=message.exact_selection,
-        grow=override("grow", MAX_EDGE),
-        feather=override("feather", MAX_EDGE),
-        padding=override("padding", MAX_PADDING),
+        grow=override("grow", GROW),
+        feather=override("feather", FEATHER),
+        padding=override("padding", PADDING),
         seamless=SEAMLESS.from_proto(message.seamless, f"{field}.seamless"),
         color_match=_color_match(message, field),
-        passes=whole(message.passes, f"{field}.passes", "The number of passes", 1, MAX_PASSES)
-        if message.HasField("passes")
-        else None,
+        passes=override("passes", PASSES),
     )
 
 
@@ -152,16 +150,16 @@ def from_proto_plan(message: canvas_pb2.CanvasPlan, field: str, limits: Limits) 
     # The context is what travels as a picture, so the limits on pictures hold for it.
     from_proto_picture_extent(to_proto_extent(context.extent), f"{at}context", limits)
     model = needed(message, "model", at, "The model's size")
-    passes = whole(message.passes, f"{at}passes", "The number of passes", 1, 2)
+    passes = PASSES.check(message.passes, f"{at}passes")
     refine = refine_model = None
     refine_strength = 0.0
     if passes > 1:
         refine = bounds("refine", "The rectangle of the second pass")
         again = needed(message, "refine_model", at, "The model's size in the second pass")
         refine_model = from_proto_picture_extent(again, f"{at}refine_model", limits)
-        what = "The strength of the second pass"
+        again_allowed = STRENGTH.called("The strength of the second pass")
         refine_strength = shortest(message.refine_strength)
-        real(refine_strength, f"{at}refine_strength", what, 0, 1, above=True)
+        again_allowed.check(refine_strength, f"{at}refine_strength")
     color_match = _color_match(message, field)
     plan = CanvasPlan(
         document=from_proto_extent(document, f"{at}document", MAX_DOCUMENT_SIDE),
@@ -169,9 +167,9 @@ def from_proto_plan(message: canvas_pb2.CanvasPlan, field: str, limits: Limits) 
         mask=bounds("mask", "The mask's rectangle"),
         context=context,
         model=from_proto_picture_extent(model, f"{at}model", limits),
-        grow=whole(message.grow, f"{at}grow", "The grow", 0, MAX_PADDING),
-        feather=whole(message.feather, f"{at}feather", "The feather", 0, MAX_PADDING),
-        blend=whole(message.blend, f"{at}blend", "The blend", 0, MAX_PADDING),
+        grow=whole(message.grow, f"{at}grow", "The grow", 0, _MAX_PLANNED_EDGE),
+        feather=whole(message.feather, f"{at}feather", "The feather", 0, _MAX_PLANNED_EDGE),
+        blend=whole(message.blend, f"{at}blend", "The blend", 0, _MAX_PLANNED_EDGE),
         exact_selection=message.exact_selection,
         fill=FILL_MODES.from_proto(message.fill, f"{at}fill"),
         intent=INTENTS.from_proto(message.intent, f"{at}intent"),
@@ -194,8 +192,7 @@ def _color_match(
 ) -> float | None:
     if not message.HasField("color_match"):
         return None
-    value = shortest(message.color_match)
-    return real(value, f"{field}.color_match", "The colour match", 0, 1)
+    return COLOR_MATCH.check(shortest(message.color_match), f"{field}.color_match")
 
 
 def _require_nested(plan: CanvasPlan, at: str) -> None:

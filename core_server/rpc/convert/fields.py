@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
@@ -11,6 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from core_server.errors import InvalidRequest
+from core_server.ranges import STRENGTH, Range
 
 Member = TypeVar("Member", bound=StrEnum)
 
@@ -89,35 +89,14 @@ def name_of_client(value: str, field: str) -> str:
 
 def whole(value: int, field: str, what: str, low: int, high: int) -> int:
     """`value`, an integer in low..high. Errors: InvalidRequest."""
-    if not low <= value <= high:
-        allowed = f"{low}..{high}"
-        raise InvalidRequest(
-            field, f"{what} is {value}; it must be from {low} to {high}.", allowed=allowed
-        )
-    return value
-
-
-def real(
-    value: float, field: str, what: str, low: float, high: float, *, above: bool = False
-) -> float:
-    """`value`, a finite number in low..high; greater than `low` if `above`. Errors: InvalidRequest."""
-    if not math.isfinite(value) or not low <= value <= high or (above and value == low):
-        bottom = f"above {low:g}" if above else f"from {low:g}"
-        top = f"at most {high:g}" if above else f"to {high:g}"
-        joint = " and " if above else " "
-        raise InvalidRequest(
-            field,
-            f"{what} is {value:g}; it must be {bottom}{joint}{top}.",
-            allowed=f"{'(' if above else '['}{low:g}, {high:g}]",
-        )
-    return value
+    return Range(what, low, high).check(value, field)
 
 
 def strength(message: Any, field: str, default: float) -> float:
     """Denoising strength of a message with an optional field of that name. Errors: InvalidRequest."""
     if not message.HasField("strength"):
         return default
-    return real(shortest(message.strength), f"{field}strength", "The strength", 0, 1, above=True)
+    return STRENGTH.check(shortest(message.strength), f"{field}strength")
 
 
 def shortest(value: float) -> float:

@@ -21,6 +21,7 @@ from core_server.pipelines.request import (
     Texture,
     Upscale,
 )
+from core_server.ranges import STRENGTH_FROM_ZERO, check_factor
 from core_server.rpc.convert.canvas import (
     FILL_MODES,
     from_proto_options,
@@ -30,7 +31,7 @@ from core_server.rpc.convert.canvas import (
     to_proto_options,
     to_proto_plan,
 )
-from core_server.rpc.convert.fields import needed, real, shortest, strength, whole
+from core_server.rpc.convert.fields import needed, shortest, strength, whole
 from core_server.rpc.convert.parameters import (
     ImageResolver,
     from_proto_parameters,
@@ -43,7 +44,6 @@ INPAINT_STRENGTH = 1.0
 OUTPAINT_STRENGTH = 0.85
 UPSCALE_STRENGTH = 0.3
 PROJECT_STRENGTH = 1.0
-UPSCALE_FACTORS = (2, 4)
 _HEIGHT_SAMPLE_TYPES = {
     "uint8": image_pb2.SAMPLE_TYPE_U8,
     "uint16": image_pb2.SAMPLE_TYPE_U16,
@@ -220,15 +220,10 @@ async def _upscale(
     parameters: Parameters,
     resolve: ImageResolver,
 ) -> Upscale:
-    if message.factor not in UPSCALE_FACTORS:
-        raise InvalidRequest(
-            f"{at}factor",
-            f"The factor is {message.factor}; it must be 2 or 4.",
-            allowed="2, 4",
-        )
+    check_factor(message.factor, f"{at}factor")
     value = UPSCALE_STRENGTH
     if message.HasField("strength"):
-        value = real(shortest(message.strength), f"{at}strength", "The strength", 0, 1)
+        value = STRENGTH_FROM_ZERO.check(shortest(message.strength), f"{at}strength")
     source = needed(message, "image", at, "The picture to enlarge")
     image = await resolve(source, f"{at}image")
     return Upscale(parameters=parameters, image=image, factor=message.factor, strength=value)

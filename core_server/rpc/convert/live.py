@@ -14,8 +14,9 @@ from core_server.jobs.job import ImageEncoding
 from core_server.jobs.live import LiveAnswer, LiveWish
 from core_server.pipelines.live_frame import LiveTold
 from core_server.pipelines.request import Parameters
+from core_server.ranges import COUNT, STEPS
 from core_server.rpc.convert.canvas import from_proto_picture_extent, to_proto_extent
-from core_server.rpc.convert.fields import strength, whole
+from core_server.rpc.convert.fields import strength
 from core_server.rpc.convert.image import ENCODINGS, from_proto_header, to_proto_image
 from core_server.rpc.convert.parameters import from_proto_parameters
 from scumble.v1 import image_pb2
@@ -65,16 +66,10 @@ async def _parameters(
         message.parameters, "parameters", limits, _no_images, prompt_needed=False
     )
     if parameters.num_inference_steps is not None:
-        whole(
-            parameters.num_inference_steps,
-            "parameters.num_inference_steps",
-            "The number of steps of a live picture",
-            1,
-            limits.max_live_steps,
-        )
-    whole(
-        parameters.count, "parameters.count", "The number of variations while painting live", 1, 1
-    )
+        most = STEPS.up_to(limits.max_live_steps).called("The number of steps of a live picture")
+        most.check(parameters.num_inference_steps, "parameters.num_inference_steps")
+    one = COUNT.up_to(1).called("The number of variations while painting live")
+    one.check(parameters.count, "parameters.count")
     if before is not None and not message.parameters.HasField("seed"):
         parameters = msgspec.structs.replace(parameters, seed=before.seed)
     return parameters

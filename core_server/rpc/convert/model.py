@@ -8,6 +8,7 @@ from core_server.config import Limits
 from core_server.jobs.engine import EngineState, EngineStatus
 from core_server.pipelines.sources.recommended import Recommended
 from core_server.pipelines.task import ModelProfile
+from core_server.ranges import TOLD
 from core_server.rpc.convert.canvas import to_proto_extent
 from core_server.rpc.convert.fields import EnumTable
 from scumble.v1 import model_service_pb2, server_service_pb2
@@ -50,3 +51,20 @@ def to_proto_limits(limits: Limits) -> server_service_pb2.Limits:
     """The limits a client may want to know before it asks."""
     names = server_service_pb2.Limits.DESCRIPTOR.fields_by_name
     return server_service_pb2.Limits(**{name: getattr(limits, name) for name in names})
+
+
+def to_proto_ranges(limits: Limits) -> list[server_service_pb2.NumberRange]:
+    """What numbers a request may carry, the server's own limits looked at."""
+    own = {
+        "parameters.num_inference_steps": limits.max_steps,
+        "parameters.count": limits.max_count,
+    }
+    return [
+        server_service_pb2.NumberRange(
+            field=field,
+            low=it.low,
+            high=min(it.high, own.get(field, it.high)),
+            above_low=it.above,
+        )
+        for field, it in TOLD.items()
+    ]

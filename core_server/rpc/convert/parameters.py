@@ -6,9 +6,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 
 from core_server.config import Limits
-from core_server.errors import InvalidRequest
 from core_server.pipelines.request import (
-    MAX_GUIDANCE,
     Adapter,
     AdapterKind,
     ControlImage,
@@ -17,23 +15,31 @@ from core_server.pipelines.request import (
     ReferenceImage,
     StructureStart,
 )
+from core_server.ranges import (
+    ADAPTER_WEIGHT,
+    ADAPTERS,
+    CONTROL_IMAGES,
+    CONTROL_WEIGHT,
+    COUNT,
+    GUIDANCE,
+    REFERENCE_IMAGES,
+    REFERENCE_WEIGHT,
+    STEPS,
+    Range,
+)
 from core_server.rpc.convert.canvas import SEAMLESS
 from core_server.rpc.convert.fields import (
     MAX_NAME_CHARS,
     EnumTable,
     needed,
-    real,
     shortest,
     text,
-    whole,
 )
 from scumble.v1 import generation_pb2, image_pb2
 
 ImageResolver = Callable[[image_pb2.ImageSource, str], Awaitable[str]]
 """Called with an image source and its field path: stores the image if need be and returns its id."""
 
-MAX_WEIGHT = 2.0
-MAX_ADAPTERS, MAX_CONTROL_IMAGES, MAX_REFERENCE_IMAGES = 16, 8, 8
 DRAWN_SEED_BITS = 32
 """Seeds drawn here are short enough to be read out; clients may give any of 64 bit."""
 
@@ -60,21 +66,10 @@ async def from_proto_parameters(
     prompt_chars = limits.max_prompt_chars
     steps = guidance = None
     if message.HasField("num_inference_steps"):
-        steps = whole(
-            message.num_inference_steps,
-            f"{at}num_inference_steps",
-            "The number of denoising steps",
-            1,
-            limits.max_steps,
-        )
+        most = STEPS.up_to(limits.max_steps)
+        steps = most.check(message.num_inference_steps, f"{at}num_inference_steps")
     if message.HasField("guidance_scale"):
-        guidance = real(
-            shortest(message.guidance_scale),
-            f"{at}guidance_scale",
-            "The guidance scale",
-            0,
-            MAX_GUIDANCE,
-        )
+        guidance = GUIDANCE.check(shortest(message.guidance_scale), f"{at}guidance_scale")
     count = message.count if message.HasField("count") else 1
     checked = Parameters(
         prompt=text(
@@ -88,7 +83,7 @@ async def from_proto_parameters(
         guidance_scale=guidance,
         scheduler=text(message.scheduler, f"{at}scheduler", "The scheduler's name", MAX_NAME_CHARS),
         seed=message.seed if message.HasField("seed") else secrets.randbits(DRAWN_SEED_BITS),
-        count=whole(count, f"{at}count", "The number of variations", 1, limits.max_count),
+        count=COUNT.up_to(limits.max_count).check(count, f"{at}count"),
         seamless=SEAMLESS.from_proto(message.seamless, f"{at}seamless"),
         adapters=_adapters(message, f"{at}adapters"),
         style=text(message.style, f"{at}style", "The style's name", MAX_NAME_CHARS),
@@ -162,7 +157,7 @@ def to_proto_parameters(parameters: Parameters) -> generation_pb2.GenerationPara
 
 
 def _adapters(message: generation_pb2.GenerationParameters, field: str) -> tuple[Adapter, ...]:
-    _at_most(len(message.adapters), MAX_ADAPTERS, field, "adapters")
+    ADAPTERS.check(len(message.adapters), field)
     found = []
     for index, it in enumerate(message.adapters):
         at = f"{field}[{index}]."
@@ -170,7 +165,7 @@ def _adapters(message: generation_pb2.GenerationParameters, field: str) -> tuple
             Adapter(
                 kind=ADAPTER_KINDS.from_proto(it.kind, f"{at}kind"),
                 name=text(it.name, f"{at}name", "The adapter's name", MAX_NAME_CHARS, needed=True),
-                weight=_weight(it, at, "The adapter's weight", -MAX_WEIGHT, 1.0),
+                weight=_weight(it, at, ADAPTER_WEIGHT, 1.0),
             )
         )
     return tuple(found)
@@ -179,47 +174,34 @@ def _adapters(message: generation_pb2.GenerationParameters, field: str) -> tuple
 def _controls(
     message: generation_pb2.GenerationParameters, field: str
 ) -> list[tuple[generation_pb2.ControlImage, ControlKind, float]]:
-    _at_most(len(message.control_images), MAX_CONTROL_IMAGES, field, "control images")
+    CONTROL_IMAGES.check(len(message.control_images), field)
     found = []
     for index, it in enumerate(message.control_images):
         at = f"{field}[{index}]."
         kind = CONTROL_KINDS.from_proto(it.kind, f"{at}kind")
         needed(it, "image", at, "The control image")
-        found.append((it, kind, _weight(it, at, "The control image's weight", 0.0, 1.0)))
+        found.append((it, kind, _weight(it, at, CONTROL_WEIGHT, 1.0)))
     return found
 
 
 def _references(
     message: generation_pb2.GenerationParameters, field: str
 ) -> list[tuple[generation_pb2.ReferenceImage, float]]:
-    _at_most(len(message.reference_images), MAX_REFERENCE_IMAGES, field, "reference images")
+    REFERENCE_IMAGES.check(len(message.reference_images), field)
     found = []
     for index, it in enumerate(message.reference_images):
         at = f"{field}[{index}]."
         needed(it, "image", at, "The reference image")
-        weight = _weight(it, at, "The reference image's weight", 0.0, 0.6, high=1.0)
-        found.append((it, weight))
+        found.append((it, _weight(it, at, REFERENCE_WEIGHT, 0.6)))
     return found
 
 
 def _weight(
     message: generation_pb2.Adapter | generation_pb2.ControlImage | generation_pb2.ReferenceImage,
     at: str,
-    what: str,
-    low: float,
+    allowed: Range,
     default: float,
-    *,
-    high: float = MAX_WEIGHT,
 ) -> float:
     if not message.HasField("weight"):
         return default
-    return real(shortest(message.weight), f"{at}weight", what, low, high)
-
-
-def _at_most(count: int, limit: int, field: str, what: str) -> None:
-    if count > limit:
-        raise InvalidRequest(
-            field,
-            f"The request has {count} {what}; at most {limit} are allowed.",
-            allowed=f"at most {limit}",
-        )
+    return allowed.check(shortest(message.weight), f"{at}weight")

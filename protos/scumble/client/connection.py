@@ -46,6 +46,8 @@ class Stream(Protocol[ResponseT_co]):
 _OPTIONS: tuple[tuple[str, int | str], ...] = (
     # A proxy in the environment is for the web, not for the program next door.
     ("grpc.enable_http_proxy", 0),
+    # A live picture in one frame, not in fifty of 16 KiB each.
+    ("grpc.http2.max_frame_size", 1024 * 1024),
     # A pool of its own: a channel that is made after a failed one must not inherit its waiting time.
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 100),

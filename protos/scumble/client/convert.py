@@ -20,6 +20,7 @@ from scumble.client.values import (
     FillMode,
     Limits,
     ModelSizing,
+    NumberRange,
     SampleType,
     SeamlessAxes,
     ServerInfo,
@@ -293,4 +294,8 @@ def server_info_from_message(
             CacheFigures(name=it.name, hits=it.hits, misses=it.misses, bytes=it.bytes)
             for it in message.caches
         ),
+        ranges={
+            it.field: NumberRange(low=it.low, high=it.high, above_low=it.above_low)
+            for it in message.ranges
+        },
     )

@@ -6,7 +6,8 @@ Rectangles: origin top-left, left and top inclusive, right and bottom exclusive,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -277,6 +278,15 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NumberRange:
+    """Numbers that a request may carry. above_low: whether low itself is not allowed."""
+
+    low: float
+    high: float
+    above_low: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CacheFigures:
     """How a cache of the worker does. bytes: on the device, 0 where they are counted with the model."""
 
@@ -290,7 +300,8 @@ class CacheFigures:
 class ServerInfo:
     """Who answers. device: such as "cuda:0 (NVIDIA H100)", empty until the worker has told. Memory in bytes.
 
-    token_name, token_scopes: which token we came with, and what it may do ("use", "admin").
+    token_name, token_scopes: which token we came with, and what it may do ("use", "admin"). ranges: what the numbers of
+    a request may be, by path such as "parameters.guidance_scale"; that of a list means how many there may be.
     """
 
     address: str
@@ -308,3 +319,4 @@ class ServerInfo:
     token_name: str = ""
     token_scopes: tuple[str, ...] = ()
     caches: tuple[CacheFigures, ...] = ()
+    ranges: Mapping[str, NumberRange] = field(default_factory=dict)

@@ -211,6 +211,36 @@ class CacheFigures(google.protobuf.message.Message):
 global___CacheFigures = CacheFigures
 
 @typing.final
+class NumberRange(google.protobuf.message.Message):
+    """Numbers that a request may carry, low and high included."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: builtins.int
+    LOW_FIELD_NUMBER: builtins.int
+    HIGH_FIELD_NUMBER: builtins.int
+    ABOVE_LOW_FIELD_NUMBER: builtins.int
+    field: builtins.str
+    """Path in scumble.v1.Generation, such as "parameters.guidance_scale"; that of a list means how many there may be."""
+    low: builtins.float
+    """Smallest."""
+    high: builtins.float
+    """Largest, as far as this server's limits allow."""
+    above_low: builtins.bool
+    """Whether low itself is not allowed."""
+    def __init__(
+        self,
+        *,
+        field: builtins.str = ...,
+        low: builtins.float = ...,
+        high: builtins.float = ...,
+        above_low: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["above_low", b"above_low", "field", b"field", "high", b"high", "low", b"low"]) -> None: ...
+
+global___NumberRange = NumberRange
+
+@typing.final
 class GetServerInfoResponse(google.protobuf.message.Message):
     """Who answers."""
 
@@ -230,6 +260,7 @@ class GetServerInfoResponse(google.protobuf.message.Message):
     TOKEN_NAME_FIELD_NUMBER: builtins.int
     TOKEN_SCOPES_FIELD_NUMBER: builtins.int
     CACHES_FIELD_NUMBER: builtins.int
+    RANGES_FIELD_NUMBER: builtins.int
     version: builtins.str
     """The server's version."""
     device: builtins.str
@@ -268,6 +299,10 @@ class GetServerInfoResponse(google.protobuf.message.Message):
     def caches(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___CacheFigures]:
         """The worker's caches, as of the last job."""
 
+    @property
+    def ranges(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___NumberRange]:
+        """Ranges of the numbers of a request; what is not named is in limits or has none."""
+
     def __init__(
         self,
         *,
@@ -285,8 +320,9 @@ class GetServerInfoResponse(google.protobuf.message.Message):
         token_name: builtins.str = ...,
         token_scopes: collections.abc.Iterable[builtins.str] | None = ...,
         caches: collections.abc.Iterable[global___CacheFigures] | None = ...,
+        ranges: collections.abc.Iterable[global___NumberRange] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["limits", b"limits", "recommended_extent", b"recommended_extent"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["active_jobs", b"active_jobs", "caches", b"caches", "default_model", b"default_model", "device", b"device", "device_free_bytes", b"device_free_bytes", "device_memory_bytes", b"device_memory_bytes", "features", b"features", "limits", b"limits", "recommended_extent", b"recommended_extent", "token_name", b"token_name", "token_scopes", b"token_scopes", "version", b"version", "worker_message", b"worker_message", "worker_state", b"worker_state"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["active_jobs", b"active_jobs", "caches", b"caches", "default_model", b"default_model", "device", b"device", "device_free_bytes", b"device_free_bytes", "device_memory_bytes", b"device_memory_bytes", "features", b"features", "limits", b"limits", "ranges", b"ranges", "recommended_extent", b"recommended_extent", "token_name", b"token_name", "token_scopes", b"token_scopes", "version", b"version", "worker_message", b"worker_message", "worker_state", b"worker_state"]) -> None: ...
 
 global___GetServerInfoResponse = GetServerInfoResponse

@@ -381,7 +381,7 @@ def test_the_number_of_passes_can_be_chosen(passes, side, expected):
 
 @pytest.mark.parametrize("passes", [0, 3, -1])
 def test_other_numbers_of_passes_are_refused(passes):
-    with pytest.raises(InvalidRequest, match="must be 1 or 2"):
+    with pytest.raises(InvalidRequest, match="must be from 1 to 2"):
         plan_canvas(
             Extent(9, 9), Bounds(0, 0, 3, 3), CanvasOptions(passes=passes), 1.0, ALL_SIZES[0]
         )

@@ -315,10 +315,14 @@ BAD = [
     ({"parameters": parameters(scheduler="best")}, InvalidRequest, "no scheduler 'best'.*euler_a"),
     ({"parameters": parameters(model="gone")}, ModelNotFound, "no model 'gone'.*tiny"),
     ({"parameters": parameters(model="/etc")}, ModelNotFound, "no model '/etc'"),
-    ({"parameters": parameters(num_inference_steps=0)}, InvalidRequest, "must be 1 to 1000"),
-    ({"parameters": parameters(guidance_scale=float("nan"))}, InvalidRequest, "must be 0 to 50"),
-    ({"parameters": parameters(count=0)}, InvalidRequest, "must be 1 to"),
-    ({"parameters": parameters(seed=-1)}, InvalidRequest, "must be 0 to"),
+    ({"parameters": parameters(num_inference_steps=0)}, InvalidRequest, "must be from 1 to 1000"),
+    (
+        {"parameters": parameters(guidance_scale=float("nan"))},
+        InvalidRequest,
+        "must be from 0 to 50",
+    ),
+    ({"parameters": parameters(count=0)}, InvalidRequest, "must be from 1 to 64"),
+    ({"parameters": parameters(seed=-1)}, InvalidRequest, r"must be from 0 to 2\*\*64 - 1"),
     ({"parameters": parameters(style="noir")}, InvalidRequest, "no style 'noir'"),
     ({"extent": Extent(0, 64)}, InvalidRequest, "at least 1 px"),
     (

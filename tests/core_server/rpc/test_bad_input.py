@@ -342,7 +342,7 @@ CREATE = [
         parameters(adapters=[{"kind": "ADAPTER_KIND_LORA", "name": "x"}] * 17),
         INVALID,
         f"{P}.adapters",
-        "at most 16",
+        "from 0 to 16",
     ),
     (
         "control_kind",
