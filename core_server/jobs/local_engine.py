@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from multiprocessing.shared_memory import SharedMemory
@@ -19,22 +17,22 @@ from core_server.errors import (
     DeviceFault,
     ScumbleServerError,
     TaskCancelled,
-    Unavailable,
     WorkerCrashed,
 )
-from core_server.jobs import messages, segments, watchdog
+from core_server.jobs import messages, segments
 from core_server.jobs.deliveries import output_of, progress_of
-from core_server.jobs.engine import EngineState, EngineStatus
+from core_server.jobs.engine import EngineStatus
 from core_server.jobs.job import JobFailure
+from core_server.jobs.supervisor import MakeWorker, Supervisor, Worker
 from core_server.jobs.worker_process import WorkerProcess
 from core_server.pipelines.live_frame import LiveFrame, LivePicture
 from core_server.pipelines.request import Request
-from core_server.pipelines.task import ModelProfile, RuntimeInfo, StepProgress, TaskOutput
+from core_server.pipelines.task import ModelProfile, StepProgress, TaskOutput
 
 log = logging.getLogger(__name__)
 
-_MAX_START_FAILURES = 3
-_FIRST_PAUSE_SECONDS = 0.5
+_FAULT_SECONDS = 10.0
+"""For a worker to end by itself after its device has failed."""
 
 
 class _Running:
@@ -58,62 +56,55 @@ class LocalEngine:
     cancel_grace_seconds: a worker that has not reached its next step so long after `cancel` is killed.
     """
 
-    def __init__(self, config: ServerConfig, *, cancel_grace_seconds: float = 60.0) -> None:
-        self._config = config
+    def __init__(
+        self,
+        config: ServerConfig,
+        *,
+        cancel_grace_seconds: float = 60.0,
+        make_worker: MakeWorker = WorkerProcess,
+    ) -> None:
         self._cancel_grace_seconds = cancel_grace_seconds
         self._segments = segments.Segments(config.data_dir)
-        self._status = EngineStatus(EngineState.STARTING, "The worker is starting.")
-        self._changed = asyncio.Event()
-        self._try_again = asyncio.Event()
-        self._start_error: ScumbleServerError = WorkerCrashed("The worker could not be started.")
-        self._worker: WorkerProcess | None = None
         self._running: _Running | None = None
         self._loads: deque[asyncio.Future[None]] = deque()
-        self._supervisor: asyncio.Task[None] | None = None
         self._chores: set[asyncio.Task[None]] = set()
-        self._was_ready = False
-        self._last_sign = time.monotonic()
-        self._stopping = False
+        self._stopped = False
+        self._supervisor = Supervisor(
+            config,
+            make_worker,
+            on_message=self._on_message,
+            on_loss=self._fail_tasks,
+            is_busy=self._is_busy,
+        )
 
     @property
     def status(self) -> EngineStatus:
         """Where the worker stands and what it has told about its device."""
-        return self._status
+        return self._supervisor.status
 
     @property
     def worker_pid(self) -> int | None:
         """Of the worker process, for logs and tests."""
-        return self._worker.pid if self._worker else None
+        worker = self._supervisor.worker
+        return worker.pid if worker else None
 
     async def start(self) -> None:
         """Returns at once; the worker starts behind it."""
         self._segments.sweep()
-        self._supervisor = asyncio.create_task(self._supervise(), name="supervise worker")
+        self._supervisor.start()
 
     async def stop(self) -> None:
-        """Ends the worker; a running request raises WorkerCrashed."""
-        self._stopping = True
-        self._try_again.set()
-        if self._worker is not None:
-            await self._worker.close()
-        if self._supervisor is not None:
-            self._supervisor.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._supervisor
-        self._segments.shrink(keep=0)
-        self._set_status(EngineState.FAILED, "The worker was stopped.")
+        """Ends the worker. A running request raises WorkerCrashed, unless its pictures have been delivered already, and
+        one that waits for the worker raises Unavailable."""
+        await self._supervisor.stop()
+        if self._chores:
+            await asyncio.wait(self._chores)
+        self._stopped = True
+        self._shrink()
 
     async def wait_ready(self) -> None:
         """See `Engine.wait_ready`."""
-        if self._status.state is EngineState.FAILED and not self._stopping:
-            self._set_status(EngineState.RESTARTING, "The worker is being started once more.")
-            self._try_again.set()
-        while self._status.state is not EngineState.READY:
-            if self._stopping:
-                raise Unavailable("The server is stopping; try again when it is back.")
-            if self._status.state is EngineState.FAILED:
-                raise self._start_error
-            await self._changed.wait()
+        await self._supervisor.wait_ready()
 
     async def run(
         self,
@@ -169,30 +160,55 @@ class LocalEngine:
             if images:
                 segment = self._segments.for_input(segments.size_of(images))
                 placed = await asyncio.to_thread(segments.pack, segment, images)
-            await self._ready_or_ended(running)
-            if not running.ended.done() and self._worker is not None:
+            worker = await self._worker_for(running)
+            if worker is not None:
                 question = message(segment.name if segment else "", placed)
                 running.sent = True
-                self._last_sign = time.monotonic()
-                self._worker.send(question)
+                self._supervisor.asked()
+                worker.send(question)
             return await running.ended
         finally:
             abandoned = running.ended.cancelled() or not running.ended.done()
-            if abandoned and self._worker is not None:
-                self._worker.send(messages.Cancel(job_id=running.job_id))
+            if abandoned and self._supervisor.worker is not None:
+                self._supervisor.worker.send(messages.Cancel(job_id=running.job_id))
             self._running = None
-            self._segments.shrink()
+            self._shrink()
+
+    def _shrink(self) -> None:
+        """A thread may still copy what the running request needs; whoever ends last clears away."""
+        if self._running is None:
+            self._segments.shrink(*((0,) if self._stopped else ()))
+
+    async def _worker_for(self, running: _Running) -> Worker | None:
+        """Waits until there is one, whichever dies meanwhile; None if the request has ended before.
+
+        Errors: those of `wait_ready`.
+        """
+        while not running.ended.done():
+            ready = asyncio.ensure_future(self.wait_ready())
+            either: set[asyncio.Future[Any]] = {ready, running.ended}
+            try:
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                if ready.done():
+                    ready.result()
+            finally:
+                ready.cancel()
+            worker = self._supervisor.ready_worker
+            if worker is not None and not running.ended.done():
+                return worker
+        return None
 
     def cancel(self, job_id: str) -> None:
         """See `Engine.cancel`."""
         running = self._running
         if running is None or running.job_id != job_id or running.ended.done():
             return
-        if not running.sent or self._worker is None:
+        worker = self._supervisor.worker
+        if not running.sent or worker is None:
             running.fail(TaskCancelled())
             return
-        self._worker.send(messages.Cancel(job_id=job_id))
-        self._do(self._kill_if_deaf(running, self._worker))
+        worker.send(messages.Cancel(job_id=job_id))
+        self._do(self._replace_if_deaf(running, worker))
 
     async def load(self, model: str) -> None:
         """Loads a model before it is needed. Errors: ModelNotFound, ModelLoadFailed, OutOfMemory, WorkerCrashed."""
@@ -201,75 +217,29 @@ class LocalEngine:
 
     async def unload(self, model: str) -> None:
         """See `Engine.unload`. Errors: WorkerCrashed."""
-        if self._worker is not None and self._status.state is EngineState.READY:
+        if self._supervisor.ready_worker is not None:
             await self._ask(messages.Unload(model=model))
 
     def set_models(self, models: Sequence[ModelProfile]) -> None:
         """See `Engine.set_models`."""
-        if self._status.info is not None:
-            self._set_info(msgspec.structs.replace(self._status.info, models=tuple(models)))
+        if self.status.info is not None:
+            self._supervisor.set_info(
+                msgspec.structs.replace(self.status.info, models=tuple(models))
+            )
 
     async def _ask(self, question: messages.Load | messages.Unload) -> None:
-        assert self._worker is not None
+        worker = self._supervisor.ready_worker
+        assert worker is not None
         loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._loads.append(loaded)
-        self._worker.send(question)
+        self._supervisor.asked()
+        worker.send(question)
         await loaded
 
-    # --- one life of the worker after the other
-
-    async def _supervise(self) -> None:
-        failures = 0
-        while not self._stopping:
-            worker = self._worker = WorkerProcess(self._config, self._on_message)
-            told = self._start_error
-            self._was_ready = False
-            self._last_sign = time.monotonic()
-            await worker.start()
-            watching = asyncio.create_task(self._look_after(worker), name="look after worker")
-            how = await asyncio.shield(worker.exited)
-            watching.cancel()
-            self._worker = None
-            self._fail_tasks(WorkerCrashed(f"The job's work was lost, because {how}."))
-            if self._stopping:
-                return
-            log.warning("Restarting: %s", how)
-            if self._was_ready:
-                failures = 0
-                self._set_status(EngineState.RESTARTING, f"Restarting, because {how}.")
-                continue
-            failures += 1
-            if self._start_error is told:
-                # It said nothing: the process died on the way.
-                if failures < _MAX_START_FAILURES:
-                    self._set_status(EngineState.RESTARTING, f"Trying again, because {how}.")
-                    await asyncio.sleep(_FIRST_PAUSE_SECONDS * 2 ** (failures - 1))
-                    continue
-                self._start_error = WorkerCrashed(
-                    f"The worker could not be started {failures} times in a row: {how}. "
-                    "The server's log and `scumble doctor` have more."
-                )
-            self._try_again.clear()
-            self._set_status(EngineState.FAILED, self._start_error.message)
-            await self._try_again.wait()
-            failures = 0
-
-    async def _look_after(self, worker: WorkerProcess) -> None:
-        if worker.pid is None:
-            return
-        limits = self._config.limits
-        error = await watchdog.verdict(worker.pid, limits, self._quiet_since)
-        log.warning("The worker is killed: %s", error)
-        self._set_status(EngineState.RESTARTING, f"Restarting. {error.message}")
-        if not self._was_ready:
-            self._start_error = error
-        worker.kill()
-        self._fail_tasks(error)
-
-    def _quiet_since(self) -> float | None:
+    def _is_busy(self) -> bool:
         running = self._running
         works = running is not None and running.sent and not running.ended.done()
-        return self._last_sign if works or self._loads or not self._was_ready else None
+        return works or bool(self._loads)
 
     def _fail_tasks(self, error: ScumbleServerError) -> None:
         if self._running is not None and self._running.sent:
@@ -279,49 +249,32 @@ class LocalEngine:
             if not load.done():
                 load.set_exception(error)
 
-    async def _ready_or_ended(self, running: _Running) -> None:
-        """Waits for the worker, or for a cancellation before that."""
-        ready = asyncio.ensure_future(self.wait_ready())
-        either: set[asyncio.Future[Any]] = {ready, running.ended}
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if running.ended.done():
-            ready.cancel()
-        else:
-            await ready
-
-    async def _kill_if_deaf(self, running: _Running, worker: WorkerProcess) -> None:
+    async def _replace_if_deaf(self, running: _Running, worker: Worker) -> None:
         await asyncio.wait({running.ended}, timeout=self._cancel_grace_seconds)
-        if not running.ended.done() and worker is self._worker:
+        if not running.ended.done() and worker is self._supervisor.worker:
             log.warning("The worker did not answer a cancellation and is killed")
-            self._set_status(
-                EngineState.RESTARTING, "Restarting, because a cancelled job did not end."
-            )
-            worker.kill()
+            self._supervisor.replace("Restarting, because a cancelled job did not end.")
             running.fail(TaskCancelled())
 
     # --- what the worker says
 
     def _on_message(self, message: messages.FromWorker) -> None:
-        self._last_sign = time.monotonic()
         match message:
-            case messages.Ready():
-                self._was_ready = True
-                self._set_status(EngineState.READY, message.message, message.info)
-            case messages.StartFailed():
-                self._start_error = messages.error_of(message.failure)
             case messages.Loaded():
                 self._on_loaded(message)
-            case messages.Rested():
-                self._set_info(message.info)
+            case messages.Ready() | messages.StartFailed() | messages.Rested():
+                pass  # the supervisor's
             case _:
-                running = self._running
+                running, worker = self._running, self._supervisor.worker
                 if running is not None and running.job_id == message.job_id:
                     self._on_task_message(running, message)
-                elif isinstance(message, messages.Need) and self._worker is not None:
-                    self._worker.send(messages.Grant(segment="", refusal="nobody waits for it"))
+                elif isinstance(message, messages.Need) and worker is not None:
+                    worker.send(messages.Grant(segment="", refusal="nobody waits for it"))
 
     def _on_loaded(self, message: messages.Loaded) -> None:
-        self._set_info(message.info)
+        self._supervisor.set_info(message.info)
+        if not self._loads:  # given up meanwhile
+            return
         loaded = self._loads.popleft()
         if loaded.done():
             return
@@ -342,26 +295,25 @@ class LocalEngine:
             case messages.Need():
                 self._grant(running, message.size)
             case messages.Done():
-                self._set_info(message.info)
+                self._supervisor.set_info(message.info)
                 self._do(self._collect(running, message))
             case messages.Painted():
-                self._set_info(message.info)
-                if running.output is not None and not running.ended.done():
-                    pixels = segments.unpack(running.output, message.pixels)
-                    running.ended.set_result(LivePicture(pixels, message.told))
+                self._supervisor.set_info(message.info)
+                self._take(running, message)
             case messages.Failed():
-                self._set_info(message.info)
+                self._supervisor.set_info(message.info)
                 running.fail(self._error_of(message.failure))
 
     def _grant(self, running: _Running, size: int) -> None:
-        if self._worker is None:
+        worker = self._supervisor.worker
+        if worker is None:
             return
         try:
             running.output = self._segments.for_output(size)
         except ScumbleServerError as error:
-            self._worker.send(messages.Grant(segment="", refusal=error.message))
+            worker.send(messages.Grant(segment="", refusal=error.message))
         else:
-            self._worker.send(messages.Grant(segment=running.output.name))
+            worker.send(messages.Grant(segment=running.output.name))
 
     async def _collect(self, running: _Running, done: messages.Done) -> None:
         segment = running.output
@@ -369,30 +321,33 @@ class LocalEngine:
             running.fail(WorkerCrashed("The worker delivered pictures it had no room for."))
             return
         running.sent = False  # the outputs are safe: the worker may die now
-        outputs = await asyncio.to_thread(
-            lambda: [output_of(segment, placed) for placed in done.outputs]
-        )
+        try:
+            outputs = await asyncio.to_thread(
+                lambda: [output_of(segment, placed) for placed in done.outputs]
+            )
+        except Exception as error:
+            log.exception("The pictures of job %s could not be taken over", running.job_id)
+            running.fail(messages.error_of(messages.failure_of(error)))
+            return
         if not running.ended.done():
             running.ended.set_result(outputs)
 
+    def _take(self, running: _Running, painted: messages.Painted) -> None:
+        if running.output is None or running.ended.done():
+            return
+        try:
+            pixels = segments.unpack(running.output, painted.pixels)
+        except Exception as error:
+            log.exception("A live picture could not be taken over")
+            running.fail(messages.error_of(messages.failure_of(error)))
+            return
+        running.ended.set_result(LivePicture(pixels, painted.told))
+
     def _error_of(self, failure: JobFailure) -> ScumbleServerError:
         error = messages.error_of(failure)
-        if isinstance(error, DeviceFault):  # this worker is about to end: send it nothing more
-            self._set_status(EngineState.RESTARTING, f"Restarting. {error.message}")
+        if isinstance(error, DeviceFault):  # this worker is about to end
+            self._supervisor.replace(f"Restarting. {error.message}", _FAULT_SECONDS)
         return error
-
-    # --- small things
-
-    def _set_info(self, info: RuntimeInfo | None) -> None:
-        if info is not None:
-            self._set_status(self._status.state, self._status.message, info)
-
-    def _set_status(
-        self, state: EngineState, message: str = "", info: RuntimeInfo | None = None
-    ) -> None:
-        self._status = EngineStatus(state, message, info or self._status.info)
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
 
     def _do(self, chore: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(chore)

@@ -20,18 +20,32 @@ from core_server.errors import OutOfMemory, Stalled, TaskFailed
 _POLL_SECONDS = 0.25
 
 
-async def verdict(pid: int, limits: Limits, quiet_since: Callable[[], float | None]) -> TaskFailed:
+START_SECONDS = 120
+"""A worker may be quiet at least so long until it is ready, whatever a job may be: the libraries come from a disk that
+may be slow, on a machine that may be busy."""
+
+
+async def verdict(
+    pid: int,
+    limits: Limits,
+    quiet_since: Callable[[], float | None],
+    is_ready: Callable[[], bool],
+) -> TaskFailed:
     """Returns when the worker must be ended, with the reason for whoever's job it did; else waits for ever.
 
     quiet_since: when the busy worker last gave a sign (`time.monotonic`); None while it has nothing to do.
+    is_ready: whether it has started.
     """
     while True:
         await asyncio.sleep(_POLL_SECONDS)
         since = quiet_since()
         if since is None:
             continue
-        if time.monotonic() - since > limits.max_stall_seconds:
+        quiet = time.monotonic() - since
+        if is_ready() and quiet > limits.max_stall_seconds:
             return _stalled(limits.max_stall_seconds)
+        if not is_ready() and quiet > max(limits.max_stall_seconds, START_SECONDS):
+            return _not_started(max(limits.max_stall_seconds, START_SECONDS))
         if limits.max_worker_bytes and _resident_bytes(pid) > limits.max_worker_bytes:
             return _too_large(limits.max_worker_bytes)
 
@@ -46,6 +60,15 @@ def _stalled(seconds: float) -> Stalled:
     return Stalled(
         f"The job gave no sign of progress for {seconds:g} s (max_stall_seconds) and was ended; the server goes on. "
         "Try fewer pixels or another model, or allow more time in the server's configuration.",
+        limit="max_stall_seconds",
+        seconds=f"{seconds:g}",
+    )
+
+
+def _not_started(seconds: float) -> Stalled:
+    return Stalled(
+        f"The worker was not ready after {seconds:g} s (max_stall_seconds, at least {START_SECONDS}) and was ended; "
+        "the next job starts it again. The server's log and `scumble doctor` have more.",
         limit="max_stall_seconds",
         seconds=f"{seconds:g}",
     )

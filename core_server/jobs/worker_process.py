@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import logging
 import multiprocessing
 import queue
 import signal
@@ -13,11 +14,16 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
+import msgspec
+
 from core_server.config import ServerConfig
 from core_server.jobs import messages, worker
 
 _SPAWN = multiprocessing.get_context("spawn")
 _CLOSE_SECONDS = 2.0
+_KILL_SECONDS = 10.0
+
+log = logging.getLogger(__name__)
 
 
 class WorkerProcess:
@@ -40,7 +46,8 @@ class WorkerProcess:
         """Returns when the process runs; its runtime is still being made."""
         try:
             await asyncio.to_thread(self._spawn)
-        except (OSError, RuntimeError) as error:
+        except Exception as error:
+            log.exception("The worker process could not be made")
             self._settle(f"the worker process could not be made ({error})")
 
     @property
@@ -58,12 +65,15 @@ class WorkerProcess:
             self._process.kill()
 
     async def close(self) -> None:
-        """Lets the process end, kills it if it does not."""
+        """Lets the process end, kills it if it does not. Only after `start`: before, there is nothing to end."""
         self._outbox.put(None)
         done, _ = await asyncio.wait({self.exited}, timeout=_CLOSE_SECONDS)
         if not done:
             self.kill()
-            await asyncio.wait({self.exited})
+            done, _ = await asyncio.wait({self.exited}, timeout=_KILL_SECONDS)
+        if not done:  # it hangs in the kernel, in a driver most likely, where no signal reaches it
+            log.error("The worker process %s does not end; it is left behind", self.pid)
+            self._settle("the worker process did not end when it was killed")
 
     def _spawn(self) -> None:
         config = self._config
@@ -112,9 +122,13 @@ class WorkerProcess:
                 commands.send_bytes(data)
 
     def _read(self, events: Connection, process: SpawnProcess) -> None:
-        with contextlib.suppress(EOFError, OSError), events:
-            while True:
-                self._call(self._on_message, messages.decode_from_worker(events.recv_bytes()))
+        try:
+            with contextlib.suppress(EOFError, OSError), events:
+                while True:
+                    self._call(self._on_message, messages.decode_from_worker(events.recv_bytes()))
+        except msgspec.MsgspecError:
+            log.exception("The worker said what nobody understands and is killed")
+            process.kill()
         process.join(_CLOSE_SECONDS)
         if process.exitcode is None:
             process.kill()

@@ -189,7 +189,7 @@ async def test_loading_a_model(engine: LocalEngine) -> None:
 async def test_a_worker_that_cannot_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fate: str, error: type[ScumbleServerError]
 ) -> None:
-    monkeypatch.setattr("core_server.jobs.local_engine._FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("core_server.jobs.supervisor._FIRST_PAUSE_SECONDS", 0.01)
     monkeypatch.setenv("SCUMBLE_FAKE_START", fate)
     engine = LocalEngine(config(tmp_path))
     await engine.start()
