@@ -19,6 +19,7 @@ from core_server.pipelines.control import stock_pipeline
 from core_server.pipelines.families.family import Guidance, Route, Seamless
 from core_server.pipelines.model import FloatArray, LoadedModel
 from core_server.pipelines.progress import LatentsHook, StepReporter
+from core_server.pipelines.schedulers import has_clean_steps
 from core_server.pipelines.seamless import seamless
 from core_server.pipelines.seamless_roll import rolled_denoiser
 from core_server.pipelines.seamless_vae import seamless_vae
@@ -54,7 +55,12 @@ def denoise(
     extent = _extent(inputs)
     painted = Extent(*model.family.paints_at(task, *extent))
     known = inspect.signature(pipeline.__call__).parameters
-    guidance = Guidance(settings.prompt, settings.negative_prompt, settings.guidance_scale)
+    guidance = Guidance(
+        settings.prompt,
+        settings.negative_prompt,
+        settings.guidance_scale,
+        settings.num_inference_steps,
+    )
     arguments = {
         **model.family.arguments(guidance),
         **prompt_arguments(model, pipeline, settings),
@@ -88,11 +94,15 @@ def denoise(
             begin, arguments["latents"] = _late_start(
                 model, pipeline, settings, generator, **inputs
             )
-        if begin is not None or "callback_on_step_end" not in known:
-            on_step = None if "callback_on_step_end" in known else hook.on_latents
-            pipeline.scheduler = SteppedScheduler(pipeline.scheduler, begin, on_step)
+        # What a consistency model's pipeline returns no callback can change.
+        clean = has_clean_steps(settings.scheduler)
+        called_back = "callback_on_step_end" in known and not clean
+        if begin is not None or not called_back:
+            on_step = None if called_back else hook.on_latents
+            pipeline.scheduler = SteppedScheduler(pipeline.scheduler, begin, on_step, clean=clean)
         hook.order = max(int(pipeline.scheduler.order), 1)
-        arguments["callback_on_step_end"] = hook.on_step_end
+        if called_back:
+            arguments["callback_on_step_end"] = hook.on_step_end
         if model.family.pil_images:
             arguments |= _as_pil(arguments)
         result = pipeline(**{key: value for key, value in arguments.items() if key in known})

@@ -13,6 +13,7 @@ from core_server.pipelines.families.family import Route
 from core_server.pipelines.families.stable_diffusion import INPAINT_CHANNELS
 from core_server.pipelines.model import FloatArray, LoadedModel
 from core_server.pipelines.progress import StepReporter
+from core_server.pipelines.schedulers import has_clean_steps
 from core_server.pipelines.seamless_vae import seamless_vae
 from core_server.pipelines.settings import Settings
 from core_server.pipelines.stepped_scheduler import noised
@@ -96,16 +97,19 @@ class MaskedDenoising:
         self._noise = torch.randn(
             self._original.shape, generator=generator, dtype=self._original.dtype
         ).to(model.device)
+        self._ends_clean = has_clean_steps(settings.scheduler)
         rows, columns = self._original.shape[-2:]
         self._masks = StepMasks(mask, (rows, columns))
 
     def __call__(self, index: int, latents: torch.Tensor) -> torch.Tensor:
         scheduler = self._pipeline.scheduler
         left = getattr(self._pipeline, "num_timesteps", len(scheduler.timesteps))
+        # A consistency model's timesteps end with the clean picture's, which no step begins at.
+        following = index if self._ends_clean else index + 1
         timesteps = scheduler.timesteps[-left:]
         original = self._original
-        if index < len(timesteps) - 1:
-            original = noised(scheduler, original, self._noise, timesteps[index + 1][None])
+        if following < len(timesteps):
+            original = noised(scheduler, original, self._noise, timesteps[following][None])
         mask = self._masks.after(index, len(timesteps)).to(latents)
         blended: torch.Tensor = (1 - mask) * original + mask * latents
         return blended

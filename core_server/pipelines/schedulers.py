@@ -112,13 +112,19 @@ SCHEDULERS: Mapping[str, SchedulerChoice] = {
         "Flow matching, DPM++ 2M SDE",
         _FLOW | {"algorithm_type": "sde-dpmsolver++"},
     ),
+    "scm": SchedulerChoice("SCMScheduler", "Consistency, each step noised anew"),
 }
 """Every scheduler a request may name. Sources: the papers cited in each diffusers class."""
 
 SCHEDULER_NAMES: tuple[str, ...] = tuple(SCHEDULERS)
 FLOW_SCHEDULERS: tuple[str, ...] = tuple(name for name in SCHEDULERS if name.startswith("flow_"))
 """For models that predict the velocity of a straight flow from noise to picture."""
-DIFFUSION_SCHEDULERS: tuple[str, ...] = tuple(n for n in SCHEDULERS if n not in FLOW_SCHEDULERS)
+CONSISTENCY_SCHEDULERS: tuple[str, ...] = ("scm",)
+"""For models distilled to a few steps along a trigonometric flow. Their pipelines' result is the last step's clean
+picture, not the latents after it."""
+DIFFUSION_SCHEDULERS: tuple[str, ...] = tuple(
+    name for name in SCHEDULERS if name not in FLOW_SCHEDULERS + CONSISTENCY_SCHEDULERS
+)
 """For models that predict the noise, or the velocity of a diffusion process."""
 
 
@@ -147,6 +153,11 @@ def scheduler_name(config: Mapping[str, Any]) -> str:
     return max(same_class, key=lambda name: same_class[name], default="euler")
 
 
+def has_clean_steps(name: str) -> bool:
+    """Whether each step gives the clean picture beside the latents, and the last one's is the result."""
+    return name in CONSISTENCY_SCHEDULERS
+
+
 def make_scheduler(name: str, config: Mapping[str, Any]) -> Any:
     """A fresh diffusers scheduler for one job (they hold state). config: the model's own scheduler configuration."""
     import diffusers  # noqa: PLC0415  names and titles are wanted without torch
@@ -161,7 +172,18 @@ def make_scheduler(name: str, config: Mapping[str, Any]) -> Any:
     scheduler = kind.from_config(config, **settings)
     if name in FLOW_SCHEDULERS:
         _take_what_flow_pipelines_give(scheduler)
+    if name in CONSISTENCY_SCHEDULERS:
+        scheduler.scale_noise = _trigonometric(scheduler.config.sigma_data)
     return scheduler
+
+
+def _trigonometric(sigma_data: float) -> Any:
+    """As the pipelines noise a picture; source: Lu and Song, arXiv:2410.11081, section 3."""
+
+    def scale_noise(sample: Any, timestep: Any, noise: Any) -> Any:
+        return timestep.cos() * (sample * sigma_data) + timestep.sin() * (noise * sigma_data)
+
+    return scale_noise
 
 
 def _take_what_flow_pipelines_give(scheduler: Any) -> None:

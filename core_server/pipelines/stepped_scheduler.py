@@ -13,8 +13,9 @@ class SteppedScheduler:
     """A stock scheduler in the place of which a stock pipeline is given this.
 
     begin: number of timesteps to leave out. on_step: sees, and may replace, the latents after each step; called with
-    the index among the timesteps that remain. The scheduler itself keeps all its timesteps, since multistep solvers
-    look ahead in them.
+    the index among the timesteps that remain. clean: whether the pipeline takes each step's clean picture for its
+    result; after the last step latents are just that. The scheduler itself keeps all its timesteps, since multistep
+    solvers look ahead in them.
     """
 
     def __init__(
@@ -22,8 +23,11 @@ class SteppedScheduler:
         scheduler: Any,
         begin: int | None = None,
         on_step: Callable[[int, torch.Tensor], torch.Tensor] | None = None,
+        *,
+        clean: bool = False,
     ) -> None:
         self._scheduler = scheduler
+        self._clean = clean
         self._begin = begin
         self._on_step = on_step
         self._index = 0
@@ -56,7 +60,7 @@ class SteppedScheduler:
         if self._on_step is not None:
             latents = self._on_step(self._index, latents)
         self._index += 1
-        return latents, *result[1:]
+        return (latents, latents) if self._clean else (latents, *result[1:])
 
 
 def _signed_as(stock: Callable[..., Any], ours: Callable[..., Any]) -> Callable[..., Any]:

@@ -71,6 +71,7 @@ class Guidance:
     prompt: str
     negative_prompt: str
     guidance_scale: float
+    num_inference_steps: int
 
 
 def common_arguments(guidance: Guidance) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from core_server.pipelines.families.flux import FLUX, FLUX_FILL, FLUX_KONTEXT
 from core_server.pipelines.families.flux_2 import FLUX_2_KLEIN
 from core_server.pipelines.families.pixart import PIXART_ALPHA, PIXART_SIGMA
 from core_server.pipelines.families.qwen_image import QWEN_IMAGE, QWEN_IMAGE_EDIT
-from core_server.pipelines.families.sana import SANA
+from core_server.pipelines.families.sana import SANA, SANA_SPRINT
 from core_server.pipelines.families.stable_diffusion import (
     STABLE_DIFFUSION,
     STABLE_DIFFUSION_2,
@@ -49,6 +49,7 @@ FAMILIES: Mapping[str, Family] = {
         PIXART_ALPHA,
         PIXART_SIGMA,
         SANA,
+        SANA_SPRINT,
     )
 }
 

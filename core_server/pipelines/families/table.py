@@ -8,7 +8,12 @@ from pathlib import Path
 from core_server.pipelines.families.family import Family, Route, Seamless
 from core_server.pipelines.families.registry import FAMILIES
 from core_server.pipelines.memory import Rung
-from core_server.pipelines.schedulers import DIFFUSION_SCHEDULERS, FLOW_SCHEDULERS, SCHEDULERS
+from core_server.pipelines.schedulers import (
+    CONSISTENCY_SCHEDULERS,
+    DIFFUSION_SCHEDULERS,
+    FLOW_SCHEDULERS,
+    SCHEDULERS,
+)
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "models.md"
 _TASKS = {"text_to_image": "text", "image_to_image": "image", "inpaint": "inpaint"}
@@ -18,6 +23,11 @@ _ROUTES = {
     Route.LATE_START: "yes, built here",
     Route.MASKED_LATENTS: "yes, built here",
 }
+_KINDS = (
+    (DIFFUSION_SCHEDULERS, "diffusion"),
+    (FLOW_SCHEDULERS, "flow"),
+    (CONSISTENCY_SCHEDULERS, "consistency"),
+)
 _SEAMLESS = {Seamless.CIRCULAR: "wrapping convolutions", Seamless.ROLL: "rolled latents"}
 
 
@@ -36,10 +46,9 @@ def families_table() -> str:
 
 def schedulers_table() -> str:
     """Every scheduler name, its title and diffusers class."""
-    kinds = ((DIFFUSION_SCHEDULERS, "diffusion"), (FLOW_SCHEDULERS, "flow"))
     rows = (
         (f"`{name}`", SCHEDULERS[name].title, kind, SCHEDULERS[name].class_name)
-        for names, kind in kinds
+        for names, kind in _KINDS
         for name in names
     )
     return _table(("name", "what", "for", "diffusers class"), rows)
@@ -70,7 +79,7 @@ def rewritten(text: str) -> str:
 
 def _row(family: Family) -> tuple[str, ...]:
     tasks = (_ROUTES[family.tasks[task].route] if task in family.tasks else "no" for task in _TASKS)
-    kind = "flow" if family.schedulers == FLOW_SCHEDULERS else "diffusion"
+    kind = next(kind for names, kind in _KINDS if names == family.schedulers)
     sides = f"{family.min_side} to {family.max_side}"
     commercial = "" if family.commercial_use else " (not commercial, or with conditions)"
     licence = f"{family.license}{commercial}"

@@ -27,59 +27,13 @@ from tests.core_server.pipelines.tiny_encoders import (
     t5_encoder,
     t5_tokenizer,
 )
-
-
-def kl_autoencoder(**changes: Any) -> Any:
-    return diffusers.AutoencoderKL(
-        **{
-            "latent_channels": 4,
-            "block_out_channels": (8, 16, 16, 32),
-            "down_block_types": ("DownEncoderBlock2D",) * 4,
-            "up_block_types": ("UpDecoderBlock2D",) * 4,
-            "layers_per_block": 1,
-            "norm_num_groups": 8,
-            "sample_size": 64,
-            **changes,
-        }
-    )
-
-
-def shifted_autoencoder(latent_channels: int = 4) -> Any:
-    return kl_autoencoder(
-        latent_channels=latent_channels,
-        scaling_factor=1.5,
-        shift_factor=0.06,
-        use_quant_conv=False,
-        use_post_quant_conv=False,
-    )
-
-
-def unet(**changes: Any) -> Any:
-    return diffusers.UNet2DConditionModel(
-        **{
-            "sample_size": 8,
-            "in_channels": 4,
-            "out_channels": 4,
-            "block_out_channels": (32, 64),
-            "layers_per_block": 1,
-            "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
-            "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
-            "cross_attention_dim": WIDTH,
-            "attention_head_dim": 8,
-            "norm_num_groups": 8,
-            **changes,
-        }
-    )
-
-
-def diffusion_scheduler(**changes: Any) -> Any:
-    return diffusers.EulerDiscreteScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1, **changes
-    )
-
-
-def flow_scheduler(**changes: Any) -> Any:
-    return diffusers.FlowMatchEulerDiscreteScheduler(**changes)
+from tests.core_server.pipelines.tiny_parts import (
+    diffusion_scheduler,
+    flow_scheduler,
+    kl_autoencoder,
+    shifted_autoencoder,
+    unet,
+)
 
 
 def stable_diffusion(**denoiser: Any) -> Any:
@@ -313,7 +267,13 @@ def pixart(kind: Any) -> Any:
     )
 
 
-def sana() -> Any:
+def sana_sprint() -> Any:
+    parts = sana(guidance_embeds=True, guidance_embeds_scale=0.1, qk_norm="rms_norm_across_heads")
+    parts = parts.components | {"scheduler": diffusers.SCMScheduler()}
+    return diffusers.SanaSprintPipeline(**parts)
+
+
+def sana(**denoiser: Any) -> Any:
     return diffusers.SanaPipeline(
         tokenizer=gemma_tokenizer(),
         text_encoder=gemma_encoder(),
@@ -342,6 +302,7 @@ def sana() -> Any:
             cross_attention_dim=8,
             caption_channels=8,
             sample_size=32,
+            **denoiser,
         ),
         scheduler=diffusers.DPMSolverMultistepScheduler(
             prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0
@@ -367,6 +328,7 @@ BUILDERS: dict[str, Callable[[], Any]] = {
     "pixart_alpha": lambda: pixart(diffusers.PixArtAlphaPipeline),
     "pixart_sigma": lambda: pixart(diffusers.PixArtSigmaPipeline),
     "sana": sana,
+    "sana_sprint": sana_sprint,
 }
 
 
@@ -391,7 +353,7 @@ def save_tiny_family(name: str, folder: Path) -> Any:
         index["processor"] = ["transformers", "Qwen2VLProcessor"]
         (folder / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
     own: dict[str, Any] = {"min_extent": [16, 16], "max_extent": [1024, 1024]}
-    if name == "sana":  # the stock pipeline demands what its full-size autoencoder needs
+    if name.startswith("sana"):  # the stock pipeline demands what its full-size autoencoder needs
         own["multiple"] = 32
     (folder / "profile.json").write_text(json.dumps(own), encoding="utf-8")
     return pipeline
