@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from core_server import __version__
+from core_server import __version__, heap
 from core_server.config import ServerConfig
 from core_server.errors import NotImplementedHere, StartupError
 from core_server.jobs.engine import Engine
@@ -40,6 +40,7 @@ async def serve(config: ServerConfig, ready: Callable[[str], None]) -> None:
     Errors: StartupError (AddressInUse, InsecureAddress, DataDirInUse), NotImplementedHere for an unknown engine.
     """
     make_data_dir(config.data_dir)
+    heap.reuse_blocks(heap.GATEWAY_BLOCK_BYTES, heap.GATEWAY_KEPT_BYTES)
     with logging_to(config.data_dir, "server", config.limits.max_log_bytes):
         # Bound before anything is started: a taken port costs nothing.
         jobs = JobService(config.data_dir, make_engine(config), config.limits)

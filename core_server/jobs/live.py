@@ -1,13 +1,13 @@
 """Live sessions: the newest canvas in, its picture out. Nothing is queued and nothing is written to disk.
 
-A session holds one frame that waits and one that is painted, whatever its client sends: a newer frame replaces the one
-that waits. The next frame is painted only when the last picture was taken, so that a slow reader costs nothing.
+A session holds one frame that waits, one that is painted and one picture on its way to the client, whatever that one
+sends: a newer frame replaces the one that waits. No picture is painted while two wait to be taken, so that a slow
+reader costs nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import logging
 import time
@@ -176,40 +176,57 @@ class LiveSession:
         Errors: what `end` was given, TaskFailed of a frame, LimitExceeded for a session that nothing comes to.
         """
         crashes = 0
-        while (wish := await self._next()) is not None:
-            if wish.is_like(self._painted):
-                self._waiting = None
-                self._count("skipped")
-                yield self._answer(wish, skipped=True)
-                continue
-            painting = asyncio.create_task(self._paint_newest())
-            try:
-                patience = _TELL_FIRST_SECONDS
-                while not (await asyncio.wait({painting}, timeout=patience))[0]:
-                    patience = _TELL_AGAIN_SECONDS
-                    if message := self._why_waiting():
-                        yield self._answer(self._waiting or wish, message=message)
-                answer = painting.result()
-            except WorkerCrashed as error:
-                crashes += 1
-                if crashes >= _MAX_CRASHES:
-                    raise type(error)(
-                        f"Live painting ended, because the worker died {crashes} times over it. {error.message} "
-                        "The server goes on; a smaller canvas or another model may work.",
-                        **error.metadata,
-                    ) from error
-                yield self._answer(
-                    wish,
-                    message="The worker process died and is being started again; painting goes on.",
-                )
-                continue
-            finally:
-                if not painting.done():
-                    painting.cancel()
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await painting
-            crashes = 0
-            yield answer
+        wish: LiveWish | None = None
+        painting: asyncio.Task[LiveAnswer] | None = None
+        try:
+            while True:
+                if painting is None:
+                    if (wish := await self._next()) is None:
+                        return
+                    if wish.is_like(self._painted):
+                        self._waiting = None
+                        self._count("skipped")
+                        yield self._answer(wish, skipped=True)
+                        continue
+                    painting = asyncio.create_task(self._paint_newest())
+                assert wish is not None
+                try:
+                    patience = _TELL_FIRST_SECONDS
+                    while not (await asyncio.wait({painting}, timeout=patience))[0]:
+                        patience = _TELL_AGAIN_SECONDS
+                        if message := self._why_waiting():
+                            yield self._answer(self._waiting or wish, message=message)
+                    answer = painting.result()
+                except WorkerCrashed as error:
+                    painting = None
+                    crashes += 1
+                    if crashes >= _MAX_CRASHES:
+                        raise type(error)(
+                            f"Live painting ended, because the worker died {crashes} times over it. {error.message} "
+                            "The server goes on; a smaller canvas or another model may work.",
+                            **error.metadata,
+                        ) from error
+                    yield self._answer(
+                        wish,
+                        message="The worker process died and is being started again; painting goes on.",
+                    )
+                    continue
+                crashes = 0
+                wish, painting = self._waiting, None
+                if wish is not None and not self._ended_badly and not wish.is_like(self._painted):
+                    # The worker does not wait while this picture is on its way to the client.
+                    painting = asyncio.create_task(self._paint_newest())
+                yield answer
+        finally:
+            if painting is not None:
+                painting.cancel()
+                await asyncio.wait({painting})
+                if not painting.cancelled():
+                    painting.exception()  # nobody is left to hear it
+
+    @property
+    def _ended_badly(self) -> bool:
+        return isinstance(self._ended, ScumbleServerError)
 
     async def _next(self) -> LiveWish | None:
         """The wish that waits, left there; None when there will be none."""

@@ -24,6 +24,7 @@ from typing import NoReturn
 
 import msgspec
 
+from core_server import heap
 from core_server.canvas.pixels import Pixels
 from core_server.config import ContentFilter, Tiers
 from core_server.errors import DeviceFault, OutOfMemory, ScumbleServerError, TaskCancelled
@@ -60,6 +61,7 @@ def main(  # noqa: PLR0917
     if sys.stderr is not None:
         faulthandler.enable()
     first_to_go()
+    heap.reuse_blocks(heap.WORKER_BLOCK_BYTES, heap.WORKER_KEPT_BYTES)
     with logging_to(Path(data_dir), "worker", max_log_bytes):
         worker = _Worker(commands, events, max_idle_seconds or None)
         threading.Thread(target=worker.listen, name="listen", daemon=True).start()

@@ -57,6 +57,7 @@ _HANDSHAKE_SECONDS = 10
 _IDLE_SECONDS = 30 * 60
 _REVOKED_SECONDS = 0.5
 _METADATA_BYTES = 16 * 1024
+_FRAME_BYTES = 1024 * 1024
 _ONLY_UNCOMPRESSED = 1
 """Bit 0 is "identity". gRPC measures a message before it unpacks it, so a small one could be a bomb; and pictures on
 the same computer gain nothing from being packed."""
@@ -116,6 +117,8 @@ def _options(config: ServerConfig) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", most),
         ("grpc.max_send_message_length", most),
+        # A live picture in one frame, not in fifty of 16 KiB each.
+        ("grpc.http2.max_frame_size", _FRAME_BYTES),
         # Linux would let two servers share a port and give each half of the calls.
         ("grpc.so_reuseport", 0),
         # Hosts that sleep or change networks leave dead connections behind: find out, and let clients find out.
