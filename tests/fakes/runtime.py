@@ -3,7 +3,10 @@
 The prompt's first word before a ":" chooses, the rest is free text:
 
 default        4 quick steps, a deterministic picture from seed and size
-slow           400 steps of 20 ms, for cancelling
+slow           steps of 20 ms without an end, until it is cancelled
+strides        the same in steps of 1 s
+held once      as previews, but the first time it stays at its tenth step until its worker is killed; the flag is
+               `<data_dir>/held-once`
 hang           never returns and never calls back
 eat            takes 32 MiB more with every step of 50 ms, up to 4 GiB
 crash          kills its own process with SIGKILL (exit status 9 where there is none)
@@ -14,6 +17,8 @@ oom            raises OutOfMemory
 bug            raises ZeroDivisionError
 echo           gives the first input image back, bit for bit
 previews       20 steps, each with a preview
+
+A live frame with "gated" says that it has begun by `<data_dir>/painting`, then waits for `<data_dir>/gate`.
 
 `SCUMBLE_FAKE_START` = "crash", "hang" or "missing" breaks the start itself.
 """
@@ -43,6 +48,7 @@ from core_server.pipelines.task import (
     TaskOutput,
 )
 
+ENDLESS = 10_000_000
 FAULT = "The graphics device reported an error (cuda:0: device-side assert triggered)."
 
 
@@ -116,14 +122,18 @@ class FakeRuntime:
                     self._eaten.append(np.ones(32 << 20, np.uint8))
                     time.sleep(0.05)
                     on_step(StepProgress(step + 1, 128, "Painting"))
-            case "slow":
-                steps, seconds = 400, 0.02
-            case "previews":
+            case "slow" | "strides":
+                steps, seconds = ENDLESS, 0.02 if script == "slow" else 1.0
+            case "previews" | "held once":
                 steps, seconds = 20, 0.02
         total = steps * parameters.count
+        held = script == "held once" and self._first("held-once")
         for step in range(total):
+            if held and step == 10:
+                time.sleep(3600)
             time.sleep(seconds)
-            preview = np.full((8, 12, 3), step % 256, np.uint8) if script == "previews" else None
+            shown = script in ("previews", "held once")
+            preview = np.full((8, 12, 3), step % 256, np.uint8) if shown else None
             on_step(StepProgress(step + 1, total, "Painting", preview))
         return self._outputs(request, images, script)
 
@@ -164,6 +174,10 @@ class FakeRuntime:
                 for step in range(5):
                     time.sleep(0.02)
                     on_step(StepProgress(step + 1, 5, "Painting"))
+            case "gated":
+                (self._data_dir / "painting").touch()
+                while not (self._data_dir / "gate").exists():
+                    time.sleep(0.01)
         extent = frame.extent or canvas.extent
         inverted = np.resize(255 - canvas.array, (extent.height, extent.width, canvas.channels))
         told = LiveTold(

@@ -30,7 +30,8 @@ from scumble.v1.training_service_pb2_grpc import TrainingServiceStub
 
 TOKEN = "a-token-for-tests-of-43-visible-characters-"
 FAKE_RUNTIME = "tests.fakes.runtime:create"
-SECONDS = 20
+SECONDS = 60
+"""How long anything may take on a busy machine."""
 
 
 @dataclass

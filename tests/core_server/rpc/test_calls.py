@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from core_server.config import ServerConfig
 from core_server.errors import ModelLoadFailed
 from core_server.jobs.engine import EngineState, EngineStatus
+from core_server.rpc import calls
 from scumble.v1 import generation_service_pb2 as messages
 from scumble.v1 import model_service_pb2, server_service_pb2
 from tests.core_server.rpc.asking import create, text_to_image
-from tests.core_server.rpc.gateway import Gateway, refusal_of, running_gateway
+from tests.core_server.rpc.gateway import SECONDS, Gateway, refusal_of, running_gateway
 
 SECRET = "a path or prompt that nobody should see"
 PLAN = messages.PlanCanvasRequest(
@@ -113,16 +113,18 @@ def test_a_message_over_the_limit(gateway: Gateway) -> None:
     assert refusal.code is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-def test_a_worker_that_is_still_starting(broken_gateway: Gateway) -> None:
+def test_a_worker_that_is_still_starting(
+    broken_gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "_ANSWER_SECONDS", SECONDS)  # room for a busy machine
     about = broken_gateway.about.GetServerInfo(server_service_pb2.GetServerInfoRequest())
     assert about.worker_state == server_service_pb2.WORKER_STATE_STARTING
     assert about.device == ""
-    began = time.monotonic()
-    refusal = refusal_of(lambda: broken_gateway.generation.PlanCanvas(PLAN, timeout=0.8))
-    assert (refusal.code, refusal.reason) == (grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE")
+    refusal = refusal_of(lambda: broken_gateway.generation.PlanCanvas(PLAN, timeout=SECONDS + 1))
+    told = (refusal.code, refusal.reason)
+    assert told == (grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE"), "before the caller's deadline"
     assert refusal.retry
     assert "Loading the model" in refusal.message
-    assert time.monotonic() - began < 0.8, "told before the caller's deadline"
 
 
 def test_a_worker_that_cannot_start_says_why(tmp_path: Path) -> None:
@@ -164,9 +166,8 @@ def test_stopping_sends_watchers_away_to_come_back(tmp_path: Path) -> None:
         health = health_pb2_grpc.HealthStub(gateway.channel).Watch(health_pb2.HealthCheckRequest())
         assert next(watch).event.number > 0
         assert next(health).status == SERVING
-        began = time.monotonic()
-        gateway.run(gateway.server.stop(grace_seconds=10))
-        assert time.monotonic() - began < 5, "streams do not hold the server up"
+        # `run` waits for less: streams do not hold the server up.
+        gateway.run(gateway.server.stop(grace_seconds=10 * SECONDS))
         for stream in (watch, health):
             refusal = refusal_of(lambda stream=stream: stream)
             assert (refusal.code, refusal.retry) == (grpc.StatusCode.UNAVAILABLE, True)

@@ -28,7 +28,7 @@ LIMITS = replace(
     max_connections=64,
     max_calls_per_owner=20,
     max_queued_jobs_per_owner=5,
-    max_upload_pause_seconds=1,
+    max_upload_pause_seconds=4,
 )
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 INFO = server_service_pb2.GetServerInfoRequest()
@@ -54,7 +54,14 @@ def others_do_not_notice(server: Gateway) -> Iterator[None]:
 
 def tcp(server: Gateway) -> socket.socket:
     host, _, port = server.address.rpartition(":")
-    return socket.create_connection((host, int(port)), timeout=5)
+    return socket.create_connection((host, int(port)), timeout=SECONDS)
+
+
+def held_by(server: Gateway) -> int:
+    """Connections that the server has taken and not closed."""
+    port = int(server.address.rpartition(":")[2])
+    open_ = [it for it in psutil.Process().net_connections("tcp") if it.status == "ESTABLISHED"]
+    return sum(it.laddr.port == port for it in open_)
 
 
 def dropped(connection: socket.socket, seconds: float) -> bool:
@@ -74,9 +81,10 @@ def test_many_connections_that_say_nothing(server: Gateway) -> None:
         for _ in range(2000):
             with contextlib.suppress(OSError):
                 stack.enter_context(tcp(server))
-        held = [it for it in psutil.Process().net_connections("tcp") if it.status == "ESTABLISHED"]
-        ours = [it for it in held if it.laddr.port == int(server.address.rpartition(":")[2])]
-        assert len(ours) <= LIMITS.max_connections + 40, "what is over the limit is closed"
+        deadline = time.monotonic() + SECONDS
+        while held_by(server) > LIMITS.max_connections + 40:
+            assert time.monotonic() < deadline, "what is over the limit is closed"
+            time.sleep(0.1)
 
 
 def test_a_handshake_that_never_comes_is_dropped(server: Gateway) -> None:
@@ -84,8 +92,8 @@ def test_a_handshake_that_never_comes_is_dropped(server: Gateway) -> None:
         for byte in PREFACE[:10]:
             slow.send(bytes([byte]))
             time.sleep(0.05)
-        assert dropped(silent, 20)
-        assert dropped(slow, 20)
+        assert dropped(silent, SECONDS)
+        assert dropped(slow, SECONDS)
 
 
 @pytest.mark.parametrize(
@@ -96,14 +104,14 @@ def test_a_handshake_that_never_comes_is_dropped(server: Gateway) -> None:
 def test_what_is_no_grpc_is_dropped(server: Gateway, junk: bytes) -> None:
     with tcp(server) as connection:
         connection.sendall(junk)
-        assert dropped(connection, 15)
+        assert dropped(connection, SECONDS)
 
 
 def test_a_frame_larger_than_allowed_ends_the_connection(server: Gateway) -> None:
     with tcp(server) as connection:
         frame = (16 * MIB - 1).to_bytes(3, "big") + b"\x00\x00" + (1).to_bytes(4, "big")
         connection.sendall(PREFACE + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00" + frame)
-        assert dropped(connection, 15)
+        assert dropped(connection, SECONDS)
 
 
 def test_giant_metadata_is_refused(server: Gateway) -> None:
@@ -117,14 +125,14 @@ def test_a_message_over_the_limit_is_refused(server: Gateway) -> None:
     assert refusal_of(lambda: create(server, wish)).code is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-@pytest.mark.parametrize("size", [4096, 600 * MIB], ids=["harmless", "bomb"])
+@pytest.mark.parametrize("size", [4096, 300 * MIB], ids=["harmless", "bomb"])
 def test_no_compressed_message_is_taken(server: Gateway, size: int) -> None:
-    """0.6 MiB would become 600 MiB; so not even what would be harmless is unpacked."""
+    """0.3 MiB would become 300 MiB; so not even what would be harmless is unpacked."""
     bearer = [("authorization", f"Bearer {TOKEN}")]
     with grpc.insecure_channel(server.address, compression=grpc.Compression.Gzip) as channel:
         call = channel.unary_unary("/scumble.v1.GenerationService/CreateJob")
         with pytest.raises(grpc.RpcError) as refused:
-            call(bytes(size), metadata=bearer, timeout=60)
+            call(bytes(size), metadata=bearer, timeout=5 * SECONDS)
         assert refused.value.code() in (
             grpc.StatusCode.UNIMPLEMENTED,
             grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -139,12 +147,12 @@ def test_an_upload_that_stops_is_ended(server: Gateway) -> None:
         array = np.zeros((64, 64, 3), np.uint8)
         yield messages.UploadImageRequest(header=header_of(array))
         yield messages.UploadImageRequest(chunk=bytes(10))
-        stop.wait(15)
+        stop.wait(SECONDS)
 
     refusal = refusal_of(lambda: server.generation.UploadImage(parts()))
     stop.set()
     assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
-    assert "1 s (max_upload_pause_seconds)" in refusal.message
+    assert "4 s (max_upload_pause_seconds)" in refusal.message
 
 
 def test_one_token_has_only_so_many_calls_and_jobs(server: Gateway) -> None:
@@ -162,7 +170,7 @@ def test_one_token_has_only_so_many_calls_and_jobs(server: Gateway) -> None:
         assert refusal.metadata == {"limit": "max_calls_per_owner", "value": "20"}
         for it in watches:
             it.cancel()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + SECONDS
         while True:
             try:
                 server.about.GetServerInfo(INFO)

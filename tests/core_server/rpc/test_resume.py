@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import grpc
 import pytest
 
@@ -34,10 +32,8 @@ def test_who_vanishes_again_and_again_misses_nothing(gateway: Gateway) -> None:
 def test_a_deadline_is_honoured(gateway: Gateway) -> None:
     job = create(gateway, text_to_image("slow"))
     request = messages.WatchJobRequest(job_id=job.job_id)
-    started = time.monotonic()
     with pytest.raises(grpc.RpcError) as ended:
         list(gateway.generation.WatchJob(request, timeout=0.5))
     assert ended.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert time.monotonic() - started < 5
     gateway.generation.CancelJob(messages.CancelJobRequest(job_id=job.job_id))
     assert watch(gateway, job.job_id)[-1].state == job_pb2.JOB_STATE_CANCELLED, "the job went on"
