@@ -18,6 +18,7 @@ from core_server.config import Limits
 from core_server.errors import OutOfMemory, Stalled, TaskFailed
 
 _POLL_SECONDS = 0.25
+_now, _sleep = time.monotonic, asyncio.sleep
 
 
 START_SECONDS = 120
@@ -36,12 +37,16 @@ async def verdict(
     quiet_since: when the busy worker last gave a sign (`time.monotonic`); None while it has nothing to do.
     is_ready: whether it has started.
     """
+    quiet, sign = 0.0, quiet_since()
     while True:
-        await asyncio.sleep(_POLL_SECONDS)
+        began = _now()
+        await _sleep(_POLL_SECONDS)
+        # When this process stood still, on a starved machine or a sleeping laptop, so did the worker.
+        passed = min(_now() - began, 2 * _POLL_SECONDS)
         since = quiet_since()
+        quiet, sign = quiet + passed if since == sign else 0.0, since
         if since is None:
             continue
-        quiet = time.monotonic() - since
         if is_ready() and quiet > limits.max_stall_seconds:
             return _stalled(limits.max_stall_seconds)
         if not is_ready() and quiet > max(limits.max_stall_seconds, START_SECONDS):

@@ -8,7 +8,7 @@ strides        the same in steps of 1 s
 held once      as previews, but the first time it stays at its tenth step until its worker is killed; the flag is
                `<data_dir>/held-once`
 hang           never returns and never calls back
-eat            takes 32 MiB more with every step of 50 ms, up to 4 GiB
+eat            takes 32 MiB more with every step of 50 ms, up to 1 GiB, which it keeps without an end
 crash          kills its own process with SIGKILL (exit status 9 where there is none)
 crash once     the same, but only while `<data_dir>/crashed-once` does not exist
 fault          raises DeviceFault, after which the worker ends itself
@@ -118,10 +118,11 @@ class FakeRuntime:
         self._misbehave(script)
         match script:
             case "eat":
-                for step in range(128):
-                    self._eaten.append(np.ones(32 << 20, np.uint8))
+                for step in range(ENDLESS):
+                    if step < 32:
+                        self._eaten.append(np.ones(32 << 20, np.uint8))
                     time.sleep(0.05)
-                    on_step(StepProgress(step + 1, 128, "Painting"))
+                    on_step(StepProgress(step + 1, ENDLESS, "Painting"))
             case "slow" | "strides":
                 steps, seconds = ENDLESS, 0.02 if script == "slow" else 1.0
             case "previews" | "held once":

@@ -38,7 +38,7 @@ async def finished(service: JobService, job: Job) -> tuple[Job, list[JobEvent]]:
 
 @pytest.fixture
 async def engine(tmp_path: Path) -> AsyncIterator[LocalEngine]:
-    engine = LocalEngine(config(tmp_path), cancel_grace_seconds=0.3)
+    engine = LocalEngine(config(tmp_path))
     await engine.start()
     yield engine
     await engine.stop()

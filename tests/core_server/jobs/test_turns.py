@@ -103,6 +103,7 @@ async def test_a_pause_in_the_stroke_is_the_jobs() -> None:
     await frame.end()
     assert order == ["frame"]
     await asyncio.sleep(2 * QUIET_SECONDS)
+    await started(job.task)
     assert order == ["frame", "job"]
     await job.end()
 

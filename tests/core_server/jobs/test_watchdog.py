@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from core_server.config import MIB, Limits
 from core_server.errors import OutOfMemory, Stalled
+from core_server.jobs import watchdog
 from core_server.jobs.job import JobState
 from core_server.jobs.local_engine import LocalEngine
 from core_server.jobs.service import JobService
@@ -47,12 +49,37 @@ async def test_a_slow_job_that_gives_signs_is_left_alone(tmp_path: Path) -> None
     service = JobService(tmp_path, LocalEngine(config(tmp_path, LIMITS)), LIMITS)
     await service.start()
     try:
-        job = await service.create("ada", "slow", text_to_image("slow"))  # 400 steps of 20 ms
-        async with asyncio.timeout(90):
-            ended, _ = await finished(service, job)
-        assert ended.state is JobState.SUCCEEDED
+        job = await service.create("ada", "slow", text_to_image("slow"))  # steps of 20 ms
+        async with aclosing(service.watch("ada", job.job_id, 0)) as events:
+            async for event in events:
+                assert event.state is not JobState.FAILED
+                if event.progress is not None and event.progress.step >= 150:
+                    await service.cancel("ada", job.job_id)
+        assert (await service.get("ada", job.job_id)).state is JobState.CANCELLED
     finally:
         await service.stop()
+
+
+async def test_a_pause_of_everything_is_no_ones_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A laptop that sleeps, a machine that is starved: the worker had no time to tell anything either."""
+    now = [0.0]
+
+    async def an_hour(_: float) -> None:
+        now[0] += 3600
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(watchdog, "_now", lambda: now[0])
+    monkeypatch.setattr(watchdog, "_sleep", an_hour)
+    limits = replace(LIMITS, max_worker_bytes=0)
+    looks: list[None] = []
+
+    def quiet_since() -> float:
+        looks.append(None)
+        return 1.0
+
+    error = await watchdog.verdict(0, limits, quiet_since, lambda: True)
+    assert isinstance(error, Stalled)
+    assert len(looks) > limits.max_stall_seconds, "not at the first look, an hour later"
 
 
 async def test_an_idle_worker_may_be_quiet(tmp_path: Path) -> None:
