@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 import time
@@ -14,10 +15,12 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--first", type=int, default=0, help="round to begin with, to repeat one")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="scumble-crash-"))
     try:
-        print(run_rounds(folder, options.rounds, options.seed))
+        print(run_rounds(folder, options.rounds, options.seed, options.first))
     except Broken as broken:
         sys.exit(f"BROKEN: {broken}")
+    shutil.rmtree(folder)

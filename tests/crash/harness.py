@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import struct
@@ -14,15 +15,29 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import scumble.client
 from core_server.jobs.checkpoints import BLOB_STEPS, STEPS
-from scumble.client import ImageToImage, JobState, Pixels, ScumbleError, TextToImage
+from scumble.client import (
+    ImageToImage,
+    JobState,
+    LimitExceeded,
+    NotRunning,
+    Pixels,
+    ScumbleError,
+    TextToImage,
+    Unavailable,
+)
+
+Answer = TypeVar("Answer")
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 60.0
+SECONDS = 120.0
 FAULTS = (
     "gateway",
     "worker",
@@ -48,6 +63,8 @@ class Report:
     rounds: int = 0
     accepted: int = 0
     refused: int = 0
+    repeated: int = 0
+    """Calls made again because the server was too busy to answer in time, or was just being broken."""
     ended: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     steps: Counter[str] = field(default_factory=Counter)
@@ -59,7 +76,8 @@ class Report:
         faults = ", ".join(f"{count} {name}" for name, count in sorted(self.faults.items()))
         steps = ", ".join(f"{count} {name}" for name, count in sorted(self.steps.items()))
         return (
-            f"{self.rounds} rounds: {self.accepted} jobs accepted and none lost ({ended}); {self.refused} refused; "
+            f"{self.rounds} rounds: {self.accepted} jobs accepted, none lost and none ended twice ({ended}); "
+            f"{self.refused} refused, {self.repeated} calls repeated; "
             f"{self.blobs} stored images checked against their names; slowest start {self.slowest_start:.1f} s\n"
             f"faults: {faults}\nkilled or failed at: {steps}"
         )
@@ -87,6 +105,11 @@ class Gateway:
         self.address, self.worker = words[0], int(words[1])
         self.start_seconds = time.monotonic() - started
 
+    @property
+    def is_dead(self) -> bool:
+        """Whether its process has ended."""
+        return self.process.poll() is not None
+
     def mend(self) -> None:
         """The disk has room again."""
         assert self.process.stdin is not None
@@ -107,7 +130,7 @@ class Gateway:
         with contextlib.suppress(OSError):
             self.process.stdin.close()
         try:
-            self.process.wait(20)
+            self.process.wait(SECONDS)
         except subprocess.TimeoutExpired:
             self.kill()
             raise Broken("the server did not stop") from None
@@ -139,9 +162,11 @@ class Round:
         gateway = Gateway(self.data_dir, order)
         breaking = threading.Thread(target=self._break, args=(fault, gateway), daemon=True)
         try:
-            with self._client(gateway.address) as client:
+            with self._client(gateway) as client:
                 breaking.start()
-                self._submit(client, 2 if fault == "poison" else self.chance.randint(2, 6), fault)
+                self._submit(
+                    gateway, client, 2 if fault == "poison" else self.chance.randint(2, 6), fault
+                )
                 breaking.join(SECONDS)
                 if fault in ("full disk", "read-only disk"):
                     time.sleep(self.chance.random())
@@ -160,22 +185,46 @@ class Round:
         most = 3 if step in BLOB_STEPS or step == "results.kept" else 6
         return f"{step}:{self.chance.randint(1, most)}:{kind}"
 
-    def _client(self, address: str) -> scumble.client.Client:
+    def _client(self, gateway: Gateway) -> scumble.client.Client:
         token = (self.data_dir / "token").read_text().strip()
-        return scumble.client.connect(address, token=token, timeout=3)
+        return self._patiently(
+            gateway, lambda: scumble.client.connect(gateway.address, token=token)
+        )
 
-    def _submit(self, client: scumble.client.Client, count: int, fault: str) -> None:
+    def _patiently(self, gateway: Gateway, call: Callable[[], Answer]) -> Answer:
+        """What every client may do, and a good one does: UNAVAILABLE is tried again while there is a server.
+
+        All calls here are safe to repeat: CreateJob knows its request_id. Errors: those of the call, NotRunning and
+        Unavailable once the server is dead or has been silent for too long.
+        """
+        deadline = time.monotonic() + SECONDS
+        while True:
+            try:
+                return call()
+            except (NotRunning, Unavailable):
+                if gateway.is_dead or time.monotonic() > deadline:
+                    raise
+                self.report.repeated += 1
+            time.sleep(0.1)
+
+    def _submit(
+        self, gateway: Gateway, client: scumble.client.Client, count: int, fault: str
+    ) -> None:
         for number in range(count):
             script = self.chance.choice(["moss", "moss", "previews", "echo", "oom"])
             if fault == "poison" and number == 0:
                 script = "crash"
             name = f"wish-{number}"
+            request = self._request(script, number)
             try:
-                job = client.submit(self._request(script, number), request_id=name)
-            except ScumbleError:
+                job = self._patiently(gateway, partial(client.submit, request, request_id=name))
+            except (NotRunning, Unavailable):
                 self.report.refused += 1
-                if client_lost(client):
-                    return
+                return
+            except LimitExceeded as full:
+                if fault not in ("full disk", "read-only disk"):
+                    raise Broken(f"{name} was refused: {full}") from full
+                self.report.refused += 1
                 continue
             self.accepted[name], self.scripts[name] = job.id, script
             self.report.accepted += 1
@@ -206,20 +255,22 @@ class Round:
         gateway = Gateway(self.data_dir)
         self.report.slowest_start = max(self.report.slowest_start, gateway.start_seconds)
         try:
-            with self._client(gateway.address) as client:
+            with self._client(gateway) as client:
                 for name, job_id in self.accepted.items():
-                    self._check_job(client, name, job_id)
-                self._check_repeating(client)
+                    self._check_job(gateway, client, name, job_id)
+                self._check_repeating(gateway, client)
         finally:
             gateway.stop()
         self._check_blobs()
         self._check_database()
 
-    def _check_job(self, client: scumble.client.Client, name: str, job_id: str) -> None:
+    def _check_job(
+        self, gateway: Gateway, client: scumble.client.Client, name: str, job_id: str
+    ) -> None:
         job, script = client.job(job_id), self.scripts[name]
         with contextlib.suppress(ScumbleError):
-            job.result(SECONDS)
-        status = job.status()
+            self._patiently(gateway, lambda: job.result(SECONDS))
+        status = self._patiently(gateway, job.status)
         self.report.ended[f"{status.state}"] += 1
         if not status.state.is_final:
             raise Broken(f"{name} ({script}) is still {status.state}")
@@ -232,13 +283,14 @@ class Round:
         elif status.state is not JobState.FAILED:
             raise Broken(f"{name} ({script}) ended {status.state}")
         if status.state is JobState.SUCCEEDED:
-            [patch] = job.result()
+            [patch] = self._patiently(gateway, job.result)
             if (patch.pixels.width, patch.pixels.height) != (16, 8):
                 raise Broken(f"{name} has a picture of another size")
 
-    def _check_repeating(self, client: scumble.client.Client) -> None:
+    def _check_repeating(self, gateway: Gateway, client: scumble.client.Client) -> None:
+        moss = self._request("moss", 0)
         for name, job_id in self.accepted.items():
-            again = client.submit(self._request("moss", 0), request_id=name)
+            again = self._patiently(gateway, partial(client.submit, moss, request_id=name))
             if again.id != job_id:
                 raise Broken(f"{name} became a second job")
 
@@ -279,24 +331,21 @@ class Round:
                 raise Broken(f"a {state} job shows the image {image_id}")
 
 
-def client_lost(client: scumble.client.Client) -> bool:
-    """Whether the server is gone."""
-    try:
-        client.server_info()
-    except ScumbleError:
-        return True
-    return False
+def run_rounds(folder: Path, rounds: int, seed: int, first: int = 0) -> Report:
+    """Breaks `rounds` servers below `folder`, from round `first` on, and removes what they leave.
 
-
-def run_rounds(folder: Path, rounds: int, seed: int) -> Report:
-    """Breaks `rounds` servers below `folder`. Errors: Broken, with the round's number and seed."""
+    Errors: Broken, with the round's number and seed; its folder stays.
+    """
     report = Report()
-    for number in range(rounds):
+    for number in range(first, first + rounds):
         data_dir = folder / f"round-{number}" / "data"
         data_dir.mkdir(parents=True)
         try:
             Round(data_dir, random.Random(f"{seed}/{number}"), report).run()
         except Exception as error:
-            raise Broken(f"round {number} of seed {seed} in {data_dir}: {error}") from error
+            raise Broken(
+                f"round {number} of seed {seed} in {data_dir}: {type(error).__name__}: {error}"
+            ) from error
+        shutil.rmtree(data_dir.parent)
         report.rounds += 1
     return report
