@@ -19,6 +19,7 @@ from core_server.commands.options import (
     map_settings,
 )
 
+STRUCTURES = ("auto", "noise", "layout")
 _EXAMPLES = """\
   scumble generate "mossy stone wall" -o wall.png
   scumble generate "oak planks" -o oak.png --seamless xy --width 1024 --height 1024 --seed 7
@@ -49,6 +50,12 @@ def register(subparsers: Subparsers) -> None:
         help="repeat the recipe that a picture carries; what is given beside it outranks it",
     )
     add_generation_options(parser)
+    parser.add_argument(
+        "--structure",
+        choices=STRUCTURES,
+        help="what the picture starts from: noise, or a layout that the model's generator draws (auto: a layout where "
+        "the model has a generator and the prompt names what it can draw)",
+    )
     add_map_options(
         parser, "none: the picture alone; with maps it tiles unless --seamless says otherwise"
     )

@@ -173,8 +173,9 @@ def _show_plan(
     plan: CanvasPlan, document: Pixels, mask: npt.NDArray[Any], options: argparse.Namespace
 ) -> None:
     from core_server.commands.errors import CommandError  # noqa: PLC0415
-    from core_server.commands.plan_drawing import draw_plan, plan_lines  # noqa: PLC0415
+    from core_server.commands.plan_drawing import draw_plan, plan_lines, resolved  # noqa: PLC0415
 
+    plan = resolved(plan, options.prompt)
     try:
         draw_plan(document, mask, plan).save(options.output)
     except ValueError as error:

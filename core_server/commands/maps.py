@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from core_server.commands.errors import CommandError
 from core_server.commands.options import (
     SEAMLESS,
     Subparsers,
@@ -51,13 +52,17 @@ def register(subparsers: Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Makes maps."""
-    from core_server.commands.files import read_picture  # noqa: PLC0415
+    from core_server.commands.files import HOLDS, read_picture  # noqa: PLC0415
     from core_server.commands.painting import paint  # noqa: PLC0415
     from core_server.commands.session import connected  # noqa: PLC0415
     from scumble.client import MaterialMaps  # noqa: PLC0415
 
     picture = read_picture(options.image)
     folder = options.image.parent if options.output is None else options.output
+    if folder.is_file() or (folder.suffix.lower() in HOLDS and not folder.is_dir()):
+        raise CommandError(
+            f"{folder} is no folder. The maps are several pictures: -o names the folder for them."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     options.output = folder / f"{options.image.stem}.png"
     request = MaterialMaps(

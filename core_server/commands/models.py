@@ -74,7 +74,7 @@ def _list(options: argparse.Namespace) -> int:
         return 0
     for model in models:
         mark = "*" if model.is_default else "+" if model.recommended else " "
-        size = f"{model.size_bytes / GIB:5.1f} GiB" if model.size_bytes else " " * 9
+        size = f"{_size(model.size_bytes):>9}"
         use = "commercial" if model.commercial_use else "not commercial, or unknown"
         print(f"{mark} {model.model_id:20} {model.state:10} {size}  {model.title}")
         tasks = ", ".join(model.tasks) or model.kind
@@ -84,6 +84,13 @@ def _list(options: argparse.Namespace) -> int:
     if options.all:
         print("+ can be installed and suits the memory of this server's device.")
     return 0
+
+
+def _size(number: int) -> str:
+    """Bytes for people; "" where they are not known."""
+    if number < GIB / 10:
+        return f"{number / 2**20:.0f} MiB" if number else ""
+    return f"{number / GIB:.1f} GiB"
 
 
 def _info(options: argparse.Namespace) -> int:

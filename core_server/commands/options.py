@@ -16,7 +16,6 @@ else:
 
 PRIORITIES = ("interactive", "normal", "batch")
 SEAMLESS = ("none", "x", "y", "xy")
-STRUCTURES = ("auto", "noise", "layout")
 MAPS = ("normal", "roughness", "height", "ambient_occlusion")
 
 
@@ -98,12 +97,6 @@ def add_generation_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--seamless", choices=SEAMLESS, help="axes along which the result tiles")
     group.add_argument(
-        "--structure",
-        choices=STRUCTURES,
-        help="what a picture from the prompt alone starts from: noise, or a layout that the model's generator draws "
-        "(auto: a layout where the model has a generator and the prompt names what it can draw)",
-    )
-    group.add_argument(
         "--few-step",
         action=argparse.BooleanOptionalAction,
         help="paint with the model's few-step weights, or not (on a processor they are the default if the model has "
@@ -171,11 +164,14 @@ def map_settings(options: argparse.Namespace) -> dict[str, Any]:
 def common_settings(
     options: argparse.Namespace, recipe: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The shared settings as keyword arguments of the client's requests: as given, else from `recipe`."""
+    """The shared settings as keyword arguments of the client's requests: as given, else from `recipe`.
+
+    `structure` too, for the command that has it.
+    """
     earlier = recipe or {}
 
     def chosen(name: str, otherwise: Any) -> Any:
-        given = getattr(options, name)
+        given = getattr(options, name, None)
         return earlier.get(name, otherwise) if given is None else given
 
     return {

@@ -63,21 +63,17 @@ def register(subparsers: Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Sends the picture, writes the larger one."""
-    from core_server.commands.files import check_output, read_picture  # noqa: PLC0415
-    from core_server.commands.painting import paint  # noqa: PLC0415
-    from core_server.commands.session import connected  # noqa: PLC0415
-    from scumble.client import Outpaint  # noqa: PLC0415
+    from core_server.commands.painting import paint_whole  # noqa: PLC0415
+    from scumble.client import Outpaint, Pixels  # noqa: PLC0415
 
-    picture = read_picture(options.image)
-    check_output(options.output, picture.pixels)
-    request = Outpaint(
-        options.prompt,
-        picture.pixels,
-        **{side: getattr(options, side) for side in SIDES},
-        strength=options.strength,
-        fill=options.fill,
-        **common_settings(options),
-    )
-    with connected(options) as client:
-        paint(client, request, options, like=picture)
-    return 0
+    def request(pixels: Pixels) -> Outpaint:
+        return Outpaint(
+            options.prompt,
+            pixels,
+            **{side: getattr(options, side) for side in SIDES},
+            strength=options.strength,
+            fill=options.fill,
+            **common_settings(options),
+        )
+
+    return paint_whole(options, request)

@@ -10,9 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from core_server.commands import recipe
-from core_server.commands.files import Picture, write_picture
+from core_server.commands.files import Picture, check_output, read_picture, write_picture
 from core_server.commands.progress import wait
+from core_server.commands.session import connected
 from scumble.client import Client, MaterialMap, Patch, Pixels, Priority, Request
+
+
+def paint_whole(options: argparse.Namespace, request: Callable[[Pixels], Request]) -> int:
+    """For commands that send all of `options.image`. request: from its pixels. Returns the exit status."""
+    picture = read_picture(options.image)
+    check_output(options.output, picture.pixels)
+    wanted = request(picture.pixels)
+    with connected(options) as client:
+        paint(client, wanted, options, like=picture)
+    return 0
 
 
 def paint(

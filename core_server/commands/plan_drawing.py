@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from core_server.canvas import geometry, pixels
 from core_server.canvas import plan as canvas_plan
+from core_server.canvas import planner as canvas_planner
 from core_server.canvas.colour import to_srgb
 from core_server.canvas.masks import make_masks, read_wrapped, write_wrapped
 
@@ -45,6 +47,16 @@ def draw_plan(document: Pixels, mask: npt.NDArray[Any], plan: CanvasPlan) -> Ima
         if bounds is not None:
             _rectangles(pen, bounds, ours, scale, colour)
     return _with_legend(image, plan)
+
+
+def resolved(plan: CanvasPlan, prompt: str) -> CanvasPlan:
+    """The plan with intent and fill as the prompt decides them where they are left open."""
+    intent, fill = canvas_planner.resolve(
+        canvas_plan.CanvasIntent(plan.intent.value), canvas_plan.FillMode(plan.fill.value), prompt
+    )
+    return dataclasses.replace(
+        plan, intent=type(plan.intent)(intent.value), fill=type(plan.fill)(fill.value)
+    )
 
 
 def plan_lines(plan: CanvasPlan) -> list[tuple[str, str]]:

@@ -54,20 +54,12 @@ def register(subparsers: Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Sends the picture, writes the larger one."""
-    from core_server.commands.files import check_output, read_picture  # noqa: PLC0415
-    from core_server.commands.painting import paint  # noqa: PLC0415
-    from core_server.commands.session import connected  # noqa: PLC0415
-    from scumble.client import Upscale  # noqa: PLC0415
+    from core_server.commands.painting import paint_whole  # noqa: PLC0415
+    from scumble.client import Pixels, Upscale  # noqa: PLC0415
 
-    picture = read_picture(options.image)
-    check_output(options.output, picture.pixels)
-    request = Upscale(
-        picture.pixels,
-        options.factor,
-        options.prompt,
-        options.strength,
-        **common_settings(options),
-    )
-    with connected(options) as client:
-        paint(client, request, options, like=picture)
-    return 0
+    def request(pixels: Pixels) -> Upscale:
+        return Upscale(
+            pixels, options.factor, options.prompt, options.strength, **common_settings(options)
+        )
+
+    return paint_whole(options, request)

@@ -23,6 +23,7 @@ from scumble.client import (
     ScumbleError,
     TextToImage,
     Texture,
+    Upscale,
     WorkerState,
 )
 from tests.core_server.rpc.gateway import TOKEN, Gateway
@@ -172,7 +173,12 @@ def test_a_failed_job_raises_its_error(
     [
         (TextToImage("", 8, 8), "prompt", "empty"),
         (TextToImage("x", 0, 8), "extent", "0"),
-        (TextToImage("x", 8, 2**40), "extent", "whole numbers"),
+        (TextToImage("x", 8, 2**40), "height", "whole number"),
+        (TextToImage("x", 8, 8, seed=-1), "seed", "seed is -1; it must be a whole number from 0"),
+        (TextToImage("x", 8, 8, count=2.5), "count", "count is 2.5"),
+        (TextToImage("x", 8, 8, guidance_scale="3"), "guidance_scale", "'3'"),
+        (TextToImage("\ud800", 8, 8), "", "cannot be sent"),
+        (Upscale(random_pixels("uint8", 3), 2**40), "factor", "factor is"),
         (TextToImage("x", 8, 8, scheduler="nope"), "scheduler", "nope"),
         (TextToImage("x", 8, 8, num_inference_steps=0), "num_inference_steps", "1000"),
         (TextToImage("x", 8, 8, seamless="diagonal"), "seamless", "diagonal"),

@@ -194,7 +194,7 @@ class LiveSession:
 
     def _check(self) -> None:
         """Raises InvalidRequest for what cannot be sent."""
-        live_service_pb2.PaintRequest(parameters=parameters_to_message(self._wanted, _no_images))
+        self._put_settings(live_service_pb2.PaintRequest())
 
     # --- threads
 

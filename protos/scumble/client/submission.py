@@ -26,6 +26,7 @@ from scumble.client.requests import (
     Texture,
     Upscale,
 )
+from scumble.client.sendable import check_sendable
 from scumble.client.values import Extent
 from scumble.v1 import canvas_pb2, generation_pb2, image_pb2
 
@@ -132,6 +133,7 @@ def parameters_to_message(
     request: Request | Live, source: Callable[[ImageLike], image_pb2.ImageSource]
 ) -> generation_pb2.GenerationParameters:
     """The settings that all requests share. source: makes images ready to travel. Raises InvalidRequest."""
+    check_sendable(request)
     try:
         return generation_pb2.GenerationParameters(
             prompt=request.prompt,
@@ -172,5 +174,5 @@ def parameters_to_message(
             few_step=request.few_step,
         )
     except (ValueError, TypeError) as error:
-        # protobuf's own words: numbers beyond the field's bits, a text where a number belongs.
+        # protobuf's own words: a text where an adapter's weight belongs, or a prompt that is no Unicode.
         raise InvalidRequest(f"The request cannot be sent: {error}.") from error

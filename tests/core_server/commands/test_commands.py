@@ -94,6 +94,7 @@ def test_plan_only_paints_nothing(scumble: Scumble, tmp_path: Path, photo: np.nd
     plan = json.loads(scumble(*arguments, "--json").stdout)
     assert plan["document"] == [90, 60]
     assert plan["selection"] == [49, 9, 23, 23]
+    assert (plan["intent"], plan["fill"]) == ("fill", "blur"), "as the prompt decides"
     assert plan["drawing"] == "out.png"
     drawn = pixels(tmp_path / "out.png")
     assert drawn.shape[0] > 427, "the picture, enlarged to 640 px, and the numbers below it"
@@ -148,6 +149,7 @@ def test_overrides_travel_with_the_plan(scumble: Scumble) -> None:
         (["generate", "x"], 2, "required: -o"),
         (["paint"], 2, "invalid choice"),
         (["generate", "x", "-o", "o.png", "--seed", "many"], 2, "invalid int value"),
+        (["generate", "x", "-o", "o.png", "--seed", "-1"], 1, "seed is -1; it must be"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

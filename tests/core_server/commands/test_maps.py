@@ -62,6 +62,13 @@ def test_a_generated_texture_has_its_maps_beside_it(scumble: Scumble, tmp_path: 
         assert image.size == (24, 16), "the model's best size"
 
 
+def test_a_file_is_no_folder_for_maps(scumble: Scumble, tmp_path: Path):
+    outcome = scumble("maps", "in/wall.v2.png", "-o", "out.png")
+    assert (outcome.returncode, outcome.stdout) == (1, "")
+    assert "out.png is no folder" in outcome.stderr
+    assert not (tmp_path / "out.png").exists()
+
+
 def test_a_map_nobody_makes_is_wrong_usage(scumble: Scumble):
     outcome = scumble("maps", "in/wall.v2.png", "--map", "smell")
     assert outcome.returncode == 2
