@@ -18,7 +18,7 @@ _NUMBERS = (-(2**31), 2**31 - 1, f"a whole number of at most {2**31 - 1}")
 
 
 def check_sendable(request: Request | Live) -> None:
-    """Errors: InvalidRequest for text where a number belongs, broken numbers of whole things, more bits than a field has."""
+    """Errors: InvalidRequest for text where a number belongs, halves of whole things, and what no field can hold."""
     for field in dataclasses.fields(request):
         value = getattr(request, field.name)
         kinds = str(field.type).split(" | ")  # annotations are text in `requests`
