@@ -1,5 +1,5 @@
-"""The real runtime on a real device, which it breaks on demand: the prompt "fault" reads far outside a tensor there,
-"fault once" does so only while `<data_dir>/failed-once` does not exist. What follows is the device's own doing."""
+"""The real runtime on a real device, which it breaks on demand: the prompt "fault" reads far outside a tensor there.
+What follows is the device's own doing."""
 
 from __future__ import annotations
 
@@ -24,13 +24,7 @@ class FaultyRuntime(LocalRuntime):
     def run(
         self, request: Request, images: Mapping[str, Pixels], on_step: StepCallback
     ) -> Sequence[TaskOutput]:
-        flag = self._data_dir / "failed-once"
-        match request.parameters.prompt:
-            case "fault once" if not flag.exists():
-                flag.touch()
-                self._breaks = True
-            case "fault":
-                self._breaks = True
+        self._breaks = request.parameters.prompt == "fault"
         return super().run(request, images, on_step)
 
     def _model(self, name: str) -> LoadedModel:
