@@ -24,6 +24,7 @@ from typing import TypeVar
 import scumble.client
 from core_server.jobs.checkpoints import BLOB_STEPS, STEPS
 from scumble.client import (
+    FailedPrecondition,
     ImageToImage,
     JobState,
     LimitExceeded,
@@ -221,7 +222,7 @@ class Round:
             except (NotRunning, Unavailable):
                 self.report.refused += 1
                 return
-            except LimitExceeded as full:
+            except (LimitExceeded, FailedPrecondition) as full:
                 if fault not in ("full disk", "read-only disk"):
                     raise Broken(f"{name} was refused: {full}") from full
                 self.report.refused += 1
