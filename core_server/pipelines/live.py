@@ -37,9 +37,10 @@ from core_server.pipelines.live_frame import (
     LivePicture,
     LiveTold,
 )
+from core_server.pipelines.live_samples import is_plain, picture_of, source_from, source_of
 from core_server.pipelines.live_solver import LiveSolver, solver_name
 from core_server.pipelines.memory import Rung
-from core_server.pipelines.model import FloatArray, LoadedModel
+from core_server.pipelines.model import FloatArray, LoadedModel, need_finite, on_host
 from core_server.pipelines.outfit import dressed
 from core_server.pipelines.progress import StepReporter
 from core_server.pipelines.prompt import prompt_notes
@@ -53,7 +54,7 @@ from core_server.pipelines.words.styles import Styles
 Value = TypeVar("Value")
 
 _CANVAS = "canvas"
-_MAX_PROMPTS, _MAX_NOISES, _MAX_CANVASES = 64, 16, 4
+_MAX_PROMPTS, _MAX_NOISES, _MAX_CANVASES, _MAX_SOLVERS = 64, 16, 4, 4
 
 
 class Recent(Generic[Value]):
@@ -89,6 +90,8 @@ class _Caches:
     words: Recent[Words] = field(default_factory=lambda: Recent(_MAX_PROMPTS))
     noises: Recent[torch.Tensor] = field(default_factory=lambda: Recent(_MAX_NOISES))
     latents: Recent[torch.Tensor] = field(default_factory=lambda: Recent(_MAX_CANVASES))
+    notes: Recent[tuple[str, ...]] = field(default_factory=lambda: Recent(_MAX_PROMPTS))
+    solvers: Recent[LiveSolver] = field(default_factory=lambda: Recent(_MAX_SOLVERS))
     autoencoder: LiveAutoencoder = field(init=False)
 
     def __post_init__(self) -> None:
@@ -141,21 +144,37 @@ class LivePainter:
         axes = parameters.seamless
         sizes = TiledSizes.of(model, axes)
         painted = model_extent(canvas.extent, sizes)
-        rendition = Rendition.of(canvas)
-        source = document_to_model(rendition.rgb, painted, sizes.multiple, axes)
-        unpainted = model_to_document(source, canvas.extent, sizes.multiple, axes)
         short = takes_short_way(model)
+        seen: tuple[str, ...] = ()
         with dressed(model, request, settings, {_CANVAS: canvas}, self._data_dir) as settings:
-            way = self._paint_shortly if short else _paint_stock
-            image = way(model, request, settings, canvas, source, on_step)
+
+            def shortly(source: Callable[[], torch.Tensor]) -> torch.Tensor:
+                return self._paint_shortly(
+                    model, request, settings, _digest(canvas), painted, source, on_step
+                )
+
+            if short and is_plain(canvas, painted):
+                pixels = picture_of(shortly(lambda: source_of(canvas, model.device)), canvas)
+            else:
+                rendition = Rendition.of(canvas)
+                source = document_to_model(rendition.rgb, painted, sizes.multiple, axes)
+                if short:
+                    found = shortly(lambda: source_from(source, model.device))
+                    image: FloatArray = on_host(found).numpy()
+                else:
+                    image = _paint_stock(model, request, settings, source, on_step)
+                image, unpainted = (
+                    model_to_document(it, canvas.extent, sizes.multiple, axes)
+                    for it in (image, source)
+                )
+                pixels, seen = rendition.restore(image, unpainted), rendition.notes()
             notes = (
-                *prompt_notes(model, settings),
+                *self._prompt_notes(model, parameters, settings),
                 *size_note(canvas.extent, painted, sizes.multiple),
-                *rendition.notes(),
+                *seen,
                 *settings.notes,
                 *(self.caches_of(model).autoencoder.notes if short else ()),
             )
-        image = model_to_document(image, canvas.extent, sizes.multiple, axes)
         told = LiveTold(
             model=model.profile.model_id,
             num_inference_steps=steps,
@@ -166,19 +185,29 @@ class LivePainter:
             notes=notes,
             seconds=time.perf_counter() - start,
         )
-        return LivePicture(rendition.restore(image, unpainted), told)
+        return LivePicture(pixels, told)
+
+    def _prompt_notes(
+        self, model: LoadedModel, parameters: Parameters, settings: Settings
+    ) -> tuple[str, ...]:
+        if parameters.adapters:  # they change what words mean, for this frame alone
+            return tuple(prompt_notes(model, settings))
+        key = (settings.prompt, settings.negative_prompt, settings.guidance_scale > 1)
+        return self.caches_of(model).notes.get(key, lambda: tuple(prompt_notes(model, settings)))
 
     def _paint_shortly(  # noqa: PLR0917
         self,
         model: LoadedModel,
         request: ImageToImage,
         settings: Settings,
-        canvas: Pixels,
-        source: FloatArray,
+        digest: bytes,
+        extent: Extent,
+        source: Callable[[], torch.Tensor],
         on_step: StepCallback,
-    ) -> FloatArray:
+    ) -> torch.Tensor:
+        """digest: of the canvas; source: what it is encoded from. Returns (height, width, 3) float32 sRGB 0..1 on the
+        device."""
         caches, parameters, strength = self.caches_of(model), request.parameters, request.strength
-        extent = Extent(int(source.shape[1]), int(source.shape[0]))
         axes, steps, seed = parameters.seamless, settings.num_inference_steps, parameters.seed
         words = _words(caches, parameters, settings, extent)
         denoiser = model.denoiser
@@ -198,10 +227,9 @@ class LivePainter:
             return guided
 
         with tiling(axes, model, extent):
-            digest = _digest(canvas)
             clean = caches.latents.get(
                 (digest, tuple(extent), axes, seed),
-                lambda: caches.autoencoder.encode(source, seed, axes),
+                lambda: caches.autoencoder.encode(source(), seed, axes),
             )
 
             def noise(index: int) -> torch.Tensor:
@@ -209,17 +237,22 @@ class LivePainter:
                 return caches.noises.get(key, lambda: _noise(clean, seed, index))
 
             on_step(StepProgress(0, steps, "Painting"))
-            solver = LiveSolver.of(model.components["scheduler"].config, settings.scheduler)
+            solver = caches.solvers.get(
+                settings.scheduler,
+                lambda: LiveSolver.of(model.components["scheduler"].config, settings.scheduler),
+            )
             latents = solver.solve(
                 predict, clean, noise, steps, strength,
                 after_step=lambda step: on_step(StepProgress(step, steps, "Painting")),
             )  # fmt: skip
-            return caches.autoencoder.decode(latents, extent, axes)
+            picture, finite = caches.autoencoder.decode(latents, extent, axes)
+            need_finite(finite)
+            return picture
 
 
 def _digest(canvas: Pixels) -> bytes:
     """Of what the model's source is made from: its samples are a quarter of the source's bytes."""
-    found = hashlib.blake2b(np.ascontiguousarray(canvas.array).data, digest_size=16)
+    found = hashlib.sha256(np.ascontiguousarray(canvas.array).data)
     found.update(canvas.color_space.value.encode() + (canvas.icc_profile or b""))
     return found.digest()
 
@@ -284,7 +317,6 @@ def _paint_stock(
     model: LoadedModel,
     request: ImageToImage,
     settings: Settings,
-    _canvas: Pixels,
     source: FloatArray,
     on_step: StepCallback,
 ) -> FloatArray:

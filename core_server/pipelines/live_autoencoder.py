@@ -13,11 +13,11 @@ from diffusers import AutoencoderTiny
 
 from core_server.canvas.geometry import Extent
 from core_server.canvas.plan import SeamlessAxes
-from core_server.errors import ModelLoadFailed, TaskFailed
-from core_server.pipelines.denoise import as_tensor
-from core_server.pipelines.model import FloatArray, LoadedModel
+from core_server.errors import ModelLoadFailed
+from core_server.pipelines.model import LoadedModel
 from core_server.pipelines.seamless import seamless
 from core_server.pipelines.sources.weights import read_header
+from core_server.pipelines.tiers.graphs import GraphedNetwork
 
 FOLDER = "tiny_vae"
 TINY_NOTE = "the canvas and its picture went through the model's tiny autoencoder"
@@ -29,23 +29,24 @@ class LiveAutoencoder:
     def __init__(self, model: LoadedModel) -> None:
         self._model = model
         self._tiny = _read_tiny(model)
+        backend = None if self._tiny is None else model.workshop.backend
+        self._graphs = None if backend is None else GraphedNetwork(backend)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """For the artist."""
         return () if self._tiny is None else (TINY_NOTE,)
 
-    def encode(self, source: FloatArray, seed: int, axes: SeamlessAxes) -> torch.Tensor:
-        """The latents of a picture, (height, width, 3) sRGB 0..1, as the denoiser sees them, in single precision.
+    def encode(self, pixels: torch.Tensor, seed: int, axes: SeamlessAxes) -> torch.Tensor:
+        """The latents of a picture as the denoiser sees them, in single precision.
+
+        pixels: (1, 3, height, width) sRGB -1..1 on the device.
 
         What an autoencoder draws is drawn from the same seed each time, so that nothing flickers.
         """
         model = self._model
-        pixels = as_tensor(source * 2 - 1).to(model.device)
         if self._tiny is not None:
-            with seamless(axes, self._tiny):
-                latents: torch.Tensor = self._tiny.encode(pixels.to(self._tiny.dtype)).latents
-                return latents.float()
+            return self._by_tiny(self._tiny.encoder, pixels, axes).float()
         vae = model.vae
         upcast = model.decodes_upcast
         if upcast:
@@ -57,19 +58,26 @@ class LiveAutoencoder:
             if upcast:
                 vae.to(torch.float16)
 
-    def decode(self, latents: torch.Tensor, extent: Extent, axes: SeamlessAxes) -> FloatArray:
-        """The reverse; at most 1 and at least 0. Errors: TaskFailed where the numbers are not finite."""
+    def decode(
+        self, latents: torch.Tensor, extent: Extent, axes: SeamlessAxes
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(height, width, 3) float32 sRGB 0..1 on the device, and whether all numbers are finite, for `need_finite`."""
         if self._tiny is None:
-            return self._model.decode(latents, extent)
+            return self._model.decoded(latents, extent)
+        image = self._by_tiny(self._tiny.decoder, latents, axes)[0]
+        finite = torch.isfinite(image).all()
+        return (image.permute(1, 2, 0) * 0.5 + 0.5).clamp(0, 1).float(), finite
+
+    def _by_tiny(self, network: Any, given: torch.Tensor, axes: SeamlessAxes) -> torch.Tensor:
+        """One half of the tiny autoencoder; by a graph where the device has them."""
+        given = given.to(self._tiny.dtype)
         with seamless(axes, self._tiny):
-            image = self._tiny.decode(latents.to(self._tiny.dtype), return_dict=False)[0]
-        if not bool(torch.isfinite(image).all()):
-            raise TaskFailed(
-                "The model produced numbers that are not finite, so there is no picture; try a lower guidance_scale."
-            )
-        array = (image[0] * 0.5 + 0.5).clamp(0, 1).float().cpu()
-        picture: FloatArray = array.permute(1, 2, 0).contiguous().numpy()
-        return picture
+            if self._graphs is None:
+                found: torch.Tensor = network(given)
+            else:
+                which = network is self._tiny.encoder
+                found = self._graphs.call(network, (which, axes), (given,), {})
+        return found
 
 
 def _read_tiny(model: LoadedModel) -> Any:

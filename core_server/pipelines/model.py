@@ -188,7 +188,9 @@ class LoadedModel:
     def decodes_upcast(self) -> bool:
         """Whether its autoencoder overflows in half precision, so that single precision is needed for it."""
         vae = self.vae
-        forced = vae.dtype == torch.float16 and bool(getattr(vae.config, "force_upcast", False))
+        # diffusers' own `dtype` walks through all modules, which a live picture would feel.
+        half = next(vae.parameters()).dtype == torch.float16
+        forced = half and bool(getattr(vae.config, "force_upcast", False))
         return forced and self.family.upcasts_vae
 
     @torch.no_grad()
@@ -198,17 +200,18 @@ class LoadedModel:
 
         Errors: TaskFailed when the numbers are not finite.
         """
+        picture, finite = self.decoded(latents, extent)
+        # Asked at the end: to ask is to wait for the device.
+        array = on_host(picture).numpy()
+        need_finite(finite)
+        return array
+
+    @torch.no_grad()
+    def decoded(self, latents: torch.Tensor, extent: Extent) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `decode`, left on the device; and whether all numbers are finite, for `need_finite`."""
         image = self._decoded(latents, extent)
         picture = (image * 0.5 + 0.5).clamp(0, 1)[0].permute(1, 2, 0).float().contiguous()
-        # Asked at the end: to ask is to wait for the device.
-        finite = torch.isfinite(latents).all() & torch.isfinite(picture).all()
-        array = on_host(picture).numpy()
-        if not bool(finite):
-            raise TaskFailed(
-                "The model produced numbers that are not finite, so there is no picture; try another scheduler or a "
-                "lower guidance_scale, and if it stays so the model's weights do not suit this device's precision."
-            )
-        return array
+        return picture, torch.isfinite(latents).all() & torch.isfinite(picture).all()
 
     def _decoded(self, latents: torch.Tensor, extent: Extent) -> torch.Tensor:
         if not self.decodes_upcast:
@@ -222,6 +225,15 @@ class LoadedModel:
             return self.latents.decode(self.latents.finished(latents.to(torch.float32), extent))
         finally:
             vae.to(torch.float16)
+
+
+def need_finite(finite: torch.Tensor) -> None:
+    """Waits for the device. Errors: TaskFailed where a picture's numbers are not finite."""
+    if not bool(finite):
+        raise TaskFailed(
+            "The model produced numbers that are not finite, so there is no picture; try another scheduler or a "
+            "lower guidance_scale, and if it stays so the model's weights do not suit this device's precision."
+        )
 
 
 def on_host(tensor: torch.Tensor) -> torch.Tensor:

@@ -13,15 +13,20 @@ import torch
 from core_server.canvas.geometry import Extent
 from core_server.canvas.pixels import ColorSpace, Pixels
 from core_server.canvas.plan import SeamlessAxes
+from core_server.canvas.rendition import Rendition
 from core_server.errors import InvalidRequest, ModelLoadFailed, TaskCancelled
 from core_server.pipelines.live_autoencoder import TINY_NOTE
 from core_server.pipelines.live_frame import LiveFrame, LivePicture
+from core_server.pipelines.live_samples import is_plain, picture_of, source_from, source_of
 from core_server.pipelines.live_solver import LiveSolver
+from core_server.pipelines.local_runtime import LocalRuntime
 from core_server.pipelines.request import Parameters
 from core_server.pipelines.runtime import create_runtime
 from core_server.pipelines.schedulers import make_scheduler
 from core_server.pipelines.task import StepProgress
+from core_server.pipelines.tiers.workshop import Workshop
 from tests.core_server.pipelines.conftest import picture
+from tests.core_server.pipelines.tiers.recorder import Recorder
 from tests.core_server.pipelines.tiny_families import save_tiny_family
 
 EULER = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
@@ -206,3 +211,53 @@ def test_a_tiny_autoencoder_of_another_family_is_refused(tmp_path: Path) -> None
     runtime = create_runtime(str(tmp_path / "model"), "cpu", tmp_path)
     with pytest.raises(ModelLoadFailed, match="another family's: it has 16 channels"):
         paint(runtime, picture(64, 64))
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_plain_canvases_become_the_same_numbers_as_any_other(channels: int) -> None:
+    canvas = picture(24, 16, channels, "uint8")
+    rendition = Rendition.of(canvas)
+    cpu = torch.device("cpu")
+    assert is_plain(canvas, canvas.extent)
+    assert torch.equal(source_of(canvas, cpu), source_from(rendition.rgb, cpu))
+    painted = np.random.default_rng(0).random(rendition.rgb.shape, np.float32)
+    painted[:8] = rendition.rgb[:8]
+    ours = picture_of(torch.from_numpy(painted), canvas)
+    assert np.array_equal(ours.array, rendition.restore(painted).array)
+    assert np.array_equal(ours.array[:8], canvas.array[:8])
+
+
+@pytest.mark.parametrize(
+    ("canvas", "painted"),
+    [
+        (picture(24, 16, 3, "uint16"), Extent(24, 16)),
+        (picture(24, 16, 1, "uint8"), Extent(24, 16)),
+        (picture(24, 16, 3, "uint8", ColorSpace.LINEAR_REC709), Extent(24, 16)),
+        (picture(20, 16, 3, "uint8"), Extent(24, 16)),
+    ],
+    ids=["16 bit", "grey", "linear", "another size"],
+)
+def test_what_is_not_plain(canvas: Pixels, painted: Extent) -> None:
+    assert not is_plain(canvas, painted)
+
+
+def test_graphs_of_a_tiny_autoencoder_change_no_bit(tmp_path: Path) -> None:
+    stock = save_tiny_family("stable_diffusion", tmp_path / "model")
+    tiny_autoencoder(stock.vae.config.latent_channels).save_pretrained(
+        tmp_path / "model" / "tiny_vae"
+    )
+    recorder = Recorder()
+    stock_runtime, graphed = (
+        LocalRuntime(str(tmp_path / "model"), "cpu", tmp_path, workshop=shop)
+        for shop in (Workshop(), Workshop(backend=recorder))
+    )
+    for k, axes in enumerate([SeamlessAxes.NONE] * 4 + [SeamlessAxes.X] * 4 + [SeamlessAxes.NONE]):
+        samples = np.random.default_rng(k).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        found, expected = (
+            paint(it, Pixels(samples), num_inference_steps=1, seamless=axes).pixels.array
+            for it in (graphed, stock_runtime)
+        )
+        assert np.array_equal(found, expected)
+    autoencoder = graphed._live._caches.autoencoder
+    assert autoencoder._graphs.recordings == 4, "both halves, plain and tiled"
+    assert autoencoder._graphs.replays >= 2
