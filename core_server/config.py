@@ -55,7 +55,7 @@ class Limits:
     max_calls_per_owner: int = 512
     """Calls of one token at a time, watches included."""
     max_connections: int = 512
-    """TCP connections at a time; more are closed at once."""
+    """TCP connections at a time; more are told so, and closed at once where there are far more."""
     max_message_bytes: int = 8 * MIB
     max_upload_bytes: int = 1024 * MIB
     max_prompt_chars: int = 8192

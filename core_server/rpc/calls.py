@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 
 from core_server.errors import InvalidRequest, LimitExceeded, ScumbleServerError, Unavailable
 from core_server.rpc.auth import current_caller
+from core_server.rpc.connections import Connections
 from core_server.rpc.status import INTERNAL_SENTENCE, abort_with
 from core_server.rpc.tokens import Caller
 
@@ -47,8 +48,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     the caller gets one plain sentence, never a stack.
     """
 
-    def __init__(self, max_calls_per_owner: int) -> None:
+    def __init__(self, max_calls_per_owner: int, connections: Connections) -> None:
         self._max_calls_per_owner = max_calls_per_owner
+        self._connections = connections
         self._calls_of: Counter[str] = Counter()
         self._calls: dict[asyncio.Task[Any], _UnderWay] = {}
 
@@ -136,6 +138,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         assert task is not None
         under_way = self._calls[task] = _UnderWay(current_caller(), is_stream)
         try:
+            await self._connections.check(context.peer())
             with self._counted(under_way.caller.owner):
                 yield
         except asyncio.CancelledError:

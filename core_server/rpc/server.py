@@ -14,6 +14,7 @@ from core_server.jobs.service import JobService
 from core_server.rpc.address import listen
 from core_server.rpc.auth import TokenInterceptor
 from core_server.rpc.calls import CallInterceptor
+from core_server.rpc.connections import Connections
 from core_server.rpc.generation_servicer import GenerationServicer
 from core_server.rpc.health import Health
 from core_server.rpc.live_servicer import LiveServicer
@@ -70,17 +71,19 @@ class GatewayServer:
     """
 
     def __init__(self, config: ServerConfig, jobs: JobService, tokens: TokenBook) -> None:
-        self._calls = CallInterceptor(config.limits.max_calls_per_owner)
+        connections = Connections(config.limits.max_connections)
+        self._calls = CallInterceptor(config.limits.max_calls_per_owner, connections)
         self._guard = TokenInterceptor(tokens, str(config.data_dir / TOKEN_FILE))
         self._health = Health(jobs.engine)
         self._chores: list[asyncio.Task[None]] = []
         self._server = grpc.aio.server(
             interceptors=[self._guard, self._calls],
-            options=_options(config),
+            options=_options(config, connections),
             maximum_concurrent_rpcs=MAX_CONCURRENT_CALLS,
         )
         _add_services(self._server, config, jobs, self._health)
         self.address = listen(self._server, config)
+        connections.listens_at(self.address)
 
     async def start(self) -> None:
         """Accepts calls from now on."""
@@ -112,7 +115,7 @@ class GatewayServer:
             self._calls.end_revoked(self._guard.why_not)
 
 
-def _options(config: ServerConfig) -> list[tuple[str, int]]:
+def _options(config: ServerConfig, connections: Connections) -> list[tuple[str, int]]:
     most = config.limits.max_message_bytes
     return [
         ("grpc.max_receive_message_length", most),
@@ -128,7 +131,7 @@ def _options(config: ServerConfig) -> list[tuple[str, int]]:
         # Whoever connects and says nothing is dropped soon, and so is what has fallen asleep: clients come back.
         ("grpc.server_handshake_timeout_ms", _HANDSHAKE_SECONDS * 1000),
         ("grpc.max_connection_idle_ms", _IDLE_SECONDS * 1000),
-        ("grpc.max_allowed_incoming_connections", config.limits.max_connections),
+        ("grpc.max_allowed_incoming_connections", connections.hard_limit),
         ("grpc.max_concurrent_streams", 2 * config.limits.max_calls_per_owner),
         ("grpc.max_metadata_size", _METADATA_BYTES),
         ("grpc.absolute_max_metadata_size", _METADATA_BYTES),

@@ -17,10 +17,19 @@ import psutil
 import pytest
 
 from core_server.config import MIB, Limits
+from core_server.rpc.connections import RESERVE
 from scumble.v1 import generation_service_pb2 as messages
 from scumble.v1 import image_pb2, server_service_pb2
+from scumble.v1.server_service_pb2_grpc import ServerServiceStub
 from tests.core_server.rpc.asking import create, finished, header_of, text_to_image, watch
-from tests.core_server.rpc.gateway import SECONDS, TOKEN, Gateway, refusal_of, running_gateway
+from tests.core_server.rpc.gateway import (
+    SECONDS,
+    TOKEN,
+    Bearer,
+    Gateway,
+    refusal_of,
+    running_gateway,
+)
 
 LIMITS = replace(
     Limits(),
@@ -82,9 +91,46 @@ def test_many_connections_that_say_nothing(server: Gateway) -> None:
             with contextlib.suppress(OSError):
                 stack.enter_context(tcp(server))
         deadline = time.monotonic() + SECONDS
-        while held_by(server) > LIMITS.max_connections + 40:
+        while held_by(server) > LIMITS.max_connections + RESERVE + 40:
             assert time.monotonic() < deadline, "what is over the limit is closed"
             time.sleep(0.1)
+
+
+def test_one_connection_too_many_is_told_the_limit(tmp_path: Path) -> None:
+    most = 6
+    few = replace(LIMITS, max_connections=most)
+    with running_gateway(tmp_path, limits=few) as server, contextlib.ExitStack() as stack:
+        server.about.GetServerInfo(INFO)
+
+        def another() -> ServerServiceStub:
+            channel = grpc.insecure_channel(
+                server.address, options=[("grpc.use_local_subchannel_pool", 1)]
+            )
+            bearer = Bearer([("authorization", f"Bearer {TOKEN}")])
+            return ServerServiceStub(grpc.intercept_channel(stack.enter_context(channel), bearer))
+
+        until_told = time.monotonic() + SECONDS
+        while True:
+            client = another()
+            try:
+                client.GetServerInfo(INFO)
+            except grpc.RpcError:
+                break
+            assert time.monotonic() < until_told
+        refusal = refusal_of(lambda: client.GetServerInfo(INFO))
+        assert refusal.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert refusal.metadata == {"limit": "max_connections", "value": str(most)}
+        assert f"{most} connections" in refusal.message
+        assert server.about.GetServerInfo(INFO).version, "who was there before goes on"
+        stack.close()
+        client = another()
+        while True:  # until the server has seen the others go
+            try:
+                assert client.GetServerInfo(INFO).limits.max_connections == most
+                break
+            except grpc.RpcError:
+                assert time.monotonic() < until_told
+                time.sleep(0.1)
 
 
 def test_a_handshake_that_never_comes_is_dropped(server: Gateway) -> None:
