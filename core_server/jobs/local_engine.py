@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from core_server.canvas.pixels import Pixels
-from core_server.config import ServerConfig
+from core_server.config import MIB, ServerConfig
 from core_server.errors import (
     DeviceFault,
     ScumbleServerError,
@@ -31,6 +31,8 @@ from core_server.pipelines.task import ModelProfile, StepProgress, TaskOutput
 
 log = logging.getLogger(__name__)
 
+_SMALL_BYTES = 4 * MIB
+"""Copied in less time than it takes to hand the copying to a thread."""
 _FAULT_SECONDS = 10.0
 """For a worker to end by itself after its device has failed."""
 
@@ -139,8 +141,9 @@ class LocalEngine:
             running.output = self._segments.for_output(size)
             output = running.output.name
             return messages.Paint(
-                job_id=frame_id, frame=frame, segment=segment, canvas=placed[0], output=output
-            )
+                job_id=frame_id, frame=frame, segment=segment, canvas=placed[0], output=output,
+                made=self._segments.made,
+            )  # fmt: skip
 
         picture: LivePicture = await self._work(running, [canvas], message)
         return picture
@@ -158,8 +161,12 @@ class LocalEngine:
         try:
             placed: list[messages.PlacedPixels] = []
             if images:
-                segment = self._segments.for_input(segments.size_of(images))
-                placed = await asyncio.to_thread(segments.pack, segment, images)
+                size = segments.size_of(images)
+                segment = self._segments.for_input(size)
+                if size <= _SMALL_BYTES:
+                    placed = segments.pack(segment, images)
+                else:
+                    placed = await asyncio.to_thread(segments.pack, segment, images)
             worker = await self._worker_for(running)
             if worker is not None:
                 question = message(segment.name if segment else "", placed)

@@ -74,13 +74,17 @@ class Unload(msgspec.Struct, frozen=True, kw_only=True, tag="unload"):
 
 
 class Paint(msgspec.Struct, frozen=True, kw_only=True, tag="paint"):
-    """Paint a frame of a live session. segment: where the canvas lies; output: where the picture goes, as large."""
+    """Paint a frame of a live session. segment: where the canvas lies; output: where the picture goes, as large.
+
+    made: how many segments the gateway has made so far; while that stays, their names mean the same memory.
+    """
 
     job_id: str
     frame: LiveFrame
     segment: str
     canvas: PlacedPixels
     output: str
+    made: int
 
 
 ToWorker = Run | Cancel | Grant | Load | Unload | Paint

@@ -38,6 +38,8 @@ class Segments:
         unique = f"_{os.getpid()}" if sys.platform == "win32" else ""
         self._prefix = f"scumble_{digest}{unique}_"
         self._made: dict[str, SharedMemory] = {}
+        self.made = 0
+        """How many there were so far."""
 
     def sweep(self) -> None:
         """Removes what a killed gateway left behind."""
@@ -78,7 +80,38 @@ class Segments:
                 "free some memory and try again."
             ) from error
         self._made[purpose] = made
+        self.made += 1
         return made
+
+
+class Attached:
+    """The worker's side between two frames of a live session: to map a segment anew costs more than to copy out of it.
+
+    On Windows a segment lives, with its name, as long as anybody has it, so nothing is kept there between frames.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, SharedMemory] = {}
+        self._made = -1
+
+    def get(self, name: str, made: int) -> SharedMemory:
+        """The segment of that name while `made` were made; valid until the frame has ended."""
+        if made != self._made:
+            self.drop()
+            self._made = made
+        if name not in self._kept:
+            self._kept[name] = SharedMemory(name)
+        return self._kept[name]
+
+    def frame_ended(self) -> None:
+        """Lets go of what must not be kept."""
+        if sys.platform == "win32":
+            self.drop()
+
+    def drop(self) -> None:
+        """Lets go of all of them."""
+        while self._kept:
+            self._kept.popitem()[1].close()
 
 
 def _release(segment: SharedMemory) -> None:

@@ -108,6 +108,7 @@ class _Worker:
         ] = queue.SimpleQueue()
         self._grants: queue.SimpleQueue[messages.Grant] = queue.SimpleQueue()
         self._cancelled: set[str] = set()
+        self._attached = segments.Attached()
 
     def send(self, message: messages.FromWorker) -> None:
         data = messages.encode(message)
@@ -150,6 +151,7 @@ class _Worker:
             try:
                 task_or_order = self._tasks.get(timeout=None if rested else self._idle_seconds)
             except queue.Empty:
+                self._attached.drop()
                 # The host applications on this machine need the device's memory too.
                 runtime.rest()
                 self.send(messages.Rested(info=runtime.info()))
@@ -162,6 +164,7 @@ class _Worker:
                 case messages.Unload(model=model):
                     self._answer(runtime, runtime.unload, model)
                 case messages.Run() as task:
+                    self._attached.drop()
                     self._run(runtime, task)
                     self._cancelled.discard(task.job_id)
                 case messages.Paint() as task:
@@ -211,22 +214,17 @@ class _Worker:
 
         try:
             on_step(StepProgress(0, 1, ""))
-            segment = SharedMemory(task.segment)
-            try:
-                canvas = segments.unpack(segment, task.canvas)
-            finally:
-                segment.close()
+            canvas = segments.unpack(self._attached.get(task.segment, task.made), task.canvas)
             picture = runtime.paint(task.frame, canvas, on_step)
-            segment = SharedMemory(task.output)
-            try:
-                [pixels] = segments.pack(segment, [picture.pixels])
-            finally:
-                segment.close()
+            output = self._attached.get(task.output, task.made)
+            [pixels] = segments.pack(output, [picture.pixels])
         except Exception as error:  # noqa: BLE001
+            self._attached.drop()
             told, info = _told(error), _info(runtime, error)
             self.send(messages.Failed(job_id=task.job_id, failure=told, info=info))
             _leave_if_broken(error)
             return
+        self._attached.frame_ended()
         info = _info(runtime) if loaded else None
         self.send(messages.Painted(job_id=task.job_id, pixels=pixels, told=picture.told, info=info))
 

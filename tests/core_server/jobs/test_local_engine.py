@@ -29,6 +29,7 @@ from core_server.errors import (
 from core_server.jobs.engine import EngineState
 from core_server.jobs.local_engine import LocalEngine
 from core_server.jobs.segments import Segments
+from core_server.pipelines.live_frame import LiveFrame
 from core_server.pipelines.request import Inpaint, Parameters
 from core_server.pipelines.task import StepProgress
 from tests.core_server.jobs.conftest import config, text_to_image
@@ -67,6 +68,21 @@ async def test_pixels_of_every_kind_cross_both_ways_bit_for_bit(engine: LocalEng
                 assert np.array_equal(output.composite_mask.array, mask.array)
                 assert (output.seed, output.bounds, output.plan) == (5 + k, PLAN.context, PLAN)
                 assert output.recipe["prompt"] == "echo"
+
+
+async def test_frames_of_any_size_cross_between_jobs_bit_for_bit(engine: LocalEngine) -> None:
+    """The worker keeps what it has mapped; a segment that was made anew for a larger canvas must not be missed."""
+    rng = np.random.default_rng(2)
+    frame = LiveFrame(parameters=Parameters(prompt="default"), strength=0.5)
+    for turn, side in enumerate((64, 64, 1024, 32, 1600, 1600, 64)):
+        canvas = Pixels(rng.integers(0, 256, (side, side, 3), dtype=np.uint8))
+        painted = await engine.paint(f"frame-{turn}", frame, canvas, ignore)
+        assert np.array_equal(painted.pixels.array, 255 - canvas.array)
+        if turn == 3:  # large enough for both segments to be given back after it
+            request = Inpaint(parameters=Parameters(prompt="echo"), image="image", selection="mask")
+            large = np.zeros((4096, 4600, 4), np.uint8)
+            images = {"image": Pixels(large), "mask": Pixels.mask(large[..., 0])}
+            await engine.run("job", request, images, ignore)
 
 
 async def test_seeds_wrap_and_steps_are_told_in_order(engine: LocalEngine) -> None:
