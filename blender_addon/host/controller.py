@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..bridge import connector, events
 from ..bridge.errors import BridgeError, Busy
-from ..bridge.pictures import Picture
+from ..bridge.pictures import FloatArray, Picture, Source
 from ..bridge.request import Server, Work
 from ..bridge.server_process import ServerProcess
 from ..bridge.session import Session
@@ -32,6 +33,8 @@ class _Order:
     where: Landing
     editor: int
     """Pointer of the Image Editor the artist pressed Generate in; 0 elsewhere."""
+    spare: FloatArray | None
+    """Memory of the size of the image that is written over, no longer needed once the pictures are there."""
 
 
 class Controller:
@@ -58,6 +61,7 @@ class Controller:
         """The animation that is being restyled."""
         self._outcome: events.Event | None = None
         self._order: _Order | None = None
+        self._laying: Iterator[None] | None = None
         self._panel_drawn = False
         self._server_starts = False
         self._checked_at = float("-inf")
@@ -65,8 +69,13 @@ class Controller:
 
     @property
     def busy(self) -> bool:
-        """Whether a generation is under way, or an animation with frames to come."""
-        return self.session.busy or self.batch is not None
+        """Whether a generation is under way, its result not yet laid, or an animation with frames to come."""
+        return self.session.busy or self._laying is not None or self.batch is not None
+
+    @property
+    def laying(self) -> bool:
+        """Whether a result is there that is not wholly laid."""
+        return self._laying is not None
 
     def generate(
         self,
@@ -76,8 +85,11 @@ class Controller:
         editor: int = 0,
     ) -> None:
         """Starts a generation. Variations nobody has picked from are forgotten. Raises bridge.errors.Busy."""
+        self._finish_laying()
         ticket = self.session.generate(server, work)
-        self._order = _Order(ticket, work.prompt, where, editor)
+        sources: tuple[Source, ...] = getattr(work, "sources", ())
+        spare = sources[0].flat if len(sources) == 1 else None
+        self._order = _Order(ticket, work.prompt, where, editor, spare)
         self.last_images = []
         self.discard()
         self.status.start()
@@ -115,6 +127,7 @@ class Controller:
         """Ends the running generation; the panel is free with the next pump. The done frames of an animation stay."""
         if self.batch is not None and not self.session.busy:
             self._outcome = events.Cancelled(0)
+        self._finish_laying()  # too late: half an image is none
         self.session.cancel()
 
     def choose(self, number: int) -> None:
@@ -123,10 +136,11 @@ class Controller:
         self.preview.show(self.variations[number][0].thumbnail)
 
     def accept(self, number: int) -> None:
-        """Lays a variation into the file; the others are forgotten."""
+        """Lays a variation into the file, at once; the others are forgotten."""
         pictures, self.variations = self.variations[number], []
         self.preview.clear_strip()
         self._lay(pictures)
+        self._finish_laying()
 
     def keep_all(self, number: int) -> None:
         """Keeps all variations as images of their own and lays one of them."""
@@ -167,7 +181,7 @@ class Controller:
 
     def pump(self) -> bool:
         """Takes the bridge's events in; whether there was anything to show."""
-        changed = False
+        changed = self._go_on_laying()
         for event in self.session.pump():
             before = self.status.server
             self.status.apply(event)
@@ -199,6 +213,7 @@ class Controller:
 
     def file_closes(self) -> None:
         """Another file is about to be read: what is being painted has nowhere to go any more."""
+        self._finish_laying()
         if self.busy:
             self.cancel()
             self.pump()
@@ -212,6 +227,7 @@ class Controller:
 
     def close(self) -> None:
         """The add-on is disabled or Blender quits: no job, thread, process or icon stays behind."""
+        self._finish_laying()
         self.live.close()
         if self.batch is not None:
             self.batch.end("Scumble was switched off.")
@@ -238,15 +254,34 @@ class Controller:
         )
 
     def _lay(self, pictures: tuple[Picture, ...]) -> None:
-        """Pictures -> images -> where they belong, as one undo step."""
+        """Begins to lay pictures where they belong; `pump` goes on with it."""
         order, self._order = self._order, None
-        if order is None:
-            return
+        if order is not None:
+            self._laying = self._steps(order, pictures)
+            self._go_on_laying()
+
+    def _go_on_laying(self) -> bool:
+        """The next step; whether there was one."""
+        laying, self._laying = self._laying, None
+        for _ in laying or ():
+            self._laying = laying
+            break
+        return laying is not None
+
+    def _finish_laying(self) -> None:
+        """All steps that are left, at once."""
+        while self._laying is not None:
+            self._go_on_laying()
+
+    def _steps(self, order: _Order, pictures: tuple[Picture, ...]) -> Iterator[None]:
+        """Pictures -> images -> where they belong, as one undo step. With floats each part of it has a tick."""
+        where = order.where
         try:
-            if (target := order.where.overwritten()) is not None:
-                self.kept.keep(target)
-            made, done = order.where.lay(pictures, order.prompt)
-            self.status.note = " ".join([done, *_sentences(pictures)])
+            if (target := where.overwritten()) is not None:
+                self.kept.keep(target, order.spare)
+                if pictures[0].exr is not None:
+                    yield
+            made, done = where.lay(pictures, order.prompt)
         except BridgeError as error:
             self.status.fail(str(error))
             return
@@ -254,13 +289,21 @@ class Controller:
             self.status.fail(f"The picture was painted, but Blender refused it: {error}")
             raise
         self.last_images = [image.name for image in made]
+        if target is not None and not pictures[0].tile:
+            if pictures[0].exr is not None:
+                yield
+            target = where.overwritten()  # the artist may have deleted it
+            made = [target] if target is not None else []
+            for image in made:
+                images.show_written(image, pictures[0])
+        self.status.note = " ".join([done, *_sentences(pictures)])
         if not made:
             return
         windows.show_image(made[0], order.editor)
         for image in made:
             image.update_tag()  # else the viewport keeps what it drew before
         windows.redraw_editors()
-        windows.push_undo(order.where.title)
+        windows.push_undo(where.title)
 
 
 def _sentences(pictures: tuple[Picture, ...]) -> list[str]:

@@ -90,23 +90,25 @@ def create_like(image: bpy.types.Image, picture: Picture, prompt: str) -> bpy.ty
 
 
 def overwrite(image: bpy.types.Image, picture: Picture, prompt: str) -> None:
-    """Writes the picture into the image itself and packs it."""
+    """Packs the picture into the image itself; `show_written` makes Blender show it."""
+    packed = picture.png if picture.png is not None else picture.exr
+    if packed is not None:
+        image.pack(data=packed, data_len=len(packed))
+    sign(image, picture, prompt)
+
+
+def show_written(image: bpy.types.Image, picture: Picture) -> None:
+    """The image lets go of its old pixels; Blender decodes those that `overwrite` packed when it next draws it."""
+    alpha_mode = image.alpha_mode
+    image.source = "FILE"
     if picture.png is not None:
-        alpha_mode = image.alpha_mode
-        image.pack(data=picture.png, data_len=len(picture.png))
-        image.source = "FILE"
         # The PNG is straight, whatever the file was before.
         image.alpha_mode = "STRAIGHT" if alpha_mode == "PREMUL" else alpha_mode
-    elif picture.exr is not None:
-        if not picture.is_data:
-            image.colorspace_settings.name = (
-                _LINEAR  # a 16-bit file's pixels are linear in Blender, too
-            )
-        alpha_mode = image.alpha_mode
-        _pack_exr(image, picture.exr)
-        if alpha_mode in ("CHANNEL_PACKED", "NONE"):
-            image.alpha_mode = alpha_mode
-    sign(image, picture, prompt)
+        return
+    if not picture.is_data and image.colorspace_settings.name != _LINEAR:
+        # A 16-bit file's pixels are linear in Blender, too.
+        image.colorspace_settings.name = _LINEAR
+    image.alpha_mode = alpha_mode if alpha_mode in ("CHANNEL_PACKED", "NONE") else "PREMUL"
 
 
 def swap(old: bpy.types.Image, new: bpy.types.Image) -> None:

@@ -37,6 +37,8 @@ def _tick() -> float:
         traceback.print_exc()
         scumble.status.fail(f"Something unexpected happened ({error}); the console has more.")
         windows.redraw_panels()
+    if scumble.laying:
+        return 0.0  # what else is to do for the result, as soon as Blender has taken the artist's events
     if scumble.live.wants_tick:
         return _LIVE_SECONDS
     return _BUSY_SECONDS if scumble.busy else _IDLE_SECONDS

@@ -11,13 +11,14 @@ from typing import Any
 
 import addon_utils
 import bpy
+import numpy as np
 import pytest
 
 import scumble.client
 from tests.real_server import RealServer, start_server
 
 from .conftest import MODULE, SERVER_PYTHON, addon, pump_until
-from .test_repaint import painted, textured_cube
+from .test_repaint import painted, pixels, textured_cube
 
 
 def refusal() -> str:
@@ -245,3 +246,36 @@ def test_the_server_can_be_started_from_blender(
         assert not bpy.ops.scumble.stop_server.poll()
     finally:
         running.server_process.stop()
+
+
+@pytest.mark.parametrize("meanwhile", ["nothing", "cancel", "delete", "new file"])
+def test_a_large_result_is_written_in_several_ticks_whatever_happens_between_them(
+    scumble: Any, server: RealServer, preferences: Any, meanwhile: str
+) -> None:
+    image = painted(float_buffer=True)
+    uid, before = image.session_uid, pixels(image)
+    running, landing = addon("host.controller").get(), addon("host.landing")
+    repaint = addon("bridge.repaint").RepaintRequest(
+        "moss", (addon("host.images").read_source(image),), seed=1
+    )
+    running.generate(preferences.to_server(), repaint, landing.IntoImage(uid, into_itself=True))
+    pump_until(running, lambda: running.laying)
+    assert np.array_equal(pixels(image), before)
+    if meanwhile == "cancel":
+        running.cancel()
+    elif meanwhile == "delete":
+        bpy.data.images.remove(image)
+    elif meanwhile == "new file":
+        bpy.ops.wm.read_homefile(use_factory_startup=True, load_ui=False)
+    pump_until(running, lambda: not running.busy)
+    assert running.status.error == ""
+    assert not running.laying
+    if meanwhile == "new file":
+        return
+    made = bpy.data.images[running.last_images[0]]
+    assert made.packed_file is not None
+    assert not np.array_equal(pixels(made), before)
+    assert (made.session_uid == uid) == (meanwhile != "delete")
+    if meanwhile != "delete":
+        assert bpy.ops.scumble.revert_image() == {"FINISHED"}
+        assert np.array_equal(pixels(made), before)
