@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import torch
 from safetensors.torch import load_file
 
 from core_server.errors import InvalidRequest, ModelLoadFailed
@@ -66,6 +67,8 @@ def _fused(model: LoadedModel, few: FewStep, file: Path) -> LoadedModel:
     denoiser = copy.deepcopy(model.denoiser)
     try:
         _fuse(denoiser, load_file(file))
+    except torch.OutOfMemoryError:
+        raise
     except (ValueError, KeyError, RuntimeError) as error:
         raise ModelLoadFailed(
             f"The few-step weights of model {model.profile.model_id!r} do not fit it: "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -32,19 +32,35 @@ MAX_LOADED_MODELS = 3
 SINGLE_PRECISION = 2.0
 """What a picture takes in float32, relative to half precision."""
 
+FAST_PATHS_GIVEN_UP = "what was kept to paint faster gave its memory back; it is made anew"
+OTHERS_GIVEN_UP = "the other models left the device; they are read again when they are needed"
+
 Budget = Callable[[torch.device], devices.Memory]
+
+
+class Relief(NamedTuple):
+    """What was done after memory ran out. told: for people, what changed and what that costs."""
+
+    model: LoadedModel
+    told: str
 
 
 class ModelKeeper:
     """Keeps the models used last loaded, as many as the device has memory for. One thread calls it.
 
-    budget: what the device has; another function stands for a smaller device.
+    budget: what the device has; another function stands for a smaller device. rungs: those that help on it; None: as
+    its kind has them. A CPU with a budget of its own is planned for as a device is.
     """
 
-    def __init__(self, device: torch.device, budget: Budget = devices.memory_of) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        budget: Budget = devices.memory_of,
+        rungs: tuple[Rung, ...] | None = None,
+    ) -> None:
         self._device = device
         self._budget = budget
-        self._rungs = rungs_of(device.type)
+        self._rungs = rungs or rungs_of(device.type)
         self._loaded: OrderedDict[str, LoadedModel] = OrderedDict()
         self._sizes: dict[str, Sizes] = {}
         self._lowest: dict[str, Rung] = {}
@@ -64,34 +80,34 @@ class ModelKeeper:
         return model
 
     def unload(self, model_id: str) -> None:
-        """Gives a model's memory back. One that is not loaded is no error."""
-        if self._loaded.pop(model_id, None) is not None:
-            give_up_networks(needed_too=True)
-            devices.give_back(self._device)
+        """Gives a model's memory back, and plans anew when it is needed again. One that is not loaded is no error."""
+        self._lowest.pop(model_id, None)
+        self._drop(model_id)
 
     def unload_all(self) -> None:
-        """Gives all memory back; what was learnt of the models stays."""
+        """Gives all memory back, so that models may stand higher next time; what pictures really took stays known."""
         self._loaded.clear()
+        self._lowest.clear()
         give_up_networks(needed_too=True)
         devices.give_back(self._device)
 
-    def step_down(self, model_id: str) -> LoadedModel | None:
+    def step_down(self, model_id: str) -> Relief | None:
         """After memory ran out: the model on the next rung, others given up first; None if there is no other way."""
         model = self._loaded[model_id]
         model.few_step_model = model.reference_kit = None
         released = [it.tiers.release() for it in self._loaded.values()]
         if any(released) or give_up_networks(needed_too=False):
             devices.give_back(self._device)
-            return model
-        others = [name for name in self._loaded if name != model_id]
-        for name in others:
-            del self._loaded[name]
+            return Relief(model, FAST_PATHS_GIVEN_UP)
         give_up_networks(needed_too=True)
+        others = self._give_up_others(model_id)
         devices.give_back(self._device)
         if others:
-            return model
+            return Relief(model, OTHERS_GIVEN_UP)
         below = None if model.rung is None else next_rung(self._rungs, model.rung)
-        return None if below is None else self._move(model, below)
+        del model  # or two copies of it would be in the machine's memory
+        lower = self._settle(model_id, below)
+        return None if lower is None else Relief(lower, _rung(lower).told)
 
     def learn(self, model: LoadedModel, extent: Extent) -> None:
         """Corrects the estimate by what the picture just painted really took at most."""
@@ -117,12 +133,19 @@ class ModelKeeper:
         usual = model.profile.best_extent or _usual(model.profile)
         while self._loaded and self._rung_for(model, usual) > Rung.RESIDENT:
             self._evict()
-        place(model, self._rung_for(model, usual))
+        rung = self._rung_for(model, usual)
+        model.folder = files.path
         self._loaded[files.model_id] = model
-        return model
+        del model
+        settled = self._settle(files.model_id, rung)
+        if settled is None:
+            self._drop(files.model_id)
+            raise torch.OutOfMemoryError(f"there is no room for {files.model_id} on any rung")
+        return settled
 
     def _rung_for(self, model: LoadedModel, extent: Extent) -> Rung:
-        if self._device.type == "cpu":  # which has a swap file, and says what is free only by guess
+        # A CPU has a swap file, and says what is free only by guess.
+        if self._device.type == "cpu" and self._budget is devices.memory_of:
             return self._lowest.get(model.profile.model_id, Rung.RESIDENT)
         model_id = model.profile.model_id
         graphs = sum(it.tiers.size for it in self._loaded.values())
@@ -132,22 +155,56 @@ class ModelKeeper:
         chosen = choose_rung(self._rungs, self._sizes[model_id], model.activations, extent, free)
         return max(chosen, self._lowest.get(model_id, Rung.RESIDENT))
 
-    def _move(self, model: LoadedModel, rung: Rung) -> LoadedModel:
-        model_id = model.profile.model_id
-        self._lowest[model_id] = rung
+    def _settle(self, model_id: str, rung: Rung | None) -> LoadedModel | None:
+        """The model on that rung, or on the first one below where its parts find room; None if there is none."""
+        while rung is not None:
+            try:
+                return self._move(model_id, rung)
+            except Exception as error:
+                if model_id not in self._loaded or not devices.is_out_of_memory(error):
+                    self._drop(model_id)  # nobody knows where its parts are
+                    raise
+            # Out of the handler: nothing of the attempt is held any more.
+            others = self._give_up_others(model_id)
+            devices.give_back(self._device)
+            if not others:
+                rung = next_rung(self._rungs, rung)
+        return None
+
+    def _move(self, model_id: str, rung: Rung) -> LoadedModel:
+        model = self._loaded[model_id]
+        if model.rung is not None:
+            self._lowest[model_id] = rung
         if must_reload(model.rung, rung):
-            path: Path | None = model.folder
-            self.unload(model_id)
-            fresh = load_model(ModelFiles(model_id, path), self._device, place_it=False)
-            fresh.activations, fresh.folder = model.activations, path
-            fresh.map_maker = model.map_maker
-            model = self._loaded[model_id] = fresh
+            kept = model.activations, model.folder, model.map_maker
+            self._drop(model_id)
+            del model
+            model = load_model(ModelFiles(model_id, kept[1]), self._device, place_it=False)
+            model.activations, model.folder, model.map_maker = kept
+            self._loaded[model_id] = model
         place(model, rung)
         return model
+
+    def _drop(self, model_id: str) -> None:
+        if self._loaded.pop(model_id, None) is not None:
+            give_up_networks(needed_too=True)
+            devices.give_back(self._device)
+
+    def _give_up_others(self, model_id: str) -> bool:
+        """Whether there were any."""
+        others = [name for name in self._loaded if name != model_id]
+        for name in others:
+            del self._loaded[name]
+        return bool(others)
 
     def _evict(self) -> None:
         self._loaded.popitem(last=False)
         devices.give_back(self._device)
+
+
+def _rung(model: LoadedModel) -> Rung:
+    assert model.rung is not None, "a settled model stands somewhere"
+    return model.rung
 
 
 def _width(model: LoadedModel) -> float:

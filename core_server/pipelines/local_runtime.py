@@ -56,8 +56,10 @@ class LocalRuntime:
         *,
         tiers: Tiers | None = None,
         workshop: Workshop | None = None,
+        rungs: tuple[Rung, ...] | None = None,
     ) -> None:
-        """workshop: what paints fast; None: made of `tiers` and of what the device can do."""
+        """workshop: what paints fast; None: made of `tiers` and of what the device can do. budget, rungs: as in
+        `ModelKeeper`."""
         for library in (diffusers, transformers):
             library.utils.logging.set_verbosity_error()
             library.utils.logging.disable_progress_bar()
@@ -67,7 +69,7 @@ class LocalRuntime:
         self._styles = Styles(data_dir)
         self._device = devices.choose_device(device)
         self._map_maker = MapMaker(self._catalogue.maps_folder, self._device)
-        self._keeper = ModelKeeper(self._device, budget)
+        self._keeper = ModelKeeper(self._device, budget, rungs)
         self._live = LivePainter(self._styles, data_dir)
         if workshop is None:
             half = torch.float32 if self._device.type == "cpu" else torch.float16
@@ -174,8 +176,8 @@ class LocalRuntime:
                 if not devices.is_out_of_memory(error):
                     raise
             # Out of the handler: the exception, and with it every tensor of the task, is forgotten.
-            rung = self._step_down(name)
-            on_step(StepProgress(0, 0, f"Out of memory; trying again: {rung.told}"))
+            told = self._step_down(name)
+            on_step(StepProgress(0, 0, f"Out of memory; trying again: {told}"))
 
     def _attempt(
         self,
@@ -195,21 +197,21 @@ class LocalRuntime:
             self._keeper.learn(loaded, Extent(*painted))
         return outputs
 
-    def _step_down(self, name: str) -> Rung:
-        """Errors: OutOfMemory when nothing is left to try."""
+    def _step_down(self, name: str) -> str:
+        """What changed, and what that costs. Errors: OutOfMemory when nothing is left to try."""
         self._live.forget()
         for loaded in self._loaded():
             loaded.prompts.clear()
             loaded.encoded.clear()
         try:
-            model = self._keeper.step_down(name) if name in self._keeper.loaded else None
+            relief = self._keeper.step_down(name) if name in self._keeper.loaded else None
         except Exception as error:
             if not devices.is_out_of_memory(error):
                 raise
             raise self._out_of_memory() from error
-        if model is None or model.rung is None:
+        if relief is None:
             raise self._out_of_memory()
-        return model.rung
+        return relief.told
 
     def _model(self, name: str) -> LoadedModel:
         files = self._catalogue.find(name)

@@ -120,9 +120,10 @@ def test_graphs_are_the_first_to_go_when_memory_runs_out(tmp_path: Path) -> None
     runtime.run(asked(), {}, quiet)
     tiers = runtime._model("tiny").tiers
     assert tiers.size == 1000
-    model = runtime._keeper.step_down("tiny")
-    assert model is not None
-    assert (tiers.size, model.rung) == (0, 0), "the model itself stays where it was"
+    relief = runtime._keeper.step_down("tiny")
+    assert relief is not None
+    assert "gave its memory back" in relief.told
+    assert (tiers.size, relief.model.rung) == (0, 0), "the model itself stays where it was"
     (again,) = runtime.run(asked(), {}, quiet)
     assert again.recipe["launched"] == "eager"
 
