@@ -48,13 +48,18 @@ def document_to_model(
     multiple: int,
     seamless: SeamlessAxes = SeamlessAxes.NONE,
 ) -> FloatArray:
-    """The picture at the model's size: padded at right and bottom if only rounding differs, else resampled."""
+    """The picture at the model's size: padded at right and bottom if only rounding differs, else resampled.
+
+    image: 0..1, and so is the result. A filter's overshoot is cut: pipelines take a tensor with a value below 0 for one
+    that is -1..1 already, and would be shown a grey, washed out picture.
+    """
     extent = extent_of(image)
     if _pads(extent, model, multiple, seamless):
         right, bottom = model.width - extent.width, model.height - extent.height
         widths = ((0, bottom), (0, right)) + ((0, 0),) * (image.ndim - 2)
         return np.pad(image, widths, mode="edge")
-    return resize(image, model, seamless=seamless)
+    resampled = resize(image, model, seamless=seamless)
+    return np.clip(resampled, 0, 1, out=resampled)
 
 
 def model_to_document(

@@ -196,6 +196,7 @@ def test_there_and_back_has_the_exact_extent(extent, cells, multiple, axes):
     image = np.random.default_rng(1).random((extent.height, extent.width, 3), np.float32)
     there = document_to_model(image, model, multiple, axes)
     assert there.shape == (model.height, model.width, 3)
+    assert 0 <= there.min() <= there.max() <= 1, "no overshoot: it would count as -1..1"
     back = model_to_document(there, extent, multiple, axes)
     assert back.shape == image.shape
     differs = any(wraps(axes, 1 - i) and extent[i] != model[i] for i in (0, 1)) or any(

@@ -11,13 +11,14 @@ from core_server.canvas.edges import MOST, Edge, edge_of
 from core_server.canvas.geometry import Bounds
 from core_server.canvas.perceptual import oklab_to_srgb, srgb_to_oklab
 from core_server.canvas.pixels import SAMPLE_DTYPES, ColorSpace, Pixels
-from core_server.canvas.plan import CanvasOptions, FillMode
+from core_server.canvas.plan import CanvasOptions, FillMode, SeamlessAxes
 from core_server.pipelines.inpaint_canvas import prepare
 from core_server.pipelines.passes import paint_context, passes_of, unchanged
-from core_server.pipelines.request import Inpaint, Parameters
+from core_server.pipelines.request import ImageToImage, Inpaint, Parameters
 from core_server.pipelines.runtime import create_runtime
 from core_server.pipelines.settings import settle
 from tests.core_server.canvas import profiles
+from tests.core_server.pipelines.conftest import quiet
 
 SPACES = {
     "srgb": (ColorSpace.SRGB, b""),
@@ -157,3 +158,13 @@ def test_data_is_not_matched(runtime):
     document = Pixels(np.full((SIDE, SIDE, 3), 128, np.uint8), ColorSpace.NON_COLOR)
     match = inpaint(runtime, document, shift)[3]
     assert match.recipe() == {"strength": 0.0, "reason": "the picture holds data, not colours"}
+
+
+def test_hard_edges_are_not_washed_out_by_resampling(runtime):
+    """diffusers takes pictures with a value below 0 for -1..1 and warns, which is an error in these tests."""
+    rows, columns = np.indices((75, 75)) // 5
+    checks = np.repeat(((rows + columns) % 2 * 255).astype(np.uint8)[..., None], 3, axis=2)
+    parameters = Parameters(prompt="x", seed=1, num_inference_steps=2, seamless=SeamlessAxes.XY)
+    request = ImageToImage(parameters=parameters, image="a", strength=0.5)
+    (output,) = runtime.run(request, {"a": Pixels(checks)}, quiet)
+    assert output.recipe["model_extent"] != [75, 75]
