@@ -33,6 +33,9 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_HEAD = struct.Struct(">16xIIB")
 """Width, height and bit depth behind the signature and the first chunk's length and name."""
 _JPEG_QUALITY = 95
+_MOST_SCANS = 100
+"""Programs write ten; the two bytes that begin one may stand in a profile or a comment by chance."""
+_WEBP_ANIMATION = 0x02
 _TIFF_KINDS = {1: (1,), 2: (3, 4)}
 """Channels by photometric interpretation: 1 is grey, 2 is RGB."""
 _TIFF_COMPRESSIONS = frozenset({1, 5, 7, 8, 32773, 32946})
@@ -171,6 +174,38 @@ def _swap_red_and_blue(array: _Array) -> _Array:
 # --- 8 bit
 
 
+def _read_jpeg(header: ImageHeader, payload: bytes) -> _Array:
+    # Each scan of a progressive file goes over the whole picture: thousands of empty ones fit into little room.
+    if payload.count(b"\xff\xda") > _MOST_SCANS:
+        raise ValueError("it has more scans than any program writes")
+    return _read_pillow(header, payload)
+
+
+def _read_webp(header: ImageHeader, payload: bytes) -> _Array:
+    """Pillow makes room for the whole canvas, twice, before it tells its size."""
+    _check_size(header, *_webp_extent(payload))
+    return _read_pillow(header, payload)
+
+
+def _webp_extent(payload: bytes) -> tuple[int, int]:
+    """Width and height in px. Source: RFC 9649, sections 2.5 to 2.7."""
+    kind, body = payload[12:16], payload[20:30]
+    if payload[:4] != b"RIFF" or payload[8:12] != b"WEBP" or len(body) < 10:
+        raise ValueError("it is no WebP")
+    match kind:
+        case b"VP8X" if body[0] & _WEBP_ANIMATION:
+            raise ValueError("it is an animation")
+        case b"VP8X":
+            return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
+        case b"VP8L":
+            bits = int.from_bytes(body[1:5], "little")
+            return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+        case b"VP8 ":
+            width, height = struct.unpack_from("<HH", body, 6)
+            return width & 0x3FFF, height & 0x3FFF
+    raise ValueError("it is no WebP")
+
+
 def _read_pillow(header: ImageHeader, payload: bytes) -> _Array:
     with Image.open(io.BytesIO(payload), formats=[header.encoding.upper()]) as image:
         _check_size(header, *image.size)
@@ -228,12 +263,20 @@ def _read_tiff(header: ImageHeader, payload: bytes) -> _Array:
             raise ValueError(f"its colours are {page.photometric.name} with {channels} channels")
         if channels == 4 and int(page.extrasamples[0]) != _STRAIGHT_ALPHA:
             raise ValueError("its alpha is premultiplied or undefined; only straight alpha is read")
-        if len(file.pages) > 1 and file.pages[1].subfiletype == 0:
+        if _has_second_picture(file):
             raise ValueError("it has several pages")
         array: _Array = page.asarray()
         if page.planarconfig == 2 and array.ndim == 3:
             array = np.moveaxis(array, 0, -1)
     return array[..., None] if array.ndim == 2 else array
+
+
+def _has_second_picture(file: tifffile.TiffFile) -> bool:
+    """Beside previews. The chain of pages is not counted: a small file may have millions."""
+    try:
+        return int(file.pages[1].subfiletype) == 0
+    except IndexError:
+        return False
 
 
 def _write_tiff(pixels: Pixels) -> bytes:
@@ -292,8 +335,8 @@ def _divided_by_alpha(array: _Array) -> _Array:
 
 _READERS: dict[ImageEncoding, Callable[[ImageHeader, bytes], _Array]] = {
     ImageEncoding.PNG: _read_png,
-    ImageEncoding.JPEG: _read_pillow,
-    ImageEncoding.WEBP: _read_pillow,
+    ImageEncoding.JPEG: _read_jpeg,
+    ImageEncoding.WEBP: _read_webp,
     ImageEncoding.TIFF: _read_tiff,
     ImageEncoding.EXR: _read_exr,
 }
