@@ -22,6 +22,7 @@ from core_server.config import Limits
 from core_server.errors import InvalidRequest
 from core_server.jobs import codec
 from core_server.jobs.job import ImageEncoding
+from tests.core_server.canvas import profiles
 
 ROOT = Path(__file__).parents[3]
 ROOM_BYTES = 256 << 20
@@ -32,6 +33,9 @@ MOST_SECONDS = 5.0
 DECODE = """
 import json, resource, sys, time
 from pathlib import Path
+import imagecodecs
+import numpy as np
+from core_server.canvas import icc
 from core_server.canvas.geometry import Extent
 from core_server.canvas.pixels import ColorSpace
 from core_server.config import Limits
@@ -44,6 +48,13 @@ resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[2]), resource.RLIM_I
 resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
 for path in sorted(Path(sys.argv[1]).glob("*.bin")):
     name, encoding, channels, dtype, side = path.stem.split("-")
+    if encoding == "icc":
+        try:
+            told = str(icc.icc_to_srgb(np.zeros((2, 2, 3), np.float32), path.read_bytes()))
+        except Exception as error:
+            told = f"{type(error).__name__}: {error}"
+        print(json.dumps([name, told, time.process_time()]), flush=True)
+        continue
     header = ImageHeader(
         extent=Extent(int(side), int(side)), channels=int(channels), dtype=dtype, color_space=ColorSpace.SRGB,
         encoding=ImageEncoding(encoding),
@@ -177,6 +188,12 @@ def bombs(folder: Path) -> Iterator[tuple[str, bytes]]:
     yield "claimed_frames-webp-3-uint8-16", webp_canvas(flags=2)
     yield "frames-webp-3-uint8-16", webp_frames()
     yield "scans-jpeg-1-uint8-2048", jpeg_scans(2048)
+    # Tables of 255 x 255 x 255 points of three 16 bit numbers, 95 MiB each, that are not there; the last one says it
+    # takes eight inputs.
+    for kind, inputs, grid in (("mft2", 3, 255), ("mft1", 3, 255), ("mft2", 8, 20)):
+        lut = kind.encode() + bytes(4) + struct.pack(">4B", inputs, 3, grid, 0) + bytes(200)
+        profile = profiles.assembled("RGB ", {"A2B0": lut, "B2A0": lut}, connection="Lab ")
+        yield f"table_{kind}_{inputs}-icc-3-float32-2", profile
     yield "pages-tiff-1-uint8-16", tiff_pages()
 
 
