@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.crash.harness import Broken, run_rounds
+from tests.crash.harness import Broken, Report, run_rounds
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
@@ -19,8 +19,12 @@ if __name__ == "__main__":
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="scumble-crash-"))
+    report = Report()
     try:
-        print(run_rounds(folder, options.rounds, options.seed, options.first))
+        run_rounds(folder, options.rounds, options.seed, options.first, report)
     except Broken as broken:
-        sys.exit(f"BROKEN: {broken}")
+        sys.exit(f"{report}\nBROKEN: {broken}")
+    except KeyboardInterrupt:
+        print("ended early")
+    print(report)
     shutil.rmtree(folder)

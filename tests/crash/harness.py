@@ -332,12 +332,11 @@ class Round:
                 raise Broken(f"a {state} job shows the image {image_id}")
 
 
-def run_rounds(folder: Path, rounds: int, seed: int, first: int = 0) -> Report:
+def run_rounds(folder: Path, rounds: int, seed: int, first: int, report: Report) -> None:
     """Breaks `rounds` servers below `folder`, from round `first` on, and removes what they leave.
 
     Errors: Broken, with the round's number and seed; its folder stays.
     """
-    report = Report()
     for number in range(first, first + rounds):
         data_dir = folder / f"round-{number}" / "data"
         data_dir.mkdir(parents=True)
@@ -349,4 +348,3 @@ def run_rounds(folder: Path, rounds: int, seed: int, first: int = 0) -> Report:
             ) from error
         shutil.rmtree(data_dir.parent)
         report.rounds += 1
-    return report
