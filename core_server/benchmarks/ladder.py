@@ -1,139 +1,159 @@
 """What each rung of the memory ladder takes and costs, and what a card of a given size ends up with.
 
-    python -m core_server.benchmarks.ladder FOLDER [CASE ...] [--gigabytes 4 6 8 12] [--rungs] [--steps 4]
+    python -m core_server.benchmarks.ladder [FOLDER] [CASE ...] [--steps 4] [--seconds 360] [--json F] [--markdown F]
 
-For a CUDA device. Models are those of the suite `images`, made in FOLDER where they are not there yet. The allocator is
-capped, so that memory really runs out at that size; a job that runs out of it goes on further down by itself. Prints
-one line of JSON for each measurement.
+For a CUDA device; cases are those of the suite `images`. Each case has a process of its own, which makes the model in
+FOLDER and measures, two pictures each: cards of several sizes (the allocator is capped, so that memory really runs out
+there), one card that seems larger than it is, and every rung with all the memory there is. One measurement that fails
+is a result like the others. FOLDER is best in memory (/dev/shm, the default where it is large enough): loading is then
+copying. What was found is written after each measurement, and each model goes when it was measured. On a CPU, with
+`--device cpu --small`, sizes are planned for, not met.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from core_server.benchmarks.image_cases import CASES, PROMPT, SEED
-from core_server.benchmarks.random_models import write
-from core_server.canvas.geometry import Extent
-from core_server.pipelines import devices
-from core_server.pipelines.local_runtime import LocalRuntime
-from core_server.pipelines.memory import Rung
-from core_server.pipelines.placement import place
-from core_server.pipelines.request import Parameters, TextToImage
-from core_server.pipelines.task import StepProgress
+from core_server.benchmarks.image_cases import CASES, PROMPT, QUICK_SIDE, SEED
+from core_server.benchmarks.ladder_table import as_markdown
 
 GB = 1_000_000_000
+CARDS = {
+    "sdxl": (8.0, 6.0, 12.0, 4.0),
+    "klein": (8.0, 12.0),
+    "sd15": (4.0, 6.0),
+    "z-image": (12.0, 8.0),
+}
+"""Gigabytes that each case is measured at, the most wanted first."""
+MISJUDGED = {"sdxl": 6.0, "klein": 8.0, "sd15": 2.0, "z-image": 8.0}
+"""Gigabytes of the card whose memory is taken for endless until it runs out."""
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Every case at every size, then on every rung."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("cases", nargs="*", default=["sd15", "sdxl", "klein", "z-image"])
-    parser.add_argument("--gigabytes", type=float, nargs="*", default=[4, 6, 8, 12])
-    parser.add_argument(
-        "--rungs", action="store_true", help="each rung, with all the memory there is"
-    )
+    """Every case in a process of its own; or, with --one, what such a process does."""
+    options = _options(argv)
+    if options.one:
+        _measure_one(options)
+        return
+    start, found = time.monotonic(), []
+    with _folder(options) as folder:
+        for number, name in enumerate(options.cases):
+            left = options.seconds - (time.monotonic() - start)
+            share = left / (len(options.cases) - number)
+            for line in _lines_of(_command(options, folder, name, share), share, name):
+                found.append(line)
+                print(json.dumps(line), flush=True)  # noqa: T201  the result
+                _write(found, options)
+            shutil.rmtree(folder / "models" / name, ignore_errors=True)
+
+
+def _options(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("folder", type=Path, nargs="?", help="default: one in memory")
+    parser.add_argument("cases", nargs="*", help=f"default: {' '.join(CARDS)}")
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--side", type=int, help="px; each case has its own")
+    parser.add_argument("--gigabytes", type=float, nargs="*", help="cards; each case has its own")
+    parser.add_argument("--seconds", type=float, default=360.0, help="nothing is begun after that")
+    parser.add_argument("--json", type=Path, help="a line for each measurement")
+    parser.add_argument("--markdown", type=Path, help="tables for docs/benchmarks.md")
     parser.add_argument("--device", default="cuda")
+    parser.add_argument("--small", action="store_true", help="a few channels, to see that it works")
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
-    for name in options.cases:
-        if not (options.folder / "models" / name / "profile.json").exists():
-            write(name, options.folder / "models" / name, options.device)
-        bench = _Ladder(name, options)
-        for gigabytes in options.gigabytes:
-            _say(case=name, gigabytes=gigabytes, **_tried(bench.capped, gigabytes))
-        for rung in Rung if options.rungs else ():
-            _say(case=name, rung=rung.name.lower(), **_tried(bench.on, rung))
-
-
-class _Ladder:
-    def __init__(self, name: str, options: argparse.Namespace) -> None:
-        side = options.side or CASES[name].side
-        parameters = Parameters(prompt=PROMPT, num_inference_steps=options.steps, seed=SEED)
-        self._request = TextToImage(parameters=parameters, extent=Extent(side, side))
-        self._folder, self._device, self._name = options.folder, options.device, name
-
-    def capped(self, gigabytes: float) -> dict[str, Any]:
-        """A fresh runtime on a card of that size: two pictures."""
-        runtime = self._make()
-        with _cap(runtime, gigabytes):
-            start = time.perf_counter()
-            runtime.load("")
-            return {"loading": time.perf_counter() - start, **self._painted(runtime)}
-
-    def on(self, rung: Rung) -> dict[str, Any]:
-        """A fresh runtime on that rung: two pictures."""
-        runtime = self._make()
-        runtime.load("")
-        model = runtime._model(self._name)
-        place(model, rung)
-        devices.give_back(model.device)
-        return self._painted(runtime)
-
-    def _make(self) -> LocalRuntime:
-        return LocalRuntime(self._name, self._device, self._folder)
-
-    def _painted(self, runtime: LocalRuntime) -> dict[str, Any]:
-        notes: list[str] = []
-        device = runtime._device
-
-        def on_step(progress: StepProgress) -> None:
-            if "Out of memory" in progress.stage:
-                notes.append(progress.stage)
-
-        seconds, peak = [], 0
-        for _ in range(2):
-            start = time.perf_counter()
-            (output,) = runtime.run(self._request, {}, on_step)
-            seconds.append(time.perf_counter() - start)
-            peak = max(peak, devices.peak_bytes(device))
-        on_cuda = device.type == "cuda"
-        return {
-            "ended on": output.recipe["memory"],
-            "seconds": seconds,
-            "peak allocated": peak / GB,
-            "reserved": torch.cuda.max_memory_reserved(device) / GB if on_cuda else 0.0,
-            "kernels": output.recipe["kernels"],
-            "launched": output.recipe["launched"],
-            "ran out": notes,
-        }
+    if options.folder is not None and str(options.folder) in CASES:
+        options.cases.insert(0, str(options.folder))
+        options.folder = None
+    options.cases = [{"zimage": "z-image"}.get(it, it) for it in options.cases] or list(CARDS)
+    if unknown := set(options.cases) - set(CASES):
+        parser.error(f"there is no case {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
+    return options
 
 
 @contextmanager
-def _cap(runtime: LocalRuntime, gigabytes: float) -> Iterator[None]:
-    device = runtime._device
-    if device.type != "cuda":
-        yield
+def _folder(options: argparse.Namespace) -> Iterator[Path]:
+    if options.folder is not None:
+        options.folder.mkdir(parents=True, exist_ok=True)
+        yield options.folder
         return
-    total = torch.cuda.mem_get_info(device)[1]
-    torch.cuda.set_per_process_memory_fraction(min(1.0, gigabytes * GB / total), device)
+    memory = Path("/dev/shm")  # noqa: S108  where it is large enough for the largest model
+    in_memory = memory.is_dir() and shutil.disk_usage(memory).free > 24 * GB
+    with tempfile.TemporaryDirectory(dir=memory if in_memory else None) as made:
+        yield Path(made)
+
+
+def _command(options: argparse.Namespace, folder: Path, name: str, share: float) -> list[str]:
+    command = [sys.executable, "-m", __spec__.name, str(folder), name, "--one"]
+    command += [f"--seconds={share}", f"--steps={options.steps}", f"--device={options.device}"]
+    command += ["--small"] if options.small else []
+    command += [f"--side={options.side}"] if options.side else []
+    if options.gigabytes is not None:
+        command += ["--gigabytes", *map(str, options.gigabytes)]
+    return command
+
+
+def _lines_of(command: list[str], share: float, name: str) -> Iterator[dict[str, Any]]:
+    """What the process says, as it says it. It gets twice its time, and a minute, before it is ended."""
+    if share <= 0:
+        yield {"case": name, "failed": "left out: the time was up"}
+        return
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    patience = threading.Timer(2 * share + 60, process.kill)
+    patience.start()
+    assert process.stdout is not None
     try:
-        yield
+        yield from (json.loads(line) for line in process.stdout if line.startswith("{"))
+        code = process.wait()
     finally:
-        torch.cuda.set_per_process_memory_fraction(1.0, device)
+        patience.cancel()
+        process.kill()
+    if code:
+        yield {"case": name, "failed": f"its process ended with status {code}"}
 
 
-def _tried(measure: Callable[[Any], dict[str, Any]], argument: Any) -> dict[str, Any]:
-    try:
-        return measure(argument)
-    except Exception as error:  # noqa: BLE001  one case that fails is a result too
-        return {"failed": " ".join(str(error).split())[:300]}
-    finally:
-        if torch.cuda.is_available():
-            devices.give_back(torch.device("cuda:0"))
+def _write(found: list[dict[str, Any]], options: argparse.Namespace) -> None:
+    if options.json:
+        text = "".join(json.dumps(line) + "\n" for line in found)
+        options.json.write_text(text, encoding="utf-8")
+    if options.markdown:
+        options.markdown.write_text(as_markdown(found), encoding="utf-8")
 
 
-def _say(**found: Any) -> None:
-    print(json.dumps(found), flush=True)  # noqa: T201  the result
+def _measure_one(options: argparse.Namespace) -> None:
+    from core_server.benchmarks.ladder_case import LadderCase  # noqa: PLC0415  the parent does without torch
+
+    [name], start = options.cases, time.monotonic()
+    side = options.side or (QUICK_SIDE if options.small else CASES[name].side)
+    case = LadderCase(
+        name, options.folder, options.device, side, options.steps, PROMPT, SEED, small=options.small
+    )
+    cards = CARDS.get(name, ()) if options.gigabytes is None else options.gigabytes
+    plan: list[tuple[dict[str, Any], Any]] = [({"made": True}, case.make)]
+    plan += [({"gigabytes": it}, partial(case.capped, it)) for it in cards]
+    if name in MISJUDGED:
+        size = MISJUDGED[name]
+        plan.append(({"gigabytes": size, "misjudged": True}, partial(case.misjudged, size)))
+    plan += [({"rung": it.name.lower()}, partial(case.on, it)) for it in case.rungs]
+    for what, measure in plan:
+        begun = time.monotonic()
+        if begun - start > options.seconds:
+            found: dict[str, Any] = {"failed": "left out: the time was up"}
+        else:
+            found = case.tried(measure)
+        took = round(time.monotonic() - begun, 2)
+        print(json.dumps({"case": name, **what, **found, "took": took}), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 
 from core_server.benchmarks.machine import machine_line
+from core_server.benchmarks.other_side import other_side
 from core_server.benchmarks.report import Report, Row, at_least
-from core_server.benchmarks.setting import CannotMeasure, Setting
+from core_server.benchmarks.setting import Setting
 
 STARTS = ("noise", "picture")
 WAYS = ("served", "stock", "patient")
@@ -56,27 +54,20 @@ def _case(setting: Setting, start: str, side: int) -> tuple[dict[str, list[float
             for way, file in files.items()
         }
         for _ in range(2):  # what is only slow at first
-            for talk in sides.values():
-                _once(talk)
+            for once in sides.values():
+                once()
         for _ in range(setting.runs):
-            for way, talk in sides.items():
-                found[way].append(_once(talk))
+            for way, once in sides.items():
+                found[way].append(once())
         stack.close()
         pictures = [np.load(file).astype(np.float64) for file in files.values()]
     error = float(((pictures[0] - pictures[1]) ** 2).mean())
     return found, 10 * float(np.log10(255**2 / max(error, 1e-3)))
 
 
-@contextmanager
-def _side(way: str, setting: Setting, start: str, side: int, file: Path) -> Iterator[Any]:
-    command = [sys.executable, "-m", "core_server.benchmarks.processor_side"]
-    command += [
-        "served" if way == "served" else "stock",
-        setting.model,
-        start,
-        str(side),
-        str(file),
-    ]
+def _side(
+    way: str, setting: Setting, start: str, side: int, file: Path
+) -> AbstractContextManager[Callable[[], float]]:
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     if (
         setting.quick
@@ -84,18 +75,7 @@ def _side(way: str, setting: Setting, start: str, side: int, file: Path) -> Iter
         environment["OMP_NUM_THREADS"] = "1"
     if way == "patient":
         environment["OMP_WAIT_POLICY"] = "PASSIVE"
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-    ) as process:
-        yield process
-        assert process.stdin is not None
-        process.stdin.close()
-
-
-def _once(process: Any) -> float:
-    process.stdin.write("once\n")
-    process.stdin.flush()
-    line = process.stdout.readline()
-    if not line:
-        raise CannotMeasure("A side of the suite failed; its own message stands above.")
-    return float(line)
+    kind = "served" if way == "served" else "stock"
+    return other_side(
+        "processor_side", kind, setting.model, start, side, file, environment=environment
+    )

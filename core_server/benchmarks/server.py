@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from statistics import median
 from time import perf_counter
@@ -14,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from core_server.benchmarks.job import PROMPT, SEED, SIDE, STEPS, STRENGTH
 from core_server.benchmarks.machine import machine_line
+from core_server.benchmarks.other_side import other_side
 from core_server.benchmarks.report import Report, Row, at_most
-from core_server.benchmarks.setting import CannotMeasure, Setting
+from core_server.benchmarks.setting import Setting
 from core_server.benchmarks.timing import noise_picture, only, timed
 
 if TYPE_CHECKING:
@@ -32,7 +29,12 @@ def run(setting: Setting) -> Report:
     seconds: dict[str, list[float]] = {way: [] for way in ("server", "outside", "transfer", *ways)}
     with ExitStack() as stack:
         client = stack.enter_context(setting.connect())
-        calls = {way: stack.enter_context(_in_process(way, setting, side)) for way in ways}
+        calls = {
+            way: stack.enter_context(
+                other_side("in_process", way, setting.model, setting.device, "--side", side)
+            )
+            for way in ways
+        }
         _round_trip(client, setting.model, noise_picture(0, side, side))  # loads the model
         for call in calls.values():
             call()
@@ -92,34 +94,3 @@ def _round_trip(client: Client, model: str, picture: Pixels) -> tuple[float, flo
 
 def _transfer(client: Client, picture: Pixels) -> None:
     client.download(client.upload(picture))
-
-
-@contextmanager
-def _in_process(way: str, setting: Setting, side: int) -> Iterator[Callable[[], float]]:
-    """A function that makes the same call once, without a server, and returns its seconds."""
-    command = [sys.executable, "-m", "core_server.benchmarks.in_process", way, setting.model]
-    command += [setting.device, "--side", str(side)]
-    quiet = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | quiet,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        talk, listen = process.stdin, process.stdout
-
-        def call() -> float:
-            talk.write("once\n")
-            talk.flush()
-            line = listen.readline()
-            if not line:
-                raise CannotMeasure("The call in-process failed; its own message stands above.")
-            return float(line)
-
-        try:
-            yield call
-        finally:
-            talk.close()
