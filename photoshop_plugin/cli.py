@@ -121,7 +121,8 @@ def _files(options: argparse.Namespace, progress: Progress, open_host: HostFacto
         ):
             progress.end()
             if isinstance(made, Exception):
-                progress.say(f"{path.name}: {made}")
+                said = str(made)
+                progress.say(said if path.name in said else f"{path.name}: {said}")
                 outcome = FAILED
             else:
                 _print_layers(f"{output_of(path)}: ", made)

@@ -80,6 +80,7 @@ def _repaint(
 ) -> Prepared:
     options = settings.options
     if task is Task.REMOVE:
+        settings = replace(settings, strength=min(settings.strength, Inpaint.REMOVE_STRENGTH))
         options = replace(options, intent=CanvasIntent.REMOVE_OBJECT)
     elif task is Task.RESTYLE:
         whole = document.selection is None

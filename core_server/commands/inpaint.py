@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from scumble.client import CanvasPlan, Pixels
 
-REMOVE_STRENGTH = 0.8
-"""At full strength painting starts from noise alone, and what the removed thing is filled with would not count."""
 INTENTS = ("auto", "fill", "add_object", "remove_object", "expand", "refine")
 FILLS = ("auto", "blur", "neutral", "border", "structure", "none")
 _EXAMPLES = """\
@@ -132,7 +130,7 @@ def run(options: argparse.Namespace) -> int:
     intent = CanvasIntent.REMOVE_OBJECT if removes else CanvasIntent(options.intent)
     strength = options.strength
     if strength is None:
-        strength = REMOVE_STRENGTH if intent is CanvasIntent.REMOVE_OBJECT else 1.0
+        strength = Inpaint.REMOVE_STRENGTH if intent is CanvasIntent.REMOVE_OBJECT else 1.0
     axes = options.seamless or "none"
     canvas = CanvasOptions(
         intent=intent,

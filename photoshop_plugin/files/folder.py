@@ -36,6 +36,7 @@ def paint(
     for path in paths:
         try:
             host = PsdFile(path, output_of(path), selection=selection)
+            host.require_possible(settings)
             yield path, generate(host, server, settings, on_event)
         except (PhotoshopError, InvalidRequest) as error:
             yield path, error

@@ -20,7 +20,9 @@ from photoshop_plugin.document import (
     Source,
 )
 from photoshop_plugin.errors import DocumentRefused, NotInstalled
+from photoshop_plugin.files.limits import no_growth, no_patterns, not_srgb, require_possible
 from photoshop_plugin.host.tiff import convert_samples
+from photoshop_plugin.settings import Settings
 from photoshop_plugin.transparency import bounding_box
 from scumble.client import Bounds, ColorSpace, Extent, Pixels
 
@@ -47,13 +49,18 @@ class PsdFile:
         except ImportError as error:
             raise NotInstalled from error
         self._path, self._output = path, output
+        if not path.is_file():
+            raise DocumentRefused("psd", f"There is no file {path}.")
         try:
             self._psd = PSDImage.open(path)
         except Exception as error:  # psd-tools raises what its parsers raise
-            raise DocumentRefused(
-                "psd", f"{path.name} cannot be read as a PSD: {error}."
-            ) from error
+            why = str(error).rstrip(".") or type(error).__name__
+            raise DocumentRefused("psd", f"{path.name} cannot be read as a PSD: {why}.") from error
         self._selection = self._find_selection(selection)
+
+    def require_possible(self, settings: Settings) -> None:
+        """Raises DocumentRefused for what files cannot take."""
+        require_possible(self.describe(), settings, is_srgb=self._is_srgb())
 
     def describe(self) -> Document:
         """See PhotoshopHost."""
@@ -103,7 +110,7 @@ class PsdFile:
         if self._selection is not None:
             chosen = self._selection[rows, columns]
         icc = self._profile()
-        tagged = bool(icc) and _SRGB_NAME not in icc
+        tagged = not self._is_srgb()
         return Capture(
             Pixels.from_numpy(
                 image, ColorSpace.ICC if tagged else ColorSpace.SRGB, icc if tagged else b""
@@ -125,18 +132,12 @@ class PsdFile:
     ) -> list[PlacedLayer]:
         """See PhotoshopHost. Writes the output; a history is nothing that files have."""
         if any(arrangement.grow):
-            raise DocumentRefused(
-                "psd_grow", "The canvas of a file cannot be grown here; do it in Photoshop."
-            )
+            raise no_growth()
         placed = []
         for index in reversed(range(len(patches))):
             patch = patches[index]
-            if not patch.icc_profile and self._profile() and _SRGB_NAME not in self._profile():
-                raise DocumentRefused(
-                    "psd_profile",
-                    f"{document.name!r} has a colour profile that is not sRGB, and this result is sRGB; nothing here "
-                    "converts it. Use inpaint or restyle, or open the file in Photoshop.",
-                )
+            if not patch.icc_profile and not self._is_srgb():
+                raise not_srgb(document.name)
             layer = self._add(patch, _DTYPES[document.bits])
             layer.visible = index == 0
             placed.append((layer, patch))
@@ -172,7 +173,7 @@ class PsdFile:
 
     def define_pattern(self, pixels: Pixels, name: str) -> None:
         """See PhotoshopHost. Files have none."""
-        raise DocumentRefused("psd_pattern", "Patterns are Photoshop's own; a file has none.")
+        raise no_patterns()
 
     def _add(self, patch: LayerPatch, dtype: np.dtype[Any]) -> Any:
         """A layer on top, opaque beneath its mask; the patch's own alpha goes into the mask, as in Photoshop."""
@@ -240,6 +241,10 @@ class PsdFile:
         ]
         names = names[-count:] if count > 0 else []
         return [f"Alpha {k + 1}" for k in range(count - len(names))] + names
+
+    def _is_srgb(self) -> bool:
+        profile = self._profile()
+        return not profile or _SRGB_NAME in profile
 
     def _profile(self) -> bytes:
         from psd_tools.constants import Resource  # noqa: PLC0415

@@ -198,6 +198,15 @@ def test_the_command_names_every_file(
     assert main(["batch", *files, "--prompt", "moss", "--task", "fill", "--seed", "3"]) == 1
     said = capsys.readouterr()
     assert f"{tmp_path / 'scumble' / 'a.psd'}: Scumble: moss (3): 65 x 76 px at 141, 12" in said.out
-    assert "b.psd: Nothing is selected" in said.err
+    assert "b.psd has no saved selection" in said.err
+    server = ScriptedServer()
+    monkeypatch.setattr("photoshop_plugin.cli.connect", lambda *_, **__: nullcontext(server))
+    assert main(["batch", files[0], "--prompt", "moss", "--task", "pattern"]) == 1
+    assert "a.psd: Patterns are Photoshop's own" in capsys.readouterr().err
+    assert main(["batch", files[0], "--prompt", "moss", "--task", "extend", "--left", "9"]) == 1
+    assert "a.psd: The canvas of a file cannot be grown" in capsys.readouterr().err
+    assert server.requests == [], "nothing is painted for what cannot be laid back"
+    assert main(["batch", str(tmp_path / "c.psd"), "--prompt", "x"]) == 1
+    assert capsys.readouterr().err == f"There is no file {tmp_path / 'c.psd'}.\n"
     assert main(["watch", str(tmp_path / "none"), "--prompt", "x"]) == 1
     assert "There is no folder" in capsys.readouterr().err

@@ -17,6 +17,7 @@ from scumble.client import (
     CanvasOptions,
     Event,
     Extent,
+    Inpaint,
     OutOfMemory,
     Pixels,
     TextToImage,
@@ -141,6 +142,7 @@ def test_what_is_selected_is_removed_without_a_prompt(
     server = ScriptedServer(invert)
     generate(host, server, Settings(prompt=" "))
     assert server.asked[0][3].intent is CanvasIntent.REMOVE_OBJECT
+    assert server.requests[0].strength == Inpaint.REMOVE_STRENGTH, "so that the fill counts"
     assert document.history[-1].name == "Scumble: Remove what is selected"
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from scumble.client.pixels import Pixels
 from scumble.client.values import (
@@ -92,9 +93,12 @@ class Inpaint(Common):
     """Repaint the selected part of a picture.
 
     image: the whole document, or exactly `plan.context` of it when there is a plan. selection: soft, one channel,
-    same size, full scale = repaint. strength: denoising strength, above 0 and at most 1. options: only looked at
-    when there is no plan.
+    same size, full scale = repaint. strength: denoising strength, above 0 and at most 1; REMOVE_STRENGTH is good to
+    take something away. options: only looked at when there is no plan.
     """
+
+    REMOVE_STRENGTH: ClassVar[float] = 0.8
+    """At full strength painting starts from noise alone, and what a removed thing is filled with would not count."""
 
     prompt: str
     image: ImageLike
