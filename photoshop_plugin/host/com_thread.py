@@ -41,27 +41,30 @@ class ComThread:
         Raises ConnectionLost where the thread has ended or could not enter its apartment.
         """
         future: Future[T] = Future()
-        self._calls.put((function, future))
-        while True:
-            try:
-                return future.result(timeout=_INTERRUPT_POLL_SECONDS)
-            except NotYet:
-                if (
-                    future.done()
-                ):  # since the wait ended, or the function itself raised a TimeoutError
-                    return future.result()
-                if not self._thread.is_alive() and not future.done():
-                    # Closed before the call, or COM could not be entered: nobody would ever answer.
-                    raise ConnectionLost from self._failure
-            except KeyboardInterrupt:
-                if not finish:
-                    raise
-                finish = False
+        try:
+            self._calls.put((function, future))
+            return self._answer(future)
+        except KeyboardInterrupt:
+            if not finish:
+                raise
+        return self._answer(future)
 
     def close(self, timeout: float = 2.0) -> None:
         """Ends the thread after the calls that wait, or leaves it behind after `timeout` seconds."""
         self._calls.put(None)
         self._thread.join(timeout)
+
+    def _answer(self, future: Future[T]) -> T:
+        while True:
+            try:
+                return future.result(timeout=_INTERRUPT_POLL_SECONDS)
+            except NotYet:
+                # Done since the wait ended, or the function itself raised a TimeoutError.
+                if future.done():
+                    return future.result()
+                if not self._thread.is_alive() and not future.done():
+                    # Closed before the call, or COM could not be entered: nobody would ever answer.
+                    raise ConnectionLost from self._failure
 
     def _run(self) -> None:
         try:

@@ -184,18 +184,21 @@ class PanelController:
     # On the host's thread.
     def _look(self) -> None:
         try:
+            seen = self._seen()
+        finally:
+            self._looking.clear()  # before the news: whoever gets them may look again
+        self._notify(seen)
+
+    def _seen(self) -> DocumentSeen:
+        try:
             document = self._photoshop().describe()
         except PhotoshopError as error:
-            self._notify(DocumentSeen(None, sentence_of(error)))
-        else:
-            try:
-                document.require_paintable()
-            except DocumentRefused as error:
-                self._notify(DocumentSeen(document, sentence_of(error)))
-            else:
-                self._notify(DocumentSeen(document))
-        finally:
-            self._looking.clear()
+            return DocumentSeen(None, sentence_of(error))
+        try:
+            document.require_paintable()
+        except DocumentRefused as error:
+            return DocumentSeen(document, sentence_of(error))
+        return DocumentSeen(document)
 
     def _photoshop(self) -> PhotoshopHost:
         if self._host is None:

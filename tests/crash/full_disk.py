@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import scumble.client
@@ -16,8 +17,9 @@ from tests.crash.harness import Gateway
 from tests.soak.soak import noise
 
 JOB = TextToImage("moss", width=16, height=16, seed=1)
-LARGE = TextToImage("previews", width=512, height=512, seed=2)
-"""Takes long enough for the disk to be full when it is done."""
+LARGE = TextToImage("gated", width=512, height=512, seed=2)
+"""Waits, while there is the file `closed`, for the disk to be full."""
+PATIENCE = 200
 
 
 def main(disk: Path) -> None:
@@ -28,7 +30,7 @@ def main(disk: Path) -> None:
     token = (data_dir / "token").read_text().strip()
     with scumble.client.connect(gateway.address, token=token) as client:
         early = client.submit(JOB, request_id="early")
-        early.result(60)
+        early.result(PATIENCE)
         filler = disk / "filler"
         with filler.open("wb") as file:
             free = os.statvfs(disk)
@@ -38,7 +40,11 @@ def main(disk: Path) -> None:
                 client.upload(noise(number, 200))
         except ScumbleError as error:
             told["upload"] = [error.reason, error.message]
+        closed = data_dir / "closed"
+        closed.touch()
         running = client.submit(LARGE)
+        while not (data_dir / "painting").exists():  # a job cannot even begin on a full disk
+            time.sleep(0.01)
         with filler.open("ab", buffering=0) as file, contextlib.suppress(OSError):
             while file.write(bytes(4096)):
                 pass
@@ -46,21 +52,22 @@ def main(disk: Path) -> None:
             client.submit(JOB, request_id="while-full")
         except ScumbleError as error:
             told["job"] = [error.reason, error.message]
+        closed.unlink()
         for event in running.watch():
             if event.progress and "waits to be stored" in event.progress.stage:
                 break
         told["waiting"] = running.status().state
         filler.unlink()
-        told["stored"] = running.result(60)[0].pixels.width
-        told["after"] = client.submit(JOB, request_id="after").result(60)[0].pixels.width
-        told["early"] = early.result(10)[0].pixels.width
+        told["stored"] = running.result(PATIENCE)[0].pixels.width
+        told["after"] = client.submit(JOB, request_id="after").result(PATIENCE)[0].pixels.width
+        told["early"] = early.result(PATIENCE)[0].pixels.width
     gateway.stop()
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     started = subprocess.run(
         [sys.executable, "-m", "core_server", "serve", "--port", "0", "--data-dir", str(data_dir)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
     told["read_only"] = [started.returncode, started.stderr.strip().splitlines()[-1]]
     print(json.dumps(told))

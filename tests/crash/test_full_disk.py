@@ -28,7 +28,7 @@ def test_a_full_disk_is_told_and_gone_through(tmp_path: Path) -> None:
         env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'protos'}"},
         capture_output=True,
         text=True,
-        timeout=115,
+        timeout=380,
     )
     assert outcome.returncode == 0, outcome.stderr
     told = json.loads(outcome.stdout.splitlines()[-1])

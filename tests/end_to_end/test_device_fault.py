@@ -42,7 +42,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 def painted(gateway: Gateway, prompt: str) -> job_pb2.Job:
     """The job after its end, whatever that is."""
     job_id = create(gateway, text_to_image(prompt)).job_id
-    for _ in gateway.generation.WatchJob(messages.WatchJobRequest(job_id=job_id), timeout=180):
+    for _ in gateway.generation.WatchJob(messages.WatchJobRequest(job_id=job_id), timeout=300):
         pass
     return gateway.generation.GetJob(messages.GetJobRequest(job_id=job_id)).job
 

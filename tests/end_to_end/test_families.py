@@ -104,7 +104,7 @@ def asked(client: scumble.Client, name: str, task: str) -> scumble.Request:
 def test_the_server_paints_what_diffusers_paints(
     client: scumble.Client, pipeline: Any, name: str, task: str
 ) -> None:
-    (patch,) = client.submit(asked(client, name, task)).result(timeout=120)
+    (patch,) = client.submit(asked(client, name, task)).result(timeout=300)
     expected = stock(name, task, pipeline(name), patch.recipe["scheduler"], whole=True)
     expected = resized(expected, Extent(WIDTH, HEIGHT), SeamlessAxes.NONE)
     found = patch.pixels.numpy()

@@ -62,7 +62,7 @@ def test_text_to_image(client: scumble.Client) -> None:
     request = scumble.TextToImage(
         prompt=PROMPT, negative_prompt=NEGATIVE, width=96, height=64, seed=11, count=2, **SETTINGS
     )
-    patches = client.submit(request).result(timeout=60)
+    patches = client.submit(request).result(timeout=300)
     pipeline = make_tiny_pipeline()
     for k, patch in enumerate(patches):
         stock = pipeline(
@@ -82,7 +82,7 @@ def test_named_scheduler(client: scumble.Client) -> None:
     request = scumble.TextToImage(
         prompt=PROMPT, width=64, height=64, seed=3, scheduler="dpmpp_2m_karras", **SETTINGS
     )
-    [patch] = client.submit(request).result(timeout=60)
+    [patch] = client.submit(request).result(timeout=300)
     pipeline = make_tiny_pipeline()
     pipeline.scheduler = DPMSolverMultistepScheduler.from_config(
         pipeline.scheduler.config, use_karras_sigmas=True
@@ -96,7 +96,7 @@ def test_named_scheduler(client: scumble.Client) -> None:
 def test_image_to_image(client: scumble.Client, picture: np.ndarray) -> None:
     image = scumble.Pixels.from_numpy(picture, scumble.ColorSpace.SRGB)
     request = scumble.ImageToImage(prompt=PROMPT, image=image, strength=0.6, seed=5, **SETTINGS)
-    [patch] = client.submit(request).result(timeout=60)
+    [patch] = client.submit(request).result(timeout=300)
     stock = StableDiffusionImg2ImgPipeline(
         **make_tiny_pipeline().components, requires_safety_checker=False
     )(
@@ -129,7 +129,7 @@ def test_inpaint(client: scumble.Client, picture: np.ndarray) -> None:
         seed=9,
         **SETTINGS,
     )
-    [patch] = client.submit(request).result(timeout=60)
+    [patch] = client.submit(request).result(timeout=300)
     stock = StableDiffusionInpaintPipeline(
         **make_tiny_pipeline().components, requires_safety_checker=False
     )(
@@ -149,6 +149,6 @@ def test_inpaint(client: scumble.Client, picture: np.ndarray) -> None:
 
 def test_repeating_is_exact(client: scumble.Client, tmp_path: Path) -> None:
     request = scumble.TextToImage(prompt=PROMPT, width=50, height=70, seed=1, **SETTINGS)
-    first, second = (client.submit(request).result(timeout=60)[0].pixels for _ in range(2))
+    first, second = (client.submit(request).result(timeout=300)[0].pixels for _ in range(2))
     assert (first.width, first.height) == (50, 70)
     assert first.tobytes() == second.tobytes()

@@ -17,8 +17,8 @@ oom            raises OutOfMemory
 bug            raises ZeroDivisionError
 echo           gives the first input image back, bit for bit
 previews       20 steps, each with a preview
+gated          says that it has begun by `<data_dir>/painting`, then waits while there is `<data_dir>/closed`
 
-A live frame with "gated" says that it has begun by `<data_dir>/painting`, then waits for `<data_dir>/gate`.
 
 `SCUMBLE_FAKE_START` = "crash", "hang" or "missing" breaks the start itself.
 """
@@ -155,6 +155,10 @@ class FakeRuntime:
                 _ = 1 // 0
             case "hang":
                 time.sleep(3600)
+            case "gated":
+                (self._data_dir / "painting").touch()
+                while (self._data_dir / "closed").exists():
+                    time.sleep(0.01)
 
     def _first(self, name: str) -> bool:
         flag = self._data_dir / name
@@ -175,10 +179,6 @@ class FakeRuntime:
                 for step in range(5):
                     time.sleep(0.02)
                     on_step(StepProgress(step + 1, 5, "Painting"))
-            case "gated":
-                (self._data_dir / "painting").touch()
-                while not (self._data_dir / "gate").exists():
-                    time.sleep(0.01)
         extent = frame.extent or canvas.extent
         inverted = np.resize(255 - canvas.array, (extent.height, extent.width, canvas.channels))
         told = LiveTold(

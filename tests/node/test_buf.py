@@ -15,7 +15,7 @@ PROTOS = Path(__file__).parents[2] / "protos"
 
 def buf(node_modules: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [str(node_modules / ".bin" / "buf"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=PROTOS, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, cwd=PROTOS, timeout=380)
 
 
 def test_lint(node_modules: Path) -> None:

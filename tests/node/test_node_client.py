@@ -17,7 +17,7 @@ PROTOS = HERE.parents[1] / "protos"
 def test_generate_watch_cancel(node_modules: Path, tmp_path: Path) -> None:
     with running_server(tmp_path / "data") as server:
         command = ["node", str(HERE / "client.mjs"), server.address, server.token, str(PROTOS)]
-        outcome = subprocess.run(command, capture_output=True, text=True, timeout=110)
+        outcome = subprocess.run(command, capture_output=True, text=True, timeout=380)
         assert outcome.returncode == 0, outcome.stderr
         report = json.loads(outcome.stdout)
         request = scumble.client.TextToImage(

@@ -10,7 +10,7 @@ from pathlib import Path
 from scumble.client import WorkerState, connect
 from tests.real_server import RealServer, running_server
 
-START_SECONDS = 100
+START_SECONDS = 300
 
 
 @contextmanager

@@ -25,10 +25,10 @@ def test_starts_and_stops(tmp_path: Path) -> None:
     server = ServerProcess()
     log = tmp_path / "logs" / "server.log"
     server.start(
-        command(tmp_path, "print(sys.argv[1:], flush=True); time.sleep(60)"), tmp_path, log
+        command(tmp_path, "print(sys.argv[1:], flush=True); time.sleep(3600)"), tmp_path, log
     )
     assert server.running
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not log.read_text() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert log.read_text().strip() == str(["serve", "--data-dir", str(tmp_path)])
@@ -44,7 +44,7 @@ def test_the_last_words_of_a_server_that_ended(tmp_path: Path) -> None:
         None,
         tmp_path / "log",
     )
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while server.running and time.monotonic() < deadline:
         time.sleep(0.01)
     assert server.last_words() == "The port is taken."

@@ -113,7 +113,7 @@ def start_long(scumble: Any, preferences: Any) -> Callable[[], Any]:
     return start
 
 
-def pump_until(running: Any, condition: Callable[[], bool], seconds: float = 60) -> None:
+def pump_until(running: Any, condition: Callable[[], bool], seconds: float = 200) -> None:
     """Turns the add-on's clock by hand: without a window Blender has no timers."""
     deadline = time.monotonic() + seconds
     while not condition():

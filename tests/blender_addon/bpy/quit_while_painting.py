@@ -22,7 +22,7 @@ server = bpy.context.preferences.addons[MODULE].preferences.to_server()
 settings = bpy.context.scene.scumble
 settings.prompt, settings.num_inference_steps = "bricks", 1000
 controller.generate(server, settings.to_request(), materials.destination(bpy.context, "MATERIAL"))
-deadline = time.monotonic() + 60
+deadline = time.monotonic() + 200
 while controller.status.fraction == 0 and time.monotonic() < deadline:
     controller.pump()
     time.sleep(0.01)

@@ -18,7 +18,7 @@ from tests.real_server import RealServer
 from .conftest import addon
 from .test_repaint import painted, pixels, textured_cube
 
-SECONDS = 60
+SECONDS = 200
 
 
 def live() -> Any:

@@ -34,7 +34,7 @@ def scumble(gateway: Gateway, tmp_path: Path) -> Scumble:
             env=os.environ | server | environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
         )
 
     return run

@@ -22,7 +22,7 @@ def test_logs_and_counts_without_prompts_and_secrets(tmp_path: Path) -> None:
         scumble.client.connect(server.address, token=server.token) as client,
     ):
         job = client.submit(TextToImage(PROMPT, width=64, height=64, num_inference_steps=1))
-        job.result(timeout=100)
+        job.result(timeout=300)
     named = TokenBook(data_dir).add("ada")
     with (data_dir / "logs" / "server.log").open("a", encoding="utf-8") as log:
         log.write(f'{{"message": "by mistake {server.token} and {named}"}}\n')

@@ -96,18 +96,18 @@ class Gate:
     """Frames of the prompt "gated" are painted once it is open."""
 
     def __init__(self, gateway: Gateway) -> None:
-        self._gate, self._painting = (
-            gateway.config.data_dir / name for name in ("gate", "painting")
+        self._closed, self._painting = (
+            gateway.config.data_dir / name for name in ("closed", "painting")
         )
-        for path in (self._gate, self._painting):
-            path.unlink(missing_ok=True)
+        self._painting.unlink(missing_ok=True)
+        self._closed.touch()
 
     def wait(self) -> None:
         """Until a frame waits there."""
         until(self._painting.exists)
 
     def open(self) -> None:
-        self._gate.touch()
+        self._closed.unlink()
 
 
 def until(holds: Callable[[], bool]) -> None:

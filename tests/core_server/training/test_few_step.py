@@ -51,7 +51,6 @@ def test_a_true_v_leads_to_the_clean_picture() -> None:
     assert torch.allclose(deterministic_step(x, v, (signal, level), (one, zero)), clean, atol=1e-5)
 
 
-@pytest.mark.timeout(300)
 def test_stock_pipeline_loads_and_fuses_the_trained_adapter(tmp_path: Path) -> None:
     torch.manual_seed(0)
     diffusion = Diffusion(FastTokenizer(FOLDER / "tokenizer"), "cpu")

@@ -28,7 +28,7 @@ def node() -> str:
 def run(node: str, script: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [node, HERE / "node_modules" / script, *arguments]
     return subprocess.run(
-        command, capture_output=True, text=True, cwd=HERE, check=False, timeout=60
+        command, capture_output=True, text=True, cwd=HERE, check=False, timeout=300
     )
 
 

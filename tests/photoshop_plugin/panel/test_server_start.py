@@ -41,7 +41,7 @@ def test_a_server_is_started_found_and_ended(desk: WindowDesk, tmp_path: Path) -
     desk.panel.store.setValue("command", command(tmp_path, started))
     desk.click(status.start_button)
     assert status.server_label.text() == "Server: starting"
-    desk.until(lambda: status.server_label.text() == "Server: cpu", seconds=100)
+    desk.until(lambda: status.server_label.text() == "Server: cpu", seconds=300)
     assert not status.start_button.isVisible()
     process = desk.panel._server_process._process
     assert process is not None

@@ -338,15 +338,15 @@ def test_one_at_a_time(hub: FakeHub, tmp_path: Path) -> None:
 
     def wait(_: Progress) -> None:
         started.set()
-        assert go_on.wait(20)
+        assert go_on.wait(60)
 
     thread = threading.Thread(target=one.install, args=(offer, wait))
     thread.start()
-    assert started.wait(20)
+    assert started.wait(60)
     with pytest.raises(FailedPrecondition, match="right now"):
         one.install(offer, quiet)
     go_on.set()
-    thread.join(20)
+    thread.join(60)
     assert one.where("small") is Shelf.MODELS
 
 
