@@ -64,7 +64,8 @@ def add_settings(command: argparse.ArgumentParser, task: Task | None) -> None:
         "--strength",
         type=float,
         metavar="X",
-        help="above 0 and at most 1; 1 repaints wholly (default 1, for upscale 0.3, for a larger canvas 0.85; remove takes 0.8 at most)",
+        help="above 0 and at most 1; 1 repaints wholly (default 1, for upscale 0.3, for a larger canvas 0.85; remove "
+        "takes 0.8 at most)",
     )
     command.add_argument(
         "--seed", type=int, metavar="N", help="start of the noise; drawn if not given"
