@@ -18,7 +18,10 @@ from scumble.client import TextToImage
 from tests.fakes.flaky_server import flaky_server
 
 
-def test_submit_repeats_one_request_id_until_it_is_accepted() -> None:
+def test_submit_repeats_one_request_id_until_it_is_accepted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("scumble.client.connection.LOST_SECONDS", 60)
     with (
         flaky_server(refusals=2) as server,
         scumble.client.connect(server.address, token="t") as client,

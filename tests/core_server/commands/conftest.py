@@ -10,16 +10,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.core_server.rpc.gateway import TOKEN, Gateway, running_gateway
+from tests.core_server.rpc.gateway import TOKEN, Gateway, cancel_all, running_gateway
 
 Scumble = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="package")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def shared_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     with running_gateway(tmp_path_factory.mktemp("commands")) as running:
         running.run(running.jobs.engine.wait_ready())
         yield running
+
+
+@pytest.fixture
+def gateway(shared_gateway: Gateway) -> Iterator[Gateway]:
+    """The same for one test, which leaves it idle."""
+    yield shared_gateway
+    cancel_all(shared_gateway)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from core_server.jobs.local_engine import LocalEngine
 from core_server.jobs.service import JobService
 from core_server.rpc.server import GatewayServer
 from core_server.rpc.tokens import TokenBook
+from scumble.v1 import generation_service_pb2 as messages
+from scumble.v1 import job_pb2
 from scumble.v1.generation_service_pb2_grpc import GenerationServiceStub
 from scumble.v1.live_service_pb2_grpc import LiveServiceStub
 from scumble.v1.model_service_pb2_grpc import ModelServiceStub
@@ -55,6 +58,32 @@ class Gateway:
     def run(self, coroutine: Any) -> Any:
         """Runs something on the server's own loop."""
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(SECONDS)
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Waits for a state."""
+    deadline = time.monotonic() + SECONDS
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+class Gate:
+    """Work with the prompt "gated" waits at it until it is opened."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._closed, self._painting = (
+            gateway.config.data_dir / name for name in ("closed", "painting")
+        )
+        self._painting.unlink(missing_ok=True)
+        self._closed.touch()
+
+    def wait(self) -> None:
+        """Until something waits there."""
+        until(self._painting.exists)
+
+    def open(self) -> None:
+        self._closed.unlink()
 
 
 class Bearer(
@@ -135,6 +164,14 @@ def running_gateway(
         loop.call_soon_threadsafe(loop.stop)
         thread.join(SECONDS)
         loop.close()
+
+
+def cancel_all(gateway: Gateway) -> None:
+    """What a test left behind, perhaps because it failed, is not in the way of the next."""
+    states = [job_pb2.JOB_STATE_QUEUED, job_pb2.JOB_STATE_RUNNING]
+    left = gateway.generation.ListJobs(messages.ListJobsRequest(states=states, page_size=1000)).jobs
+    for job in reversed(left):
+        gateway.generation.CancelJob(messages.CancelJobRequest(job_id=job.job_id))
 
 
 @dataclass(frozen=True)

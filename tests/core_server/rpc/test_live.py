@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,12 @@ from scumble.v1 import live_service_pb2 as messages
 from tests.core_server.rpc.asking import create, finished, header_of, text_to_image
 from tests.core_server.rpc.gateway import (
     SECONDS,
+    Gate,
     Gateway,
     connect,
     refusal_of,
     running_gateway,
+    until,
 )
 
 LIMITS = Limits(
@@ -90,31 +91,6 @@ def colour_of(response: messages.PaintResponse) -> int:
     """The value that every sample has."""
     [value] = set(response.image.payload)
     return value
-
-
-class Gate:
-    """Frames of the prompt "gated" are painted once it is open."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        self._closed, self._painting = (
-            gateway.config.data_dir / name for name in ("closed", "painting")
-        )
-        self._painting.unlink(missing_ok=True)
-        self._closed.touch()
-
-    def wait(self) -> None:
-        """Until a frame waits there."""
-        until(self._painting.exists)
-
-    def open(self) -> None:
-        self._closed.unlink()
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_a_frame_comes_back_as_a_picture_with_the_settings(studio: Gateway) -> None:

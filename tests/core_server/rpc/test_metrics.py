@@ -14,7 +14,7 @@ from tests.core_server.rpc.gateway import TOKEN, Gateway
 
 
 def scraped(port: int) -> dict[str, float]:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
         text = answer.read().decode()
     assert TOKEN not in text
     assert "a-secret-prompt" not in text

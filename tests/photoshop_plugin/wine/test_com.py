@@ -30,7 +30,7 @@ from tests.photoshop_plugin.scene import (
     patch_for,
 )
 from tests.photoshop_plugin.wine import windows
-from tests.photoshop_plugin.wine.conftest import PATIENCE_SECONDS, Computer
+from tests.photoshop_plugin.wine.conftest import Computer
 
 RPC_E_WRONG_THREAD = -2147417842
 NAMES = 'Größe 北京 \N{CAT FACE} "1".psd'
@@ -102,7 +102,7 @@ def test_a_busy_photoshop_is_asked_again(
     told = client.call("describe")["busy"]
     began = time.monotonic()
     assert client.call("describe")["busy"] == told + 1
-    assert 1 < time.monotonic() - began < PATIENCE_SECONDS
+    assert time.monotonic() - began > 1
 
 
 def test_patience_ends_with_a_sentence(
