@@ -11,6 +11,7 @@ import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -29,6 +30,8 @@ from core_server.rpc.tokens import TokenBook
 
 SERVER_FILE = "server.json"
 INTERRUPTED = 130
+_MOST_THREADS = 12
+"""For files and pictures, as many as asyncio would take; on large machines fewer."""
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +49,7 @@ async def serve(config: ServerConfig, ready: Callable[[str], None]) -> None:
         jobs = JobService(config.data_dir, make_engine(config), config.limits)
         server = GatewayServer(config, jobs, TokenBook(config.data_dir))
         stop = asyncio.Event()
+        await _fill_pool()
         with _signals_to(stop):
             await jobs.start()
             metrics: MetricsServer | None = None
@@ -64,6 +68,15 @@ async def serve(config: ServerConfig, ready: Callable[[str], None]) -> None:
                 await server.stop()
                 await jobs.stop()
         logger.info("Stopped")
+
+
+async def _fill_pool() -> None:
+    """All threads for files and pictures from the start, so that a server that runs for weeks shows what it takes."""
+    count = min(_MOST_THREADS, (os.cpu_count() or 1) + 4)
+    pool = ThreadPoolExecutor(count, thread_name_prefix="files")
+    asyncio.get_running_loop().set_default_executor(pool)
+    together = threading.Barrier(count)  # a pool makes a thread only while none is free
+    await asyncio.gather(*(asyncio.to_thread(together.wait) for _ in range(count)))
 
 
 def make_engine(config: ServerConfig) -> Engine:

@@ -19,7 +19,7 @@ from core_server.errors import (
     Unavailable,
     WorkerCrashed,
 )
-from core_server.jobs import codec
+from core_server.jobs import codec, disk
 from core_server.jobs.blobs import BlobStore
 from core_server.jobs.checkpoints import Reached, nobody
 from core_server.jobs.engine import Engine
@@ -78,10 +78,20 @@ class Dispatcher:
                 continue
             try:
                 await self._next()
-            except (OSError, sqlite3.Error):
-                log.exception("The job database cannot be written; trying again")
+            except Exception as error:  # whatever it is, the jobs behind it want their turn
+                log.exception("The next job could not be taken up; trying again")
+                self._tell(error)
                 await self._pause()
         await self._kept()
+
+    def _tell(self, error: Exception) -> None:
+        """Says to those who watch the first job why it does not begin, where that is known."""
+        trouble, live = disk.trouble(error), self._ledger.first
+        if trouble is None or live is None:
+            return
+        stage = f"The job waits to begin. {trouble.message}"
+        if live.job.progress is None or live.job.progress.stage != stage:
+            self._ledger.progressed(live, JobProgress(step=0, steps=1, stage=stage))
 
     async def _next(self) -> None:
         try:

@@ -20,9 +20,10 @@ class Disk:
     """Has no room for results while `full`."""
 
     full = True
+    step = "results.kept"
 
     def __call__(self, step: str) -> None:
-        if self.full and step == "results.kept":
+        if self.full and step == self.step:
             raise OSError(errno.ENOSPC, "no room")
 
 
@@ -86,3 +87,19 @@ async def test_a_server_that_stops_meanwhile_paints_it_again(
         assert (ended.state, len(ended.results)) == (JobState.SUCCEEDED, 1)
     finally:
         await again.stop()
+
+
+async def test_a_job_that_cannot_even_begin_says_why_and_then_does(
+    service: JobService, disk: Disk
+) -> None:
+    disk.step = "update.written"
+    job = await service.create("ada", "wish", text_to_image())
+    async for event in service.watch("ada", job.job_id, 0):
+        if event.progress is not None:
+            assert event.progress.stage.startswith("The job waits to begin. The disk with the data")
+            break
+    waiting = await service.get("ada", job.job_id)
+    assert (waiting.state, waiting.attempts) == (JobState.QUEUED, 0)
+    disk.full = False
+    ended, _ = await finished(service, job)
+    assert (ended.state, ended.attempts) == (JobState.SUCCEEDED, 1)
