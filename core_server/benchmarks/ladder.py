@@ -66,6 +66,7 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--side", type=int, help="px; each case has its own")
     parser.add_argument("--gigabytes", type=float, nargs="*", help="cards; each case has its own")
+    parser.add_argument("--rungs", nargs="*", help="rungs, such as vae_tiled; default: every one")
     parser.add_argument("--seconds", type=float, default=360.0, help="nothing is begun after that")
     parser.add_argument("--json", type=Path, help="a line for each measurement")
     parser.add_argument("--markdown", type=Path, help="tables for docs/benchmarks.md")
@@ -101,6 +102,8 @@ def _command(options: argparse.Namespace, folder: Path, name: str, share: float)
     command += [f"--side={options.side}"] if options.side else []
     if options.gigabytes is not None:
         command += ["--gigabytes", *map(str, options.gigabytes)]
+    if options.rungs is not None:
+        command += ["--rungs", *options.rungs]
     return command
 
 
@@ -145,7 +148,9 @@ def _measure_one(options: argparse.Namespace) -> None:
     if name in MISJUDGED:
         size = MISJUDGED[name]
         plan.append(({"gigabytes": size, "misjudged": True}, partial(case.misjudged, size)))
-    plan += [({"rung": it.name.lower()}, partial(case.on, it)) for it in case.rungs]
+    rungs = {it.name.lower(): it for it in case.rungs}
+    wanted = rungs if options.rungs is None else options.rungs
+    plan += [({"rung": it}, partial(case.on, rungs[it])) for it in wanted]
     for what, measure in plan:
         begun = time.monotonic()
         if begun - start > options.seconds:

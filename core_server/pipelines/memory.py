@@ -63,8 +63,8 @@ class Activations:
         return Activations(self.denoise * factor, self.decode * factor)
 
 
-TILE_AREA = 512 * 512
-"""Px that a tiled autoencoder works on at a time."""
+TILE_SIDE = 512
+"""Px a side that a tiled autoencoder works on at a time."""
 HEADROOM = 0.92
 """Share of the free memory that is planned for; the rest is fragmentation and other programs' whims."""
 _LAYER_SHARE = 0.08
@@ -82,7 +82,7 @@ def peak(rung: Rung, sizes: Sizes, activations: Activations, extent: Extent) -> 
     """Most bytes on the device while a picture of that size is painted."""
     area = extent.area
     paint = activations.denoise * area
-    tile = min(area, TILE_AREA) if rung >= Rung.VAE_TILED else area
+    tile = min(area, TILE_SIDE**2) if rung >= Rung.VAE_TILED else area
     decode = activations.decode * tile
     encoders = sum(sizes.text_encoders)
     if rung is Rung.RESIDENT:

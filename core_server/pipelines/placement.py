@@ -9,7 +9,7 @@ from accelerate import cpu_offload_with_hook
 from accelerate.hooks import remove_hook_from_module
 from diffusers.hooks import apply_group_offloading, apply_layerwise_casting
 
-from core_server.pipelines.memory import Rung, Sizes, sizes_of
+from core_server.pipelines.memory import TILE_SIDE, Rung, Sizes, sizes_of
 from core_server.pipelines.model import LoadedModel
 
 _KEPT_WHOLE = ("embed", "shared", "norm", "^proj_in$", "^proj_out$", "lm_head")
@@ -30,7 +30,7 @@ def place(model: LoadedModel, rung: Rung) -> None:
         for module in modules.values():
             remove_hook_from_module(module)
     if rung >= Rung.VAE_TILED:
-        _tile(model.vae)
+        _tile(model)
     model.rung = rung
     if rung in (Rung.RESIDENT,) or (device.type == "cpu" and rung <= Rung.VAE_TILED):
         _move(modules.values(), device)
@@ -79,10 +79,15 @@ def _chain(modules: list[Any], device: torch.device) -> None:
         _, hook = cpu_offload_with_hook(module, device, prev_module_hook=hook)
 
 
-def _tile(vae: Any) -> None:
+def _tile(model: LoadedModel) -> None:
+    vae = model.vae
     for name in ("enable_tiling", "enable_slicing"):
         if hasattr(vae, name):
             getattr(vae, name)()
+    # Some take the size they were trained at for a tile, 1024 px for SDXL's, which would spare a megapixel nothing.
+    if hasattr(vae, "tile_sample_min_size"):
+        vae.tile_sample_min_size = TILE_SIDE
+        vae.tile_latent_min_size = TILE_SIDE // model.scale_factor
 
 
 def _modules(model: LoadedModel) -> dict[str, Any]:

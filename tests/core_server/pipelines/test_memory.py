@@ -22,6 +22,7 @@ from core_server.pipelines.keeper import MAX_LOADED_MODELS, ModelKeeper
 from core_server.pipelines.loader import load_model
 from core_server.pipelines.local_runtime import LocalRuntime
 from core_server.pipelines.memory import (
+    TILE_SIDE,
     Activations,
     Rung,
     Sizes,
@@ -33,8 +34,10 @@ from core_server.pipelines.memory import (
 from core_server.pipelines.placement import place
 from core_server.pipelines.request import Parameters, TextToImage
 from core_server.pipelines.seamless_vae import seamless_vae
+from core_server.pipelines.tiers.workshop import Workshop
 from tests.core_server.pipelines.conftest import quiet
 from tests.core_server.pipelines.tiny_families import save_tiny_family
+from tests.core_server.pipelines.tiny_parts import kl_autoencoder
 
 GIB = 1 << 30
 CPU = torch.device("cpu")
@@ -179,6 +182,23 @@ def test_a_tiled_autoencoder_keeps_tiles_seamless(
         assert _border_to_inside(plain - whole, dim) > 1.4
 
 
+def test_a_megapixel_is_decoded_in_tiles_whatever_its_autoencoder_was_trained_at(
+    tmp_path: Path,
+) -> None:
+    """Stock tiling would do SDXL's 1024 px in one piece."""
+    model = load_model(Catalogue("tiny", tmp_path).find(""), CPU)
+    model.components["vae"] = vae = kl_autoencoder(sample_size=1024).eval()
+    place(model, Rung.VAE_TILED)
+    seen: list[int] = []
+    vae.decoder.register_forward_pre_hook(lambda _, given: seen.extend(given[0].shape[-2:]))
+    vae.encoder.register_forward_pre_hook(lambda _, given: seen.extend(given[0].shape[-2:]))
+    with torch.no_grad():
+        assert vae.decode(torch.zeros(1, 4, 128, 72)).sample.shape[-2:] == (1024, 576)
+        assert max(seen) <= TILE_SIDE // 8
+        vae.encode(torch.zeros(1, 3, 1024, 576))
+    assert max(seen) <= TILE_SIDE
+
+
 def _border_to_inside(error: torch.Tensor, dim: int) -> float:
     error = error.abs().mean(dim=(0, 1)).movedim(dim, 0)
     border = torch.cat([error[:4], error[-4:]])
@@ -192,7 +212,9 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 @pytest.mark.parametrize("name", ["stable_diffusion_xl", "flux", "z_image", "qwen_image"])
 def test_moving_parts_changes_no_picture(tmp_path: Path, name: str) -> None:
     save_tiny_family(name, tmp_path / "models" / name)
-    runtime = LocalRuntime(name, DEVICE, tmp_path)
+    runtime = LocalRuntime(
+        name, DEVICE, tmp_path, workshop=Workshop()
+    )  # fast paths round otherwise
     pictures = []
     for rung in (Rung.RESIDENT, Rung.ENCODERS_OFF, Rung.MODEL_OFFLOAD, Rung.GROUP_OFFLOAD):
         model = runtime._model(name)
@@ -226,16 +248,27 @@ def test_a_capped_device_recovers(tmp_path: Path) -> None:
     """The allocator really runs out; the job ends well on a lower rung."""
     name = "stable_diffusion_xl"
     save_tiny_family(name, tmp_path / "models" / name)
-    runtime = LocalRuntime(name, "cuda", tmp_path)
+    device = torch.device("cuda:0")
+    big = TextToImage(
+        parameters=Parameters(prompt="moss", num_inference_steps=1), extent=Extent(1024, 1024)
+    )
+    peaks = []
+    for rung in (Rung.RESIDENT, Rung.VAE_TILED):
+        runtime = LocalRuntime(name, "cuda", tmp_path, workshop=Workshop())
+        place(runtime._model(name), rung)
+        runtime.run(big, {}, quiet)
+        peaks.append(devices.peak_bytes(device))
+        runtime.rest()
+    assert peaks[1] < peaks[0]
+    runtime = LocalRuntime(name, "cuda", tmp_path, workshop=Workshop())
     runtime.load("")
-    total = torch.cuda.mem_get_info()[1]
-    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + (64 << 20)) / total)
+    devices.give_back(device)
+    total = torch.cuda.mem_get_info(device)[1]
+    torch.cuda.set_per_process_memory_fraction(sum(peaks) / 2 / total, device)
     try:
-        big = TextToImage(
-            parameters=Parameters(prompt="moss", num_inference_steps=1), extent=Extent(1024, 1024)
-        )
         (output,) = runtime.run(big, {}, quiet)
         assert output.recipe["memory"] != "resident"
+        assert "to save memory" in " ".join(output.recipe["notes"])
     finally:
-        torch.cuda.set_per_process_memory_fraction(1.0)
-        devices.give_back(torch.device("cuda:0"))
+        torch.cuda.set_per_process_memory_fraction(1.0, device)
+        devices.give_back(device)
