@@ -42,10 +42,10 @@ class Uploads:
             payload = bytearray()
             while (part := await self._next(parts)) is not None:
                 chunk = _chunk_of(part)
+                if len(payload) + len(chunk) > most:
+                    raise _wrong_size(header, exact, self._limits)
                 hold(len(chunk))
                 payload += chunk
-                if len(payload) > most:
-                    raise _wrong_size(header, exact, self._limits)
             if exact is not None and len(payload) != exact:
                 raise InvalidRequest(
                     "chunk",
@@ -81,7 +81,8 @@ class Uploads:
             nonlocal held
             if self._held + size > self._limits.max_upload_bytes:
                 raise LimitExceeded(
-                    "Too many large images are being uploaded at once; try again when one of them is through.",
+                    f"All uploads at once may have {self._limits.max_upload_bytes} bytes (max_upload_bytes) and this would "
+                    "be more; try again when one of them is through.",
                     limit="max_upload_bytes",
                     value=str(self._limits.max_upload_bytes),
                 )
@@ -131,7 +132,8 @@ def _too_large(size: int | None, limits: Limits) -> InvalidRequest:
     have = "more" if size is None else f"{size} bytes"
     return InvalidRequest(
         "header" if size is not None else "chunk",
-        f"The image has {have}, but at most {limits.max_upload_bytes} bytes are allowed; make it smaller.",
+        f"The image has {have}, but at most {limits.max_upload_bytes} bytes are allowed (max_upload_bytes); make it "
+        "smaller.",
         allowed=f"at most {limits.max_upload_bytes} bytes",
     )
 
