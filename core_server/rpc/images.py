@@ -81,8 +81,8 @@ class Uploads:
             nonlocal held
             if self._held + size > self._limits.max_upload_bytes:
                 raise LimitExceeded(
-                    f"All uploads at once may have {self._limits.max_upload_bytes} bytes (max_upload_bytes) and this would "
-                    "be more; try again when one of them is through.",
+                    f"All uploads at once may have {self._limits.max_upload_bytes} bytes (max_upload_bytes) and with "
+                    "this one they have more; try again when one of them is through.",
                     limit="max_upload_bytes",
                     value=str(self._limits.max_upload_bytes),
                 )
