@@ -5,6 +5,7 @@ A mask is uint8, height x width, row 0 on top, 255 = repaint.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -96,6 +97,26 @@ class ImageMask:
         stretched = value[np.minimum(y, self.height - 1)][:, np.minimum(x, self.width - 1)]
         mask: Mask = np.rint(stretched * 255).astype(np.uint8)
         return mask
+
+
+@dataclass(frozen=True, slots=True)
+class TiledMask:
+    """A mask for each UDIM tile, by number; tiles without one are not marked."""
+
+    masks: Mapping[int, ImageMask]
+
+    def tiles(self) -> tuple[int, ...]:
+        """UDIM numbers of the tiles on which something is painted."""
+        return tuple(n for n, m in self.masks.items() if m.flat.reshape(-1, 4)[:, :3].any())
+
+    def mask(
+        self, width: int, height: int, alpha: NDArray[np.uint8] | None, tile: int, axes: str
+    ) -> Mask:
+        """See `MaskSource`."""
+        one = self.masks.get(tile)
+        if one is None:
+            return np.zeros((height, width), np.uint8)
+        return one.mask(width, height, alpha, tile, axes)
 
 
 @dataclass(frozen=True, slots=True)

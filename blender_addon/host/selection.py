@@ -5,8 +5,8 @@ import bpy
 import numpy as np
 
 from ..bridge.errors import Refused
-from ..bridge.masks import AlphaMask, FaceMask, ImageMask, MaskSource
-from . import active, images
+from ..bridge.masks import AlphaMask, FaceMask, ImageMask, MaskSource, TiledMask
+from . import active, images, tiles
 
 
 def take(context: bpy.types.Context, image: bpy.types.Image) -> MaskSource | None:
@@ -22,7 +22,7 @@ def take(context: bpy.types.Context, image: bpy.types.Image) -> MaskSource | Non
                 raise Refused(
                     f"'{image.name}' has no mask yet: press Paint Mask and paint where to repaint."
                 )
-            return _image_mask(image.scumble_mask)
+            return _layer(image, image.scumble_mask)
         case "STENCIL":
             paint = context.tool_settings.image_paint
             if paint.stencil_image is None:
@@ -34,6 +34,17 @@ def take(context: bpy.types.Context, image: bpy.types.Image) -> MaskSource | Non
         case "UV":
             return FaceMask(_triangles(context, image, by_uv=True), settings.margin)
     return FaceMask(_triangles(context, image, by_uv=False), settings.margin)
+
+
+def _layer(image: bpy.types.Image, mask: bpy.types.Image) -> MaskSource:
+    if mask.source != "TILED":
+        return _image_mask(mask)
+    if image.source != "TILED":
+        raise Refused(
+            f"The mask '{mask.name}' has UDIM tiles and '{image.name}' has none: choose another mask image."
+        )
+    sources = tiles.read_sources(mask, tiles.numbers(mask))
+    return TiledMask({s.tile: ImageMask(s.flat, s.width, s.height) for s in sources})
 
 
 def _image_mask(image: bpy.types.Image, *, inverted: bool = False) -> ImageMask:

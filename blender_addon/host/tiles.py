@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import bpy
+import numpy as np
 
 from ..bridge.errors import Refused
 from ..bridge.pictures import Picture, Source
+from ..bridge.png import encode_png
 from . import images
 
 _NUMBER = "<UDIM>"
@@ -51,22 +53,63 @@ def replace_tiles(
             for number in numbers(image):
                 if number != made.tiles[0].number:
                     made.tiles.new(number)
-        pattern = f"{name}.{_NUMBER}{suffix}"
-        if made.packed_file is not None or len(made.packed_files):
-            made.unpack(method="REMOVE")
-        made.filepath_raw = str(Path(folder) / pattern)
-        if not into_itself:
-            made.source = "TILED"
-        made.reload()
-        made.pack()
+        _pack_files(made, Path(folder), f"{name}.{_NUMBER}{suffix}")
         made.colorspace_settings.name = image.colorspace_settings.name
-        made.filepath_raw = f"//{pattern}"
     return made
+
+
+def create_mask(image: bpy.types.Image, name: str) -> bpy.types.Image:
+    """Black tiles as the image has them, packed. Raises Refused where it has no readable tile."""
+    sizes = _sizes(image)
+    if not sizes:
+        raise Refused(f"'{image.name}' cannot have a painted mask: none of its tiles has pixels.")
+    made = bpy.data.images.new(name, 1, 1, tiled=True, is_data=True)
+    for number in sizes:
+        if number not in numbers(made):
+            made.tiles.new(number)
+    for tile in [tile for tile in made.tiles if tile.number not in sizes]:
+        made.tiles.remove(tile)
+    _fill_black(made, sizes)
+    return made
+
+
+def clear_mask(mask: bpy.types.Image) -> None:
+    """All tiles black again."""
+    _fill_black(mask, _sizes(mask))
+
+
+def _sizes(image: bpy.types.Image) -> dict[int, tuple[int, int]]:
+    """Width and height of each tile that has pixels; makes Blender load all of them."""
+    sizes = {tile.number: (tile.size[0], tile.size[1]) for tile in image.tiles}
+    return {number: size for number, size in sizes.items() if all(size)}
+
+
+def _fill_black(mask: bpy.types.Image, sizes: dict[int, tuple[int, int]]) -> None:
+    name = bpy.path.clean_name(mask.name) or "mask"
+    with tempfile.TemporaryDirectory(prefix="scumble-tiles-") as folder:
+        for number, (width, height) in sizes.items():
+            black = encode_png(np.zeros((height, width, 3), np.uint8), srgb=False)
+            (Path(folder) / f"{name}.{number}.png").write_bytes(black)
+        _pack_files(mask, Path(folder), f"{name}.{_NUMBER}.png")
+    mask.colorspace_settings.is_data = True
+
+
+def _pack_files(image: bpy.types.Image, folder: Path, pattern: str) -> None:
+    """The image takes its tiles from files, which are about to be deleted."""
+    if image.packed_file is not None or len(image.packed_files):
+        image.unpack(method="REMOVE")
+    image.filepath_raw = str(folder / pattern)
+    if image.source != "TILED":
+        image.source = "TILED"
+    image.reload()
+    image.pack()
+    image.filepath_raw = f"//{pattern}"
 
 
 def _files(image: bpy.types.Image, folder: Path) -> dict[int, Path]:
     """Copies of all tiles' files, by number."""
     if image.is_dirty or (not len(image.packed_files) and not image.filepath):
+        _sizes(image)  # Blender packs the tiles it has loaded, and forgets the others
         image.pack()
     found: dict[int, Path] = {}
     if len(image.packed_files):

@@ -4,6 +4,7 @@ import bpy
 
 from .. import preferences
 from ..host import controller, main_thread
+from .tell import refuse
 
 
 class SCUMBLE_OT_check_server(bpy.types.Operator):
@@ -21,8 +22,7 @@ class SCUMBLE_OT_check_server(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Asks in the background; the panel shows the answer."""
         if sentence := preferences.online_refusal(context):
-            self.report({"ERROR"}, sentence)
-            return {"CANCELLED"}
+            return refuse(self, sentence)
         scumble = controller.get()
         scumble.check(preferences.get(context).to_server())
         if not (self.wait or bpy.app.background):

@@ -4,6 +4,7 @@ import bpy
 
 from .. import preferences
 from ..host import controller
+from .tell import refuse
 
 
 class SCUMBLE_OT_free_memory(bpy.types.Operator):
@@ -22,7 +23,6 @@ class SCUMBLE_OT_free_memory(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """In the background."""
         if sentence := preferences.online_refusal(context):
-            self.report({"ERROR"}, sentence)
-            return {"CANCELLED"}
+            return refuse(self, sentence)
         controller.get().session.free(preferences.get(context).to_server())
         return {"FINISHED"}

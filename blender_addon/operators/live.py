@@ -8,6 +8,7 @@ import bpy
 from .. import preferences
 from ..bridge.errors import BridgeError, Refused
 from ..host import active, controller, main_thread, windows
+from .tell import refuse
 
 _FIRST_SECONDS = 600.0
 """A script waits so long for a picture: the model may have to be loaded first."""
@@ -33,8 +34,7 @@ class SCUMBLE_OT_start_live(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Opens the session; the clock does the rest."""
         if sentence := preferences.online_refusal(context):
-            self.report({"ERROR"}, sentence)
-            return {"CANCELLED"}
+            return refuse(self, sentence)
         settings, live = context.scene.scumble, controller.get().live
         try:
             canvas = active.image(context)
@@ -48,8 +48,8 @@ class SCUMBLE_OT_start_live(bpy.types.Operator):
                 on_object=settings.live_show == "OBJECT",
             )
         except BridgeError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+            return refuse(self, str(error))
+        controller.get().status.error = ""
         if settings.live_show == "BESIDE":
             windows.show_beside(context, view)
         windows.push_undo("Scumble: Paint Live")

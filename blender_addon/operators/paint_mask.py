@@ -4,7 +4,8 @@ import bpy
 import numpy as np
 
 from ..bridge.errors import BridgeError, Refused
-from ..host import active
+from ..host import active, controller, tiles
+from .tell import refuse
 
 
 class SCUMBLE_OT_paint_mask(bpy.types.Operator):
@@ -20,8 +21,8 @@ class SCUMBLE_OT_paint_mask(bpy.types.Operator):
             image = active.image(context)
             mask = image.scumble_mask or _new_mask(image)
         except BridgeError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+            return refuse(self, str(error))
+        controller.get().status.error = ""
         settings = context.scene.scumble
         editor = active.space(context)
         if editor is not None:
@@ -56,6 +57,10 @@ class SCUMBLE_OT_clear_mask(bpy.types.Operator):
         """Black again."""
         image = active.image(context)
         mask = image.scumble_mask
+        if mask.source == "TILED":
+            tiles.clear_mask(mask)
+            mask.update_tag()
+            return {"FINISHED"}
         black = np.zeros((mask.size[0] * mask.size[1], 4), np.float32)
         black[:, 3] = 1
         mask.pixels.foreach_set(black.ravel())
@@ -65,12 +70,15 @@ class SCUMBLE_OT_clear_mask(bpy.types.Operator):
 
 
 def _new_mask(image: bpy.types.Image) -> bpy.types.Image:
-    """Black, of the image's size, kept with it."""
-    width, height = image.size
-    if image.source == "TILED" or not (width and height):
-        raise Refused(f"'{image.name}' cannot have a painted mask: it has UDIM tiles or no pixels.")
+    """Black, of the image's size or tiles, kept with it."""
     if image.library is not None:
         raise Refused(f"'{image.name}' is linked from another file and cannot get a mask here.")
+    if image.source == "TILED":
+        image.scumble_mask = tiles.create_mask(image, f"{image.name} mask")
+        return image.scumble_mask
+    width, height = image.size
+    if not (width and height):
+        raise Refused(f"'{image.name}' cannot have a painted mask: it has no pixels.")
     mask = bpy.data.images.new(f"{image.name} mask", width, height, alpha=False, is_data=True)
     image.scumble_mask = mask
     return mask

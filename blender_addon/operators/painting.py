@@ -9,6 +9,7 @@ from ..bridge.errors import BridgeError
 from ..bridge.request import Work
 from ..host import controller, main_thread
 from ..host.landing import Landing
+from .tell import refuse
 
 
 class PaintingOperator:
@@ -48,8 +49,7 @@ class PaintingOperator:
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Starts the generation."""
         if sentence := preferences.online_refusal(context):
-            self.report({"ERROR"}, sentence)
-            return {"CANCELLED"}
+            return refuse(self, sentence)
         scumble = controller.get()
         try:
             work, where = self.wish(context)
@@ -57,9 +57,7 @@ class PaintingOperator:
                 preferences.get(context).to_server(), work, where, editor=self.editor(context)
             )
         except BridgeError as error:
-            scumble.status.fail(str(error))
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+            return refuse(self, str(error))
         if self.wait or bpy.app.background:
             return self._wait(scumble)
         main_thread.hurry()

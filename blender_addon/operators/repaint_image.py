@@ -3,7 +3,7 @@
 import bpy
 
 from ..bridge.errors import Refused
-from ..bridge.masks import FaceMask
+from ..bridge.masks import FaceMask, TiledMask
 from ..bridge.repaint import RepaintRequest
 from ..bridge.request import Work
 from ..host import active, images, selection, tiles
@@ -32,7 +32,7 @@ erased. Everything else stays bit for bit"""
             raise Refused("Type a prompt first: what should the image become?")
         if image.source == "TILED":
             wanted = tiles.numbers(image)
-            if isinstance(marked, FaceMask):
+            if isinstance(marked, FaceMask | TiledMask):
                 wanted = tuple(number for number in marked.tiles() if number in wanted)
             sources = tiles.read_sources(image, wanted)
         else:

@@ -11,6 +11,7 @@ from ..bridge.restyle import RestyleRequest
 from ..host import controller, frames, main_thread, materials, renders, windows
 from ..host.landing import Landing
 from .painting import PaintingOperator
+from .tell import refuse
 
 
 class SCUMBLE_OT_restyle_render(PaintingOperator, bpy.types.Operator):
@@ -71,9 +72,7 @@ it and press it again to go on"""
                 raise Refused(sentence)
             scumble.restyle(_plan(context), preferences.get(context).to_server())
         except BridgeError as error:
-            scumble.status.fail(str(error))
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+            return refuse(self, str(error))
         if not (self.wait or bpy.app.background):
             main_thread.hurry()
             return {"FINISHED"}

@@ -7,6 +7,7 @@ import bpy
 from .. import preferences
 from ..bridge.errors import CannotStart
 from ..host import controller, main_thread
+from .tell import refuse
 
 
 class SCUMBLE_OT_start_server(bpy.types.Operator):
@@ -32,8 +33,7 @@ class SCUMBLE_OT_start_server(bpy.types.Operator):
                 Path(folder) / "server.log",
             )
         except CannotStart as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+            return refuse(self, str(error))
         controller.get().status.server = "Starting"
         if not bpy.app.background:
             main_thread.hurry()

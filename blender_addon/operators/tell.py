@@ -2,6 +2,8 @@
 
 import bpy
 
+from ..host import controller, windows
+
 _SOON = 0.01  # s
 
 
@@ -26,3 +28,12 @@ class SCUMBLE_OT_tell(bpy.types.Operator):
         context.window_manager.event_timer_remove(self._timer)
         self.report({"WARNING"}, self.sentence)
         return {"FINISHED", "PASS_THROUGH"}
+
+
+def refuse(operator: bpy.types.Operator, sentence: str) -> set[str]:
+    """Says in the status bar and in the panel why an operator did nothing; RuntimeError for a script."""
+    scumble = controller.get()
+    scumble.status.error, scumble.status.busy = sentence, scumble.busy
+    windows.redraw_panels()
+    operator.report({"ERROR"}, sentence)
+    return {"CANCELLED"}

@@ -4,6 +4,7 @@ import bpy
 
 from ..bridge.errors import BridgeError
 from ..host import active, asset_preview, brushes, images, materials
+from .tell import refuse
 
 _MOST_TAGS = 8
 
@@ -28,8 +29,7 @@ class SCUMBLE_OT_use_image(bpy.types.Operator):
         try:
             image = active.image(context)
         except BridgeError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+            return refuse(self, str(error))
         if self.use == "PAINT":
             brushes.paint_on(context, image)
             done = f"Texture Paint paints on '{image.name}'."

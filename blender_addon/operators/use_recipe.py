@@ -10,6 +10,7 @@ from ..bridge.request import Work
 from ..host import active, images, materials
 from ..host.landing import Landing
 from .painting import PaintingOperator
+from .tell import refuse
 
 _FROM_NOTHING = ("texture", "text_to_image")
 """Tasks that the recipe alone can repeat."""
@@ -74,8 +75,7 @@ class SCUMBLE_OT_use_recipe(bpy.types.Operator):
         try:
             _, recipe = recipe_of(context, self.image)
         except Refused as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+            return refuse(self, str(error))
         restore(context.scene.scumble, recipe)
         return {"FINISHED"}
 

@@ -28,7 +28,9 @@ def refusal() -> str:
         bpy.ops.scumble.generate_texture()
     assert set(bpy.data.images.keys()) == images
     assert not addon("host.controller").get().busy
-    return str(error.value).removeprefix("Error: ").strip()
+    sentence = str(error.value).removeprefix("Error: ").strip()
+    assert addon("host.controller").get().status.error == sentence, "the panel says it too"
+    return sentence
 
 
 def test_no_server(scumble: Any) -> None:
@@ -77,6 +79,14 @@ def test_too_large(scumble: Any, server: RealServer) -> None:
     scumble.width = scumble.height = 16384
     sentence = refusal()
     assert "16384" in sentence or "16,384" in sentence
+
+
+@pytest.mark.parametrize("name", ["start_live", "paint_mask", "use_image", "project_view"])
+def test_without_an_image_the_panel_says_why_nothing_happened(scumble: Any, name: str) -> None:
+    with pytest.raises(RuntimeError) as error:
+        getattr(bpy.ops.scumble, name)()
+    assert "There is no image to work on" in str(error.value)
+    assert "There is no image to work on" in addon("host.controller").get().status.error
 
 
 def test_unknown_model(scumble: Any, server: RealServer) -> None:
