@@ -205,7 +205,7 @@ def _painted(client: Client, request: Request, name: str) -> list[Patch]:
 
 
 def _write(path: Path, pixels: Pixels) -> Path:
-    from core_server.commands.files import write_picture  # noqa: PLC0415
+    from core_server.commands.output_files import write_picture  # noqa: PLC0415
 
     write_picture(path, pixels)
     return path

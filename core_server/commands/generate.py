@@ -64,7 +64,7 @@ def register(subparsers: Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Paints."""
-    from core_server.commands.files import check_output  # noqa: PLC0415
+    from core_server.commands.output_files import check_output  # noqa: PLC0415
     from core_server.commands.painting import paint  # noqa: PLC0415
     from core_server.commands.session import connected  # noqa: PLC0415
     from scumble.client import Request, SeamlessAxes, TextToImage, Texture  # noqa: PLC0415

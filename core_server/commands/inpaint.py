@@ -104,11 +104,8 @@ def run(options: argparse.Namespace) -> int:
     from core_server.canvas import plan as canvas_plan  # noqa: PLC0415
     from core_server.canvas.masks import selection_bounds  # noqa: PLC0415
     from core_server.commands.cut import cut  # noqa: PLC0415
-    from core_server.commands.files import (  # noqa: PLC0415
-        check_output,
-        read_mask,
-        read_picture,
-    )
+    from core_server.commands.files import read_mask, read_picture  # noqa: PLC0415
+    from core_server.commands.output_files import check_output  # noqa: PLC0415
     from core_server.commands.painting import paint  # noqa: PLC0415
     from core_server.commands.session import connected  # noqa: PLC0415
     from scumble.client import (  # noqa: PLC0415

@@ -55,7 +55,8 @@ def register(subparsers: Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Watches and paints until Ctrl-C, or until there were enough pictures."""
-    from core_server.commands.files import check_output, read_picture  # noqa: PLC0415
+    from core_server.commands.files import read_picture  # noqa: PLC0415
+    from core_server.commands.output_files import check_output  # noqa: PLC0415
     from core_server.commands.session import connected  # noqa: PLC0415
     from scumble.client import Live  # noqa: PLC0415
 
@@ -92,7 +93,7 @@ class _Watch:
         self._told = ""
 
     def run(self) -> None:
-        from core_server.commands.files import write_picture  # noqa: PLC0415
+        from core_server.commands.output_files import write_picture  # noqa: PLC0415
 
         wanted, written = self._options.pictures, 0
         self._send()
@@ -119,7 +120,8 @@ class _Watch:
                 self._send()
 
     def _read(self) -> None:
-        from core_server.commands.files import check_output, read_picture  # noqa: PLC0415
+        from core_server.commands.files import read_picture  # noqa: PLC0415
+        from core_server.commands.output_files import check_output  # noqa: PLC0415
 
         for tries_left in range(_SETTLE_TRIES, -1, -1):
             try:

@@ -52,7 +52,8 @@ def register(subparsers: Subparsers) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Makes maps."""
-    from core_server.commands.files import HOLDS, read_picture  # noqa: PLC0415
+    from core_server.commands.files import read_picture  # noqa: PLC0415
+    from core_server.commands.output_files import HOLDS  # noqa: PLC0415
     from core_server.commands.painting import paint  # noqa: PLC0415
     from core_server.commands.session import connected  # noqa: PLC0415
     from scumble.client import MaterialMaps  # noqa: PLC0415

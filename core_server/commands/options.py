@@ -103,6 +103,18 @@ def add_generation_options(parser: argparse.ArgumentParser) -> None:
         "them and steps, guidance and scheduler are left to it)",
     )
     group.add_argument(
+        "--guidance-end",
+        type=float,
+        metavar="X",
+        help="faster with a loss: guide only this share of the steps, above 0 and at most 1 (models with a UNet)",
+    )
+    group.add_argument(
+        "--block-cache",
+        type=float,
+        metavar="X",
+        help="faster with a loss: threshold 0..1 of the first block cache, such as 0.08 (FLUX, Qwen-Image)",
+    )
+    group.add_argument(
         "--model",
         metavar="ID|DIR",
         help="an installed model, a diffusers folder or a .safetensors file",
@@ -185,6 +197,8 @@ def common_settings(
         "seamless": chosen("seamless", "none"),
         "structure": chosen("structure", "auto"),
         "few_step": chosen("few_step", None),
+        "guidance_end": chosen("guidance_end", None),
+        "block_cache": chosen("block_cache", None),
         **adapter_settings(options, recipe),
     }
 

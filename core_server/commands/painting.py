@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from core_server.commands import recipe
-from core_server.commands.files import Picture, check_output, read_picture, write_picture
+from core_server.commands.files import Picture, read_picture
+from core_server.commands.output_files import check_output, write_picture
 from core_server.commands.progress import wait
 from core_server.commands.session import connected
 from scumble.client import Client, MaterialMap, Patch, Pixels, Priority, Request

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image, ImageCms
 
 from core_server.commands.errors import CommandError
-from core_server.commands.files import check_output, read_mask, read_picture, write_picture
+from core_server.commands.files import read_mask, read_picture
+from core_server.commands.output_files import check_output, write_picture
 from core_server.commands.png import texts
 from scumble.client import ColorSpace, Pixels
 
