@@ -63,6 +63,8 @@ SEED_MODULUS = 2**64
 STEPS = Range("The number of denoising steps", 1, 1000)
 COUNT = Range("The number of variations", 1, 64)
 GUIDANCE = Range("The guidance scale", 0, 50)
+GUIDANCE_END = Range("The share of guided steps", 0, 1, above=True)
+BLOCK_CACHE = Range("The block cache's threshold", 0, 1)
 SEED = Range("The seed", 0, SEED_MODULUS - 1)
 STRENGTH = Range("The strength", 0, 1, above=True)
 STRENGTH_FROM_ZERO = Range("The strength", 0, 1)

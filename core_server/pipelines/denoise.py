@@ -24,6 +24,7 @@ from core_server.pipelines.seamless import seamless
 from core_server.pipelines.seamless_roll import rolled_denoiser
 from core_server.pipelines.seamless_vae import seamless_vae
 from core_server.pipelines.settings import Settings
+from core_server.pipelines.shortcuts import Guided, cached_blocks, need_shortcuts
 from core_server.pipelines.sizes import TiledSizes
 from core_server.pipelines.stepped_scheduler import SteppedScheduler, noised
 from core_server.pipelines.strength import steps_run
@@ -81,10 +82,18 @@ def denoise(
         config = model.denoiser.config
         guided = settings.guidance_scale > 1 and config.time_cond_proj_dim is None
         arguments |= settings.reference.arguments(guided=guided)
-    hook = reporter.step_hook(painted, change)
+    need_shortcuts(model, settings)
+    lasting = Guided(settings, reporter.steps)
+    hook = reporter.step_hook(painted, change, lasting.step_done)
     # The words of a LoRA or a textual inversion are this job's alone.
     words = nullcontext() if "adapters" in settings.recipe else model.prompts.used_by(pipeline)
-    with tiling(axes, model, painted), words, _encoding_once(model, settings, axes):
+    with (
+        cached_blocks(model, settings),
+        tiling(axes, model, painted),
+        lasting.by(model.denoiser),
+        words,
+        _encoding_once(model, settings, axes),
+    ):
         reporter.begin()
         model.prepare_preview()
         if route is Route.WHOLE_MASK:

@@ -25,6 +25,9 @@ STEPS_AHEAD = 2
 LatentsHook = Callable[[int, torch.Tensor], torch.Tensor]
 """(index of the timestep just done, its grid of latents as in `pipelines.latents`) -> the grid to go on with."""
 
+StepWatch = Callable[[int, int], None]
+"""(timesteps done, of them in one step) -> nothing."""
+
 
 class Part(NamedTuple):
     """One run of the denoiser within a picture. stage: for people, such as "Painting"."""
@@ -70,9 +73,16 @@ class StepReporter:
         self._done_before += self._part.steps
         self._parts_done += 1
 
-    def step_hook(self, extent: Extent, change: LatentsHook | None = None) -> StepHook:
+    @property
+    def steps(self) -> int:
+        """Of the part under way, or of the next one."""
+        return self._part.steps
+
+    def step_hook(
+        self, extent: Extent, change: LatentsHook | None = None, watch: StepWatch | None = None
+    ) -> StepHook:
         """What is told of each step of the next picture. extent: its px; change: may replace the grid of latents."""
-        return StepHook(self, self._model.latents, extent, change)
+        return StepHook(self, self._model.latents, extent, change, watch)
 
     def step_done(self, step: int, grid: torch.Tensor) -> None:
         """Step `step` (from 1) of this picture is done and left this grid of latents."""
@@ -125,6 +135,7 @@ class StepHook:
     _latents: Latents
     _extent: Extent
     _change: LatentsHook | None
+    _watch: StepWatch | None = None
     order: int = 1
 
     def on_step_end(
@@ -140,5 +151,7 @@ class StepHook:
         if self._change is not None:
             grid = self._change(index, grid)
             latents = self._latents.from_grid(grid)
+        if self._watch is not None:
+            self._watch(index + 1, self.order)
         self._reporter.step_done(index // self.order + 1, grid)
         return latents

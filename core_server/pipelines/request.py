@@ -83,6 +83,10 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
     structure: StructureStart = StructureStart.AUTO
     few_step: bool | None = None
     """Whether the model's few-step weights paint; None: see `pipelines.few_step`."""
+    guidance_end: float = 1.0
+    """Share of the steps that are guided; see `pipelines.shortcuts`."""
+    block_cache: float = 0.0
+    """Threshold of the first block cache, 0 for none."""
 
 
 class TextToImage(msgspec.Struct, frozen=True, kw_only=True, tag="text_to_image"):

@@ -18,10 +18,12 @@ from core_server.pipelines.words.wildcards import expand, has_wildcards
 from core_server.ranges import (
     ADAPTER_WEIGHT,
     ADAPTERS,
+    BLOCK_CACHE,
     CONTROL_IMAGES,
     CONTROL_WEIGHT,
     COUNT,
     GUIDANCE,
+    GUIDANCE_END,
     REFERENCE_IMAGES,
     REFERENCE_WEIGHT,
     SEED,
@@ -53,6 +55,8 @@ class Settings:
     """Control pictures."""
     reference: Reference | None = None
     """Reference pictures."""
+    guidance_end: float = 1.0
+    block_cache: float = 0.0
 
     def over(self, plan: CanvasPlan) -> Settings:
         """For an inpaint along `plan`. Errors: InvalidRequest for control pictures that do not cover it."""
@@ -110,6 +114,8 @@ def settle(request: Request, profile: ModelProfile, styles: Styles | None = None
     GUIDANCE.check(guidance, "parameters.guidance_scale")
     scheduler = parameters.scheduler or profile.scheduler
     scheduler_choice(scheduler, profile.schedulers)
+    GUIDANCE_END.check(parameters.guidance_end, "parameters.guidance_end")
+    BLOCK_CACHE.check(parameters.block_cache, "parameters.block_cache")
     COUNT.check(parameters.count, "parameters.count")
     SEED.check(parameters.seed, "parameters.seed")
     for name, many, weight in (
@@ -132,10 +138,20 @@ def settle(request: Request, profile: ModelProfile, styles: Styles | None = None
             "negative_prompt_without_style": negative_prompt,
         }
         prompt, negative_prompt = style.apply(prompt, negative_prompt)
+    notes: tuple[str, ...] = ()
+    if parameters.guidance_end < 1:
+        recipe["guidance_end"] = parameters.guidance_end
+        if guidance <= 1:
+            notes = ("guidance_end had no effect because guidance_scale is 1 or less",)
+    if parameters.block_cache:
+        recipe["block_cache"] = parameters.block_cache
     return Settings(
         prompt=prompt,
         negative_prompt=negative_prompt,
         recipe=recipe,
+        notes=notes,
+        guidance_end=parameters.guidance_end,
+        block_cache=parameters.block_cache,
         num_inference_steps=steps,
         guidance_scale=float(guidance),
         scheduler=scheduler,

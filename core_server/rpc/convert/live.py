@@ -70,6 +70,13 @@ async def _parameters(
         most.check(parameters.num_inference_steps, "parameters.num_inference_steps")
     one = COUNT.up_to(1).called("The number of variations while painting live")
     one.check(parameters.count, "parameters.count")
+    for name in ("guidance_end", "block_cache"):
+        if message.parameters.HasField(name):
+            raise InvalidRequest(
+                f"parameters.{name}",
+                f"Live painting has no {name}: its few steps leave nothing to leave out; leave it out.",
+                allowed="unset",
+            )
     if before is not None and not message.parameters.HasField("seed"):
         parameters = msgspec.structs.replace(parameters, seed=before.seed)
     return parameters

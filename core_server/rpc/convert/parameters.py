@@ -18,10 +18,12 @@ from core_server.pipelines.request import (
 from core_server.ranges import (
     ADAPTER_WEIGHT,
     ADAPTERS,
+    BLOCK_CACHE,
     CONTROL_IMAGES,
     CONTROL_WEIGHT,
     COUNT,
     GUIDANCE,
+    GUIDANCE_END,
     REFERENCE_IMAGES,
     REFERENCE_WEIGHT,
     STEPS,
@@ -89,6 +91,8 @@ async def from_proto_parameters(
         style=text(message.style, f"{at}style", "The style's name", MAX_NAME_CHARS),
         structure=STRUCTURES.from_proto(message.structure, f"{at}structure"),
         few_step=message.few_step if message.HasField("few_step") else None,
+        guidance_end=_number(message, "guidance_end", at, GUIDANCE_END, 1.0),
+        block_cache=_number(message, "block_cache", at, BLOCK_CACHE, 0.0),
     )
     controls = _controls(message, f"{at}control_images")
     references = _references(message, f"{at}reference_images")
@@ -153,6 +157,8 @@ def to_proto_parameters(parameters: Parameters) -> generation_pb2.GenerationPara
         style=parameters.style,
         structure=STRUCTURES.to_proto(parameters.structure),
         few_step=parameters.few_step,
+        guidance_end=parameters.guidance_end if parameters.guidance_end < 1 else None,
+        block_cache=parameters.block_cache or None,
     )
 
 
@@ -194,6 +200,14 @@ def _references(
         needed(it, "image", at, "The reference image")
         found.append((it, _weight(it, at, REFERENCE_WEIGHT, 0.6)))
     return found
+
+
+def _number(
+    message: generation_pb2.GenerationParameters, name: str, at: str, allowed: Range, default: float
+) -> float:
+    if not message.HasField(name):  # type: ignore[arg-type]
+        return default
+    return allowed.check(shortest(getattr(message, name)), f"{at}{name}")
 
 
 def _weight(

@@ -52,6 +52,8 @@ class Common:
     scheduler: a name from `Client.schedulers`. seed: 0..2**64-1, None lets the server draw one; variation k of
     `count` uses seed + k. seamless: axes along which the result must tile. structure: what TextToImage and Texture
     start from. few_step: whether the model's few-step weights paint; None: the model's default.
+    Faster with a loss, which the recipe tells: guidance_end: share of the steps that are guided, above 0 and at most 1,
+    for models with a UNet; block_cache: threshold, 0..1, of FLUX's and Qwen-Image's first block cache.
     """
 
     negative_prompt: str = ""
@@ -68,6 +70,8 @@ class Common:
     style: str = ""
     structure: StructureStart | str = StructureStart.AUTO
     few_step: bool | None = None
+    guidance_end: float | None = None
+    block_cache: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

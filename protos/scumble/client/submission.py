@@ -172,6 +172,8 @@ def parameters_to_message(
                 generation_pb2.StructureStart, "STRUCTURE_START", request.structure
             ),
             few_step=request.few_step,
+            guidance_end=request.guidance_end,
+            block_cache=request.block_cache,
         )
     except (ValueError, TypeError) as error:
         # protobuf's own words: a text where an adapter's weight belongs, or a prompt that is no Unicode.

@@ -258,6 +258,8 @@ class GenerationParameters(google.protobuf.message.Message):
     STYLE_FIELD_NUMBER: builtins.int
     STRUCTURE_FIELD_NUMBER: builtins.int
     FEW_STEP_FIELD_NUMBER: builtins.int
+    GUIDANCE_END_FIELD_NUMBER: builtins.int
+    BLOCK_CACHE_FIELD_NUMBER: builtins.int
     prompt: builtins.str
     """What to paint. May be empty where a task allows it. At most 8,192 characters."""
     negative_prompt: builtins.str
@@ -283,6 +285,14 @@ class GenerationParameters(google.protobuf.message.Message):
     few_step: builtins.bool
     """Whether the model's few-step weights paint, which need no second pass. Unset: on a CPU they do where the model has
     them and neither steps, guidance, scheduler, negative prompt nor adapters are given. True is refused without them.
+    """
+    guidance_end: builtins.float
+    """Faster with a loss: the share of the steps, above 0 and at most 1, that are guided; the others leave out the pass
+    without the prompt. Unset or 1: all of them. Other values are refused for models without a UNet.
+    """
+    block_cache: builtins.float
+    """Faster with a loss: the threshold, 0..1, of a first block cache; the higher, the fewer blocks of a transformer are
+    computed anew at each step. Unset or 0: all of them. Other values are refused for models without one.
     """
     @property
     def adapters(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Adapter]:
@@ -314,13 +324,19 @@ class GenerationParameters(google.protobuf.message.Message):
         style: builtins.str = ...,
         structure: global___StructureStart.ValueType = ...,
         few_step: builtins.bool | None = ...,
+        guidance_end: builtins.float | None = ...,
+        block_cache: builtins.float | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_count", b"_count", "_few_step", b"_few_step", "_guidance_scale", b"_guidance_scale", "_num_inference_steps", b"_num_inference_steps", "_seed", b"_seed", "count", b"count", "few_step", b"few_step", "guidance_scale", b"guidance_scale", "num_inference_steps", b"num_inference_steps", "seed", b"seed"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_count", b"_count", "_few_step", b"_few_step", "_guidance_scale", b"_guidance_scale", "_num_inference_steps", b"_num_inference_steps", "_seed", b"_seed", "adapters", b"adapters", "control_images", b"control_images", "count", b"count", "few_step", b"few_step", "guidance_scale", b"guidance_scale", "model", b"model", "negative_prompt", b"negative_prompt", "num_inference_steps", b"num_inference_steps", "prompt", b"prompt", "reference_images", b"reference_images", "scheduler", b"scheduler", "seamless", b"seamless", "seed", b"seed", "structure", b"structure", "style", b"style"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_block_cache", b"_block_cache", "_count", b"_count", "_few_step", b"_few_step", "_guidance_end", b"_guidance_end", "_guidance_scale", b"_guidance_scale", "_num_inference_steps", b"_num_inference_steps", "_seed", b"_seed", "block_cache", b"block_cache", "count", b"count", "few_step", b"few_step", "guidance_end", b"guidance_end", "guidance_scale", b"guidance_scale", "num_inference_steps", b"num_inference_steps", "seed", b"seed"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_block_cache", b"_block_cache", "_count", b"_count", "_few_step", b"_few_step", "_guidance_end", b"_guidance_end", "_guidance_scale", b"_guidance_scale", "_num_inference_steps", b"_num_inference_steps", "_seed", b"_seed", "adapters", b"adapters", "block_cache", b"block_cache", "control_images", b"control_images", "count", b"count", "few_step", b"few_step", "guidance_end", b"guidance_end", "guidance_scale", b"guidance_scale", "model", b"model", "negative_prompt", b"negative_prompt", "num_inference_steps", b"num_inference_steps", "prompt", b"prompt", "reference_images", b"reference_images", "scheduler", b"scheduler", "seamless", b"seamless", "seed", b"seed", "structure", b"structure", "style", b"style"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_block_cache", b"_block_cache"]) -> typing.Literal["block_cache"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_count", b"_count"]) -> typing.Literal["count"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_few_step", b"_few_step"]) -> typing.Literal["few_step"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_guidance_end", b"_guidance_end"]) -> typing.Literal["guidance_end"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_guidance_scale", b"_guidance_scale"]) -> typing.Literal["guidance_scale"] | None: ...
     @typing.overload

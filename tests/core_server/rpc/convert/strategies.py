@@ -128,6 +128,8 @@ PARAMETERS = st.builds(
     style=st.text(max_size=9),
     structure=st.sampled_from(StructureStart),
     few_step=st.booleans() | st.none(),
+    guidance_end=st.sampled_from([1.0, 0.8, 0.25]),
+    block_cache=st.sampled_from([0.0, 0.08, 1.0]),
 )
 STRENGTHS = st.integers(1, 100).map(lambda it: it / 100)
 REQUESTS: st.SearchStrategy[Request] = st.one_of(
