@@ -46,7 +46,8 @@ def start_server(
     port: int = 0,
     python: str = sys.executable,
 ) -> RealServer:
-    """Starts a server on a free port (or this one) and waits until it answers where it listens.
+    """Starts a server on a free port (or this one) and waits until it answers where it listens and its worker has
+    started, which on a busy machine takes longer than a client waits.
 
     python: an interpreter that has the server installed.
     """
@@ -70,7 +71,22 @@ def start_server(
             )
         time.sleep(0.02)
     address = json.loads(announcement.read_text())["address"]
-    return RealServer(process, data_dir, address, (data_dir / "token").read_text().strip())
+    server = RealServer(process, data_dir, address, (data_dir / "token").read_text().strip())
+    if "--tls-client-ca" not in arguments:
+        _wait_for_worker(server, deadline)
+    return server
+
+
+def _wait_for_worker(server: RealServer, deadline: float) -> None:
+    import scumble.client  # noqa: PLC0415 - in Blender an extension brings it, later
+
+    starting = scumble.client.WorkerState.STARTING
+    with scumble.client.connect(data_dir=server.data_dir) as client:
+        while client.server_info().worker_state is starting:
+            if server.process.poll() is not None or time.monotonic() > deadline:
+                server.kill()
+                raise AssertionError("the worker did not start")
+            time.sleep(0.1)
 
 
 @contextmanager

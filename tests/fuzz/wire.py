@@ -34,7 +34,7 @@ from tests.fuzz.messages import Maker
 
 LEFT_OUT = {"InstallModel", "RemoveModel", "CreateTraining"}
 """What would fetch or delete models in earnest, or work for hours."""
-SECONDS = 30.0
+SECONDS = 120.0
 AT_ONCE = 8
 BAD = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADLINE_EXCEEDED}
 _ID = re.compile(rb"[0-9a-f]{64}|[0-9a-f]{32}")
@@ -173,7 +173,7 @@ async def _settled(channel: grpc.aio.Channel, token: str, process: psutil.Proces
     """Memory once every accepted job is done: what waits is no leak."""
     about = ServerServiceStub(channel)
     metadata = (("authorization", f"Bearer {token}"),)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         info = await about.GetServerInfo(GetServerInfoRequest(), metadata=metadata)
         if not info.active_jobs:

@@ -17,7 +17,6 @@ from tests.fakes.photoshop.psd import save_psd
 from tests.fakes.photoshop.samples import bounding_box, on_canvas
 from tests.photoshop_plugin.conftest import open_host
 from tests.photoshop_plugin.profiles import adobe_rgb_like
-from tests.photoshop_plugin.ready_server import ready_server
 from tests.photoshop_plugin.scene import (
     CHANGED,
     FILL_TITLE,
@@ -27,7 +26,7 @@ from tests.photoshop_plugin.scene import (
     open_document,
     soft_selection,
 )
-from tests.real_server import RealServer
+from tests.real_server import RealServer, running_server
 
 LARGE = (701, 613)
 OFF_CENTRE = (441, 90, 101, 88)
@@ -36,7 +35,7 @@ OFF_CENTRE = (441, 90, 101, 88)
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
-    with ready_server(tmp_path_factory.mktemp("data")) as running:
+    with running_server(tmp_path_factory.mktemp("data")) as running:
         yield running
 
 

@@ -10,14 +10,14 @@ from scumble.client import connect
 from tests.fakes.photoshop import Application
 from tests.photoshop_plugin.panel.conftest import Desk
 from tests.photoshop_plugin.profiles import adobe_rgb_like
-from tests.photoshop_plugin.ready_server import ready_server
 from tests.photoshop_plugin.scene import CHANGED, SELECTED, Seen, open_document
+from tests.real_server import running_server
 
 
 def test_a_real_server_paints_live(photoshop: Application, desk: Desk, tmp_path: Path) -> None:
     document = open_document(photoshop, dtype="uint16", icc=adobe_rgb_like())
     before = Seen(document)
-    with ready_server(tmp_path / "data") as server:
+    with running_server(tmp_path / "data") as server:
         desk.controller.server.connect = lambda: connect(data_dir=server.data_dir)
         desk.controller.look_at_server()
         assert desk.wait_for(ServerSeen).styles

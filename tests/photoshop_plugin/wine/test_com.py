@@ -15,7 +15,6 @@ from photoshop_plugin.errors import ConnectionLost, NotRunning
 from scumble.client import Pixels
 from tests.fakes.photoshop import Application
 from tests.fakes.photoshop.samples import on_canvas
-from tests.photoshop_plugin.ready_server import ready_server
 from tests.photoshop_plugin.scene import (
     CHANGED,
     CONTEXT,
@@ -31,6 +30,7 @@ from tests.photoshop_plugin.scene import (
 )
 from tests.photoshop_plugin.wine import windows
 from tests.photoshop_plugin.wine.conftest import Computer
+from tests.real_server import running_server
 
 RPC_E_WRONG_THREAD = -2147417842
 NAMES = 'Größe 北京 \N{CAT FACE} "1".psd'
@@ -159,7 +159,7 @@ def test_the_acceptance_script_passes_over_true_com(photoshop: Application, tmp_
 def test_the_command_line_and_a_real_server(photoshop: Application, tmp_path: Path) -> None:
     document = open_document(photoshop, icc=b"", profile="")
     before = Seen(document)
-    with ready_server(tmp_path / "Daten für 北京") as server:
+    with running_server(tmp_path / "Daten für 北京") as server:
         command = ["-X", "utf8", "-m", "photoshop_plugin", "inpaint", "--seed", "7"]
         command += ["--data-dir", windows.windows_path(server.data_dir)]
         command += ["--num-inference-steps", "1", "--prompt", "moss \N{HERB} 苔"]
