@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -16,7 +17,7 @@ from core_server.config import Tiers
 from core_server.errors import ImageNotFound, OutOfMemory
 from core_server.pipelines import devices
 from core_server.pipelines.catalogue import Catalogue
-from core_server.pipelines.faults import faults_told
+from core_server.pipelines.faults import faults_told, still_computes
 from core_server.pipelines.few_step import with_few_steps
 from core_server.pipelines.keeper import Budget, ModelKeeper
 from core_server.pipelines.live import LivePainter
@@ -26,7 +27,13 @@ from core_server.pipelines.memory import Rung
 from core_server.pipelines.model import LoadedModel
 from core_server.pipelines.outfit import dressed
 from core_server.pipelines.processor import suit_processor
-from core_server.pipelines.request import Request, image_ids
+from core_server.pipelines.request import (
+    Parameters,
+    Request,
+    StructureStart,
+    TextToImage,
+    image_ids,
+)
 from core_server.pipelines.settings import settle
 from core_server.pipelines.task import (
     CacheFigures,
@@ -37,10 +44,15 @@ from core_server.pipelines.task import (
     TaskOutput,
 )
 from core_server.pipelines.tasks import do_task
+from core_server.pipelines.tiers.graphs import WARM_CALLS
 from core_server.pipelines.tiers.workshop import Workshop, make_workshop
 from core_server.pipelines.words.styles import Styles
 
 Result = TypeVar("Result")
+
+log = logging.getLogger(__name__)
+
+_MEGAPIXEL_SIDE = 1024
 
 
 class LocalRuntime:
@@ -77,17 +89,50 @@ class LocalRuntime:
         self._workshop = workshop
 
     def load(self, model: str) -> ModelProfile:
-        """Loads a model ("" = default) if it is not loaded yet.
+        """Loads a model ("" = default) if it is not loaded yet, and readies the device for its first picture.
 
         Errors: ModelNotFound, ModelLoadFailed, OutOfMemory, DeviceFault.
         """
         with faults_told(self._device):
             try:
-                return self._model(model).profile
+                known = self._catalogue.find(model).model_id in self._keeper.loaded
+                loaded = self._model(model)
+                if not known:
+                    self._warm_up(loaded)
+                return loaded.profile
             except Exception as error:
                 if not devices.is_out_of_memory(error):
                     raise
                 raise self._out_of_memory() from error
+
+    def _warm_up(self, model: LoadedModel) -> None:
+        """Paints once what nobody sees, where fast tiers have to be made first.
+
+        Libraries choose their kernels, ours are compiled, the denoiser's graph is recorded: whoever loads a model ahead
+        does not wait for that with a picture.
+        """
+        profile, workshop = model.profile, self._workshop
+        is_fast = workshop.backend is not None or workshop.operations is not None
+        if not is_fast or "text_to_image" not in profile.tasks:
+            return
+        if model.rung not in (
+            None,
+            Rung.RESIDENT,
+        ):  # slow anyway, and moving weights about warms nothing
+            return
+        parameters = Parameters(
+            prompt="warming up", model=profile.model_id, num_inference_steps=WARM_CALLS + 2,
+            structure=StructureStart.NOISE,
+        )  # fmt: skip
+        try:
+            request = TextToImage(parameters=parameters, extent=_native(model))
+            self._attempt(profile.model_id, request, {}, lambda _step: None)
+        except Exception as error:
+            if not still_computes(self._device):
+                raise
+            # The first picture finds it out as well, and can do something about it.
+            log.warning("Not warmed up: %s", " ".join(str(error).split())[:300])
+        devices.give_back(self._device)
 
     def unload(self, model: str) -> None:
         """Gives a model's memory back. One that is not loaded is no error."""
@@ -228,6 +273,16 @@ class LocalRuntime:
             "other programs that use it, or choose a smaller model.",
             device=str(self._device),
         )
+
+
+def _native(model: LoadedModel) -> Extent:
+    """The size that most pictures of a model have, px."""
+    if model.profile.best_extent is not None:
+        return model.profile.best_extent
+    trained_at = getattr(model.denoiser.config, "sample_size", None)
+    side = trained_at * model.scale_factor if isinstance(trained_at, int) else _MEGAPIXEL_SIDE
+    largest = model.profile.max_extent
+    return Extent(min(side, largest.width), min(side, largest.height))
 
 
 def _figures(name: str, counts: Sequence[tuple[int, int, int]]) -> CacheFigures:

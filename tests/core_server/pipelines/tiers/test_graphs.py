@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -156,3 +157,32 @@ def test_unknown_arguments_are_never_recorded() -> None:
 
 class _Thing:
     value = 2.0
+
+
+def test_a_model_that_is_loaded_ahead_has_its_graph_before_the_first_picture(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "model"
+    save_tiny_family("stable_diffusion", folder)
+    (folder / "profile.json").write_text('{"best_extent": [32, 32]}', encoding="utf-8")
+    recorder = Recorder()
+    runtime = LocalRuntime(str(folder), "cpu", tmp_path, workshop=Workshop(backend=recorder))
+    runtime.load("")
+    assert recorder.recorded == 1
+    [output] = runtime.run(asked(num_inference_steps=2, guidance_scale=7.0), {}, quiet)
+    assert output.recipe["launched"] == "graph"
+    [expected] = LocalRuntime(str(folder), "cpu", tmp_path).run(
+        asked(num_inference_steps=2, guidance_scale=7.0), {}, quiet
+    )
+    assert np.array_equal(output.pixels.array, expected.pixels.array)
+    runtime.load("")
+    assert recorder.recorded == 1, "once is enough"
+
+
+def test_a_failed_warming_up_fails_no_loading(tmp_path: Path) -> None:
+    class Refuses(LocalRuntime):
+        def _attempt(self, *_: Any) -> Any:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    runtime = Refuses("tiny", "cpu", tmp_path, workshop=Workshop(backend=Recorder()))
+    assert runtime.load("").family == "stable_diffusion"
