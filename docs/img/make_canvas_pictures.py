@@ -17,7 +17,7 @@ from core_server.canvas.joint import feather_joint
 from core_server.canvas.masks import make_masks, read_wrapped, selection_bounds
 from core_server.canvas.plan import CanvasOptions, CanvasPlan, FillMode
 from core_server.canvas.planner import plan_canvas
-from core_server.commands.plan_drawing import draw_plan
+from core_server.commands.plan_drawing import draw_plan, resolved
 from core_server.rpc.convert.canvas import to_proto_plan
 from scumble.client import Pixels
 from scumble.client.convert import plan_from_message
@@ -41,7 +41,7 @@ def main() -> None:
     cv2.ellipse(selection, (620, 520), (170, 120), 20, 0, 360, 255, -1)
     plan = planned(document, selection, CanvasOptions())
     told = plan_from_message(to_proto_plan(plan))
-    drawing = draw_plan(Pixels.from_numpy(samples(document)), selection, told)
+    drawing = draw_plan(Pixels.from_numpy(samples(document)), selection, resolved(told, "a door"))
     save("plan", drawing.resize((drawing.width * 5 // 8, drawing.height * 5 // 8)))
     save("masks", masks(document, selection))
     save("fills", fills(document[300:812, 300:812]))
