@@ -22,26 +22,43 @@ SECRET_PROMPT = "a-prompt-nobody-else-may-read"
 JOB = TextToImage(prompt=SECRET_PROMPT, width=64, height=64, num_inference_steps=3, seed=1)
 ALONE = """
 import socket, subprocess, sys
+from contextlib import suppress
 from pathlib import Path
 import scumble.client
 from tests.end_to_end.test_no_network import JOB
 from tests.real_server import running_server
 
 subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-try:
-    socket.create_connection(("192.0.2.1", 80), timeout=1)
-except OSError:
-    pass
-else:
-    sys.exit("there is a network after all")
+
+
+def unroutable():
+    # What no way was found for, by any process in this namespace, as the kernel counts it (RFC 4293).
+    names, values = [
+        line.split() for line in Path("/proc/net/snmp").read_text().splitlines() if line.startswith("Ip:")
+    ]
+    found = [int(values[names.index("OutNoRoutes")])]
+    with suppress(OSError):
+        for line in Path("/proc/net/snmp6").read_text().splitlines():
+            found += [int(line.split()[1])] if line.startswith("Ip6OutNoRoutes") else []
+    return found
+
+
+first = unroutable()
+for kind, address in list(zip((socket.AF_INET, socket.AF_INET6), ("192.0.2.1", "2001:db8::1")))[: len(first)]:
+    with suppress(OSError), socket.socket(kind, socket.SOCK_DGRAM) as outside:
+        outside.connect((address, 53))
+        sys.exit("there is a network after all")
+before = unroutable()
+assert all(now > then for now, then in zip(before, first)), f"the kernel does not count: {before}"
 with running_server(Path(sys.argv[1])) as server:
     with scumble.client.connect(server.address, token=server.token) as client:
         [patch] = client.submit(JOB).result(timeout=300)
         print(patch.pixels.width, client.models()[0].model_id)
+assert unroutable() == before, f"somebody looked for a network: {before}, then {unroutable()}"
 """
 
 
-def test_a_job_in_a_network_of_loopback_alone(tmp_path: Path) -> None:
+def test_a_job_in_a_network_of_loopback_alone_looks_for_no_other(tmp_path: Path) -> None:
     apart = [shutil.which("unshare") or "", "-rn"]
     if not apart[0] or not shutil.which("ip") or subprocess.run([*apart, "true"]).returncode:
         pytest.skip("this system lets nobody make a network namespace")
