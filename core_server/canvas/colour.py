@@ -31,7 +31,7 @@ def linear_to_srgb(linear: npt.ArrayLike) -> FloatArray:
 
 
 def to_unit(array: npt.NDArray[Any]) -> FloatArray:
-    """Samples of any wire type as float32: full scale of the integer types becomes 1."""
+    """Samples of any wire type and shape as float32: full scale of the integer types becomes 1."""
     if array.dtype.kind == "u":
         return array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max)
     return array.astype(np.float32)

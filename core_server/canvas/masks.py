@@ -37,7 +37,7 @@ class Masks:
 
 
 def make_masks(selection: FloatArray, plan: CanvasPlan) -> Masks:
-    """selection: the artist's soft selection over `plan.context`, 0..1."""
+    """Both over `plan.context`. selection: the artist's soft one, (height, width) float32 0..1 of the same size."""
     if plan.exact_selection:
         # Whatever shows even a little of the patch has to be painted wholly.
         return Masks((selection > 0).astype(np.float32), selection)
@@ -76,7 +76,8 @@ def selection_bounds(
 
 
 def read_wrapped(array: npt.NDArray[np.generic], bounds: Bounds) -> npt.NDArray[np.generic]:
-    """The rectangle `bounds` of a document's array, reading on at the other side where it lies beyond a border."""
+    """The rectangle `bounds` of a document's array, (height, width) or (height, width, channels), contiguous; reads on at
+    the other side where it lies beyond a border."""
     extent = extent_of(array)
     if Bounds(0, 0, *extent).contains(bounds):
         return np.ascontiguousarray(array[bounds.slices])

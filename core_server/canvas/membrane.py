@@ -59,7 +59,7 @@ def pyramid(values: FloatArray, known: BoolArray) -> list[tuple[FloatArray, Floa
 
 
 def rim_of(inner: BoolArray) -> BoolArray:
-    """The px outside `inner` that touch it: the border it is known at."""
+    """The px outside `inner`, (height, width), that touch it: the border it is known at."""
     touching = cv2.dilate(inner.astype(np.uint8), _CROSS) > 0
     return np.asarray(touching & ~inner)
 

@@ -61,7 +61,7 @@ class Blend:
             self._weight[target] += weight[source]
 
     def result(self) -> FloatArray:
-        """The picture; every px must have been covered."""
+        """The picture, (height, width, channels); every px must have been covered."""
         return np.asarray(self._sum / self._weight, np.float32)
 
     def _weights(self, bounds: Bounds) -> FloatArray:
