@@ -76,7 +76,7 @@ def selection_bounds(
 
 
 def read_wrapped(array: npt.NDArray[np.generic], bounds: Bounds) -> npt.NDArray[np.generic]:
-    """The rectangle `bounds` of a document's array, (height, width) or (height, width, channels), contiguous; reads on at
+    """The rectangle `bounds` of a document's array, (height, width) or (height, width, channels); reads on at
     the other side where it lies beyond a border."""
     extent = extent_of(array)
     if Bounds(0, 0, *extent).contains(bounds):
