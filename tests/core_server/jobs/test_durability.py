@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,7 @@ from core_server.config import Limits
 from core_server.jobs.job import Job, JobState
 from core_server.jobs.local_engine import LocalEngine
 from core_server.jobs.service import JobService
-from tests.core_server.jobs.conftest import config, finished
+from tests.core_server.jobs.conftest import config, finished, text_to_image
 
 ROOT = Path(__file__).parents[3]
 
@@ -84,6 +87,38 @@ async def test_a_watcher_of_before_goes_on_after_the_restart(tmp_path: Path) -> 
         JobState.SUCCEEDED,
     ]
     assert [event.progress.step for event in events if event.progress] == list(range(1, 21))
+
+
+async def test_a_backup_of_a_running_server_opens_with_its_jobs_and_pictures(
+    tmp_path: Path,
+) -> None:
+    """As docs/operations.md has it: the database first, then the images."""
+    running, copy = tmp_path / "running", tmp_path / "copy"
+    copy.mkdir(mode=0o700)
+    service = JobService(running, LocalEngine(config(running)), Limits())
+    await service.start()
+    done, _ = await finished(service, await service.create("ada", "done", text_to_image()))
+    slow = await service.create("ada", "slow", text_to_image("slow"))
+    with (
+        closing(sqlite3.connect(running / "jobs.sqlite3")) as source,
+        closing(sqlite3.connect(copy / "jobs.sqlite3")) as target,
+    ):
+        source.backup(target)
+    shutil.copytree(running / "blobs", copy / "blobs")
+    await service.cancel("ada", slow.job_id)
+    await service.stop()
+    again = JobService(copy, LocalEngine(config(copy)), Limits())
+    await again.start()
+    try:
+        kept = await again.get("ada", done.job_id)
+        assert kept.results == done.results
+        header, payload = await again.get_image("ada", kept.results[0].image.image_id)
+        assert header == kept.results[0].image.header
+        assert len(payload) == 12 * 8 * 3
+        assert not (await again.get("ada", slow.job_id)).state.is_final
+        await again.cancel("ada", slow.job_id)
+    finally:
+        await again.stop()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="asks for a process by signal 0")
