@@ -62,7 +62,8 @@ def main(disk: Path) -> None:
         told["after"] = client.submit(JOB, request_id="after").result(PATIENCE)[0].pixels.width
         told["early"] = early.result(PATIENCE)[0].pixels.width
     gateway.stop()
-    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    while subprocess.run(["mount", "-o", "remount,ro", str(disk)], capture_output=True).returncode:
+        time.sleep(0.1)  # until the worker, which ends after its gateway, has closed its log
     started = subprocess.run(
         [sys.executable, "-m", "core_server", "serve", "--port", "0", "--data-dir", str(data_dir)],
         capture_output=True,

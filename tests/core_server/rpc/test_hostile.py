@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from core_server.config import MIB, Limits
+from core_server.rpc import connections
 from core_server.rpc.connections import RESERVE
 from scumble.v1 import generation_service_pb2 as messages
 from scumble.v1 import image_pb2, server_service_pb2
@@ -96,7 +97,10 @@ def test_many_connections_that_say_nothing(server: Gateway) -> None:
             time.sleep(0.1)
 
 
-def test_one_connection_too_many_is_told_the_limit(tmp_path: Path) -> None:
+def test_one_connection_too_many_is_told_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "_LOOK_SECONDS", 0)  # or the reserve may be taken meanwhile
     most = 6
     few = replace(LIMITS, max_connections=most)
     with running_gateway(tmp_path, limits=few) as server, contextlib.ExitStack() as stack:
