@@ -187,13 +187,18 @@ def _late_start(
     pixels = pipeline.image_processor.preprocess(image).to(model.device, model.dtype)
     grid = model.latents.encode(pixels, generator)
     noise = torch.randn(grid.shape, generator=generator, dtype=grid.dtype).to(model.device)
-    scheduler.set_timesteps(settings.num_inference_steps, device=model.device)
-    left_out = settings.num_inference_steps - steps_run(settings.num_inference_steps, strength)
+    steps = settings.num_inference_steps
+    own = model.family.schedule(steps, grid.shape[-2] * grid.shape[-1])
+    if "sigmas" in own:
+        scheduler.set_timesteps(device=model.device, **own)
+    else:
+        scheduler.set_timesteps(steps, device=model.device, **own)
+    left_out = steps - steps_run(steps, strength)
     begin = left_out * int(scheduler.order)
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(begin)
     start = noised(scheduler, grid, noise, scheduler.timesteps[begin : begin + 1])
-    return begin, model.latents.from_grid(start)
+    return begin, model.latents.started(start)
 
 
 def _as_pil(arguments: dict[str, Any]) -> dict[str, Any]:

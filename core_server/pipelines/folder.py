@@ -9,6 +9,7 @@ from typing import Any
 
 import diffusers
 import torch
+from transformers import AutoTokenizer
 
 from core_server.errors import ModelLoadFailed
 from core_server.pipelines.families.family import Family
@@ -17,6 +18,7 @@ from core_server.pipelines.sources.weights import PICKLE_SUFFIXES
 from core_server.pipelines.still_processor import StillProcessor
 from core_server.pipelines.whole import require_whole
 
+_PIXTRAL = "PixtralProcessor"
 HALF_VARIANT = "fp16"
 """How diffusers marks files in half precision: `model.fp16.safetensors`."""
 
@@ -44,6 +46,10 @@ def read_folder(
             ready[name] = read_gguf(quantised[0], path / name, str(index[name][1]), dtype)
     if "processor" in parts:
         ready["processor"] = StillProcessor.of(path / "processor")
+    # A tokenizer with a part for pictures, which needs torchvision; no prompt has any.
+    pixtral = index.get("tokenizer", (None, None))[1] == _PIXTRAL
+    if pixtral:
+        ready["tokenizer"] = None
     cls = pipeline_class(next(iter(family.tasks.values())).class_name)
     pipeline = cls.from_pretrained(
         path,
@@ -54,6 +60,9 @@ def read_folder(
         **ready,
         **family.pipeline_options,
     )
+    if pixtral:
+        tokenizer = AutoTokenizer.from_pretrained(path / "tokenizer", local_files_only=True)
+        pipeline.register_modules(tokenizer=tokenizer)
     require_whole(
         {name: part for name, part in pipeline.components.items() if name not in ready},
         path.name,

@@ -106,9 +106,13 @@ class Latents:
 
     def finished(self, latents: torch.Tensor, extent: Extent) -> torch.Tensor:
         """A pipeline's result with output_type "latent" as the autoencoder's decoder takes it."""
-        if self.space is LatentSpace.FLUX_2:
-            return latents  # these pipelines undo packing and normalisation before they return
+        if self.space is LatentSpace.FLUX_2 and latents.dim() == 4:
+            return latents  # klein's pipelines undo packing and normalisation before they return
         return self.to_vae(self.to_grid(latents, extent))
+
+    def started(self, grid: torch.Tensor) -> torch.Tensor:
+        """A grid as a pipeline takes the latents to start from."""
+        return grid if self.space is LatentSpace.FLUX_2 else self.from_grid(grid)
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """(1, 3, height, width), about -1..1, from what `to_vae` and `finished` give."""

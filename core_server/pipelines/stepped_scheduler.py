@@ -33,6 +33,8 @@ class SteppedScheduler:
         self._index = 0
         self.set_timesteps = _signed_as(scheduler.set_timesteps, self._set_timesteps)
         self.step = _signed_as(scheduler.step, self._step)
+        if hasattr(scheduler, "set_begin_index"):
+            self.set_begin_index = self._set_begin_index
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._scheduler, name)
@@ -53,6 +55,9 @@ class SteppedScheduler:
         if self._begin is not None and hasattr(self._scheduler, "set_begin_index"):
             self._scheduler.set_begin_index(self._begin)
         self._index = 0
+
+    def _set_begin_index(self, begin_index: int = 0) -> None:
+        self._scheduler.set_begin_index((self._begin or 0) + begin_index)
 
     def _step(self, *args: Any, **kwargs: Any) -> Any:
         result = self._scheduler.step(*args, **kwargs | {"return_dict": False})

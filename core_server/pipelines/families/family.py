@@ -133,6 +133,9 @@ class Family:
     """From model_index.json and the denoiser's configuration."""
     matches: Callable[[Config], bool] = lambda _denoiser: True
     arguments: Callable[[Guidance], dict[str, Any]] = common_arguments
+    schedule: Callable[[int, int], dict[str, Any]] = lambda _steps, _cells: {}
+    """What its text-to-image pipeline gives the scheduler's set_timesteps beside the number of steps, from that number
+    and the cells of the denoiser's picture; for tasks that start late in it."""
     counts_partial_step: bool = False
     """Whether image_to_image and inpaint run a step that strength begins in part; see `pipelines.strength`."""
     half: str = "bfloat16"

@@ -1,13 +1,16 @@
-"""FLUX.2 klein: a few-step model that paints, edits and inpaints.
+"""FLUX.2 klein, a few-step model that paints, edits and inpaints, and FLUX.2 dev.
 
-Source: https://github.com/black-forest-labs/flux2 and the model card of FLUX.2-klein-4B. The inpainting pipeline shows
-the original picture to the denoiser as a reference, so the surroundings are known whatever is noised.
+Source: https://github.com/black-forest-labs/flux2 and the model cards of FLUX.2-klein-4B and FLUX.2-dev. klein's
+inpainting pipeline shows the original picture to the denoiser as a reference, so the surroundings are known whatever is
+noised; so it is for dev, for which diffusers has one pipeline alone.
 """
 
 from __future__ import annotations
 
 import math
 from typing import Any
+
+import numpy as np
 
 from core_server.pipelines.families.family import (
     Config,
@@ -30,6 +33,13 @@ def _arguments(guidance: Guidance) -> dict[str, Any]:
 
 def _defaults(index: Config, _denoiser: Config) -> Defaults:
     return Defaults(4, 1.0) if index.get("is_distilled", True) else Defaults(50, 4.0)
+
+
+def _schedule(num_inference_steps: int, cells: int) -> dict[str, Any]:
+    from diffusers.pipelines.flux2.pipeline_flux2 import compute_empirical_mu  # noqa: PLC0415
+
+    sigmas = np.linspace(1.0, 1 / num_inference_steps, num_inference_steps)
+    return {"sigmas": sigmas, "mu": compute_empirical_mu(cells, num_inference_steps)}
 
 
 def _paints_at(task: str, width: int, height: int) -> tuple[int, int]:
@@ -61,4 +71,27 @@ FLUX_2_KLEIN = Family(
     arguments=_arguments,
     negative_prompt=False,
     counts_partial_step=True,
+)
+
+FLUX_2_DEV = Family(
+    name="flux_2_dev",
+    title="FLUX.2 dev",
+    adapters="flux_2_klein",
+    tasks={
+        "text_to_image": TaskPipeline("Flux2Pipeline"),
+        "image_to_image": TaskPipeline("Flux2Pipeline", Route.LATE_START),
+        "inpaint": TaskPipeline("Flux2Pipeline", Route.MASKED_LATENTS),
+    },
+    schedulers=FLOW_SCHEDULERS,
+    latent_space=LatentSpace.FLUX_2,
+    seamless=Seamless.ROLL,
+    license="FLUX [dev] Non-Commercial License",
+    commercial_use=False,
+    original="black-forest-labs/FLUX.2-dev",
+    fill="none",
+    defaults=lambda _index, _denoiser: Defaults(28, 4.0),
+    arguments=_arguments,
+    schedule=_schedule,
+    negative_prompt=False,
+    pil_images=True,
 )

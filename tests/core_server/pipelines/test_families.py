@@ -225,6 +225,27 @@ def test_tasks_that_diffusers_lacks(zoo: Any, name: str, task: str) -> None:
         assert (half.pixels.array[kept] == old[kept]).all()
 
 
+def test_flux_2_dev_sees_the_picture_that_it_repaints(zoo: Any) -> None:
+    """At full strength it is the stock pipeline's editing, bit for bit: all that is built here is where it starts."""
+    runtime, pipeline = zoo("flux_2_dev")
+    image = picture(WIDTH, HEIGHT).array
+    model = runtime._model("")
+    request, _ = ask("image_to_image", strength=1.0)
+    painted = denoise(
+        "image_to_image", model, settle(request, model.profile), SEED,
+        axes=SeamlessAxes.NONE, reporter=StepReporter(model, quiet, STEPS, 1),
+        image=as_tensor(image.astype(np.float32) / 255), strength=1.0,
+    )  # fmt: skip
+    pipeline.scheduler = make_scheduler(model.profile.scheduler, pipeline.scheduler.config)
+    pipeline.set_progress_bar_config(disable=True)
+    [expected] = pipeline(
+        image=Image.fromarray(image), prompt="red bricks", width=WIDTH, height=HEIGHT,
+        num_inference_steps=STEPS, guidance_scale=3.0, output_type="np",
+        generator=torch.Generator("cpu").manual_seed(SEED),
+    ).images  # fmt: skip
+    assert (painted == expected).all()
+
+
 @pytest.mark.parametrize(("name", "family"), FAMILIES.items(), ids=lambda it: str(it)[:30])
 def test_the_registry_tells_families_apart(name: str, family: Any) -> None:
     pipeline = BUILDERS[name]()

@@ -67,6 +67,31 @@ def qwen_tokenizer() -> Any:
     )
 
 
+def mistral_tokenizer() -> Any:
+    tokenizer = qwen_tokenizer()
+    tokenizer.chat_template = (
+        "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'][0]['text'] }}"
+        "<|im_end|>\n{% endfor %}"
+    )
+    return tokenizer
+
+
+def mistral_encoder(layers: int) -> Any:
+    small = {
+        "hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2, "head_dim": 8,
+    }  # fmt: skip
+    return transformers.Mistral3ForConditionalGeneration(
+        transformers.Mistral3Config(
+            text_config={
+                "model_type": "mistral", "vocab_size": 300, "num_hidden_layers": layers,
+                "num_key_value_heads": 2, "max_position_embeddings": 1024, **small,
+            },
+            vision_config={"model_type": "pixtral", "num_hidden_layers": 1, **small},
+            image_token_index=299,
+        )
+    )  # fmt: skip
+
+
 def qwen_encoder(kind: Any, layers: int) -> Any:
     return kind(
         transformers.Qwen3Config(

@@ -21,6 +21,8 @@ from tests.core_server.pipelines.tiny_encoders import (
     clip_tokenizer,
     gemma_encoder,
     gemma_tokenizer,
+    mistral_encoder,
+    mistral_tokenizer,
     qwen_encoder,
     qwen_tokenizer,
     qwen_vision_encoder,
@@ -150,7 +152,7 @@ def flux_fill() -> Any:
     return flux(diffusers.FluxFillPipeline, in_channels=16 + 16 + 256, out_channels=16)
 
 
-def flux_2_klein() -> Any:
+def _flux_2_autoencoder() -> Any:
     vae = diffusers.AutoencoderKLFlux2(
         latent_channels=4,
         block_out_channels=(8, 16, 16, 16),
@@ -160,24 +162,44 @@ def flux_2_klein() -> Any:
     )
     vae.bn.running_mean.uniform_(-0.5, 0.5)
     vae.bn.running_var.uniform_(0.5, 2.0)
+    return vae
+
+
+def _flux_2_transformer(width: int, **changes: Any) -> Any:
+    return diffusers.Flux2Transformer2DModel(
+        **{
+            "patch_size": 1,
+            "in_channels": 16,
+            "num_layers": 1,
+            "num_single_layers": 1,
+            "attention_head_dim": 16,
+            "num_attention_heads": 2,
+            "joint_attention_dim": 3 * width,
+            "timestep_guidance_channels": 16,
+            "axes_dims_rope": (4, 4, 4, 4),
+            **changes,
+        }
+    )
+
+
+def flux_2_dev() -> Any:
+    return diffusers.Flux2Pipeline(
+        scheduler=flow_scheduler(use_dynamic_shifting=True, shift=3.0),
+        vae=_flux_2_autoencoder(),
+        text_encoder=mistral_encoder(layers=30),  # the pipeline reads its layers 10, 20 and 30
+        tokenizer=mistral_tokenizer(),
+        transformer=_flux_2_transformer(16, guidance_embeds=True),
+    )
+
+
+def flux_2_klein() -> Any:
     return diffusers.Flux2KleinPipeline(
         scheduler=flow_scheduler(use_dynamic_shifting=True, shift=3.0),
-        vae=vae,
+        vae=_flux_2_autoencoder(),
         # The pipeline reads the encoder's layers 9, 18 and 27.
         text_encoder=qwen_encoder(transformers.Qwen3ForCausalLM, layers=27),
         tokenizer=qwen_tokenizer(),
-        transformer=diffusers.Flux2Transformer2DModel(
-            patch_size=1,
-            in_channels=16,
-            num_layers=1,
-            num_single_layers=1,
-            attention_head_dim=16,
-            num_attention_heads=2,
-            joint_attention_dim=3 * 16,
-            timestep_guidance_channels=16,
-            axes_dims_rope=(4, 4, 4, 4),
-            guidance_embeds=False,
-        ),
+        transformer=_flux_2_transformer(16, guidance_embeds=False),
         is_distilled=False,
     )
 
@@ -322,6 +344,7 @@ BUILDERS: dict[str, Callable[[], Any]] = {
     "flux_fill": flux_fill,
     "flux_kontext": lambda: flux(diffusers.FluxKontextPipeline),
     "flux_2_klein": flux_2_klein,
+    "flux_2_dev": flux_2_dev,
     "z_image": z_image,
     "qwen_image": qwen_image,
     "qwen_image_edit": qwen_image_edit,
@@ -349,8 +372,11 @@ def save_tiny_family(name: str, folder: Path) -> Any:
     pipeline = make_tiny_family(name)
     pipeline.save_pretrained(folder)
     index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-    if "processor" in index:
-        index["processor"] = ["transformers", "Qwen2VLProcessor"]
+    published = {"processor": "Qwen2VLProcessor"} if "processor" in index else {}
+    if name == "flux_2_dev":
+        published = {"tokenizer": "PixtralProcessor"}
+    if published:
+        index |= {part: ["transformers", kind] for part, kind in published.items()}
         (folder / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
     own: dict[str, Any] = {"min_extent": [16, 16], "max_extent": [1024, 1024]}
     if name.startswith("sana"):  # the stock pipeline demands what its full-size autoencoder needs
