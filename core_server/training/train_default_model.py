@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from core_server.training.default_model.autoencoder_stages import (
+    train_autoencoder,
+    train_light_decoder,
+)
+from core_server.training.default_model.maps_stage import train_maps_network
 from core_server.training.default_model.pool import Latents
 from core_server.training.default_model.run import Run, arguments
 from core_server.training.default_model.stages import (
@@ -14,9 +19,6 @@ from core_server.training.default_model.stages import (
     render_pool,
     score_samples,
     train_adapter,
-    train_autoencoder,
-    train_light_decoder,
-    train_maps_network,
     train_unet,
 )
 from core_server.training.default_model.team import join_team

@@ -29,10 +29,10 @@ from core_server.training.default_model.networks import (
 )
 from core_server.training.default_model.pool import Latents
 from core_server.training.default_model.team import Team
+from core_server.training.default_model.training_step import Predict, TrainingStep
 from core_server.training.default_model.vocabulary import FastTokenizer
 
 Tensor = torch.Tensor
-Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -50,38 +50,6 @@ class DiffusionSettings:
     zero_padding_share: float = 0.3
     ema_decay: float = 0.9995
     large_every: int = 0  # every so many steps a quarter of the batch at twice the size
-
-
-class _Step:
-    """Forward and backward pass of the UNet on `n` latents of one size, in buffers that stay.
-
-    The text encoder stays outside: its words come in as `words` and their gradient goes back.
-    """
-
-    def __init__(self, diffusion: Diffusion, predict: Predict, n: int, side: int) -> None:
-        device = diffusion.device
-        self._diffusion, self._predict = diffusion, predict
-        self.x = torch.zeros(n, LATENT_CHANNELS, side, side, device=device)
-        self.x = self.x.to(memory_format=torch.channels_last)
-        self.target = torch.zeros_like(self.x)
-        self.t = torch.zeros(n, dtype=torch.long, device=device)
-        self.mask = torch.ones(n, 1, 1, 1, device=device)
-        self.words = torch.zeros(n, TOKENS, TEXT_WIDTH, device=device, requires_grad=True)
-        self.words.grad = torch.zeros_like(self.words)
-        self.run: Callable[[], Tensor] = self.plain
-
-    def plain(self) -> Tensor:
-        """The mean squared error, (); adds to the gradients of the UNet, replaces `words.grad`."""
-        assert self.words.grad is not None
-        self.words.grad.zero_()
-        self._diffusion.padding.mask = self.mask
-        kind = self.x.device.type
-        # No cache: a recorded step must cast the weights anew each time.
-        with torch.autocast(kind, torch.bfloat16, enabled=kind != "cpu", cache_enabled=False):
-            out = self._predict(self.x, self.t, self.words)
-        loss = (out.float() - self.target).pow(2).mean()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch
-        return loss.detach()
 
 
 class Diffusion:
@@ -207,7 +175,7 @@ class Diffusion:
         signal, noise_level = bars.sqrt(), (1 - bars).sqrt()
         empty = torch.from_numpy(self.tokenizer([""])).long().to(device)
         predict = self.predictor(compiled)
-        steps: dict[tuple[int, int], _Step] = {}
+        steps: dict[tuple[int, int], TrainingStep] = {}
         spent, step, skipped = 0.0, 0, torch.zeros((), device=device)
         total = torch.zeros((), device=device)
         shown = 0
@@ -275,8 +243,10 @@ class Diffusion:
                     last = time.monotonic()
         log("unet end", step=step, samples=self.samples, skipped=int(skipped))
 
-    def _new_step(self, predict: Predict, n: int, side: int, log: Callable[..., None]) -> _Step:
-        step = _Step(self, predict, n, side)
+    def _new_step(
+        self, predict: Predict, n: int, side: int, log: Callable[..., None]
+    ) -> TrainingStep:
+        step = TrainingStep(predict, self.padding, n, side, self.device)
         step.run = GraphedStep(step.plain, self.device, log, f"unet {n} x {side}")
         self.gradients.zero_()
         return step

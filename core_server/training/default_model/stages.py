@@ -12,11 +12,8 @@ from diffusers import AutoencoderTiny
 
 from core_server.training.default_model import autoencoder as ae
 from core_server.training.default_model.checkpoint import (
-    load_autoencoder,
-    save_autoencoder,
     save_pipeline,
 )
-from core_server.training.default_model.decoder import train_decoder, with_light_decoder
 from core_server.training.default_model.diffusion import Diffusion, DiffusionSettings
 from core_server.training.default_model.few_step import (
     STEP_COUNTS,
@@ -25,16 +22,12 @@ from core_server.training.default_model.few_step import (
     train_few_step,
 )
 from core_server.training.default_model.judge import score, train_judge
-from core_server.training.default_model.maps import MapsNetwork, measure_maps, train_maps
-from core_server.training.default_model.maps_pool import make_maps_pool
 from core_server.training.default_model.networks import (
     Padding,
-    make_autoencoder,
-    use_padding,
 )
 from core_server.training.default_model.pool import Latents, Pool, make_pool
 from core_server.training.default_model.run import Run
-from core_server.training.default_model.sheets import SHEET_PROMPTS, draw_pairs, draw_sheet
+from core_server.training.default_model.sheets import SHEET_PROMPTS, draw_sheet
 from core_server.training.default_model.vocabulary import FastTokenizer
 from core_server.training.materials import (
     FAMILIES,
@@ -42,8 +35,6 @@ from core_server.training.materials import (
     is_held_out,
 )
 from core_server.training.materials.colors import COLOR_NAMES
-
-LIGHT = "light_decoder"
 
 
 def render_pool(run: Run, count: int, size: int, seconds: float) -> Pool:
@@ -58,69 +49,6 @@ def render_pool(run: Run, count: int, size: int, seconds: float) -> Pool:
     run.log("pool", size=size, rendered=pool.rendered, photos=pool.photos,
             per_s=round(len(pool.pixels) / (time.monotonic() - began)))  # fmt: skip
     return pool
-
-
-def train_autoencoder(run: Run, pool: Pool) -> tuple[AutoencoderTiny, Padding]:
-    """The autoencoder, resumed or new, trained as long as asked and saved."""
-    args = run.args
-    resumed = bool(args.resume and (args.resume / "vae" / "config.json").exists())
-    if resumed:
-        vae = load_autoencoder(args.resume, run.device)
-    else:
-        vae = make_autoencoder().to(run.device).to(memory_format=torch.channels_last)
-    padding = use_padding(vae, Padding("zeros"))
-    seconds = args.autoencoder_seconds
-    if seconds:
-        if not resumed:
-            ae.train_reconstruction(vae, pool, seconds=0.75 * seconds, log=run.log)
-            spread = ae.normalise_latents(vae, pool, padding)
-            run.log("latents normalised", largest_mean=spread[0], deviation_ratio=spread[1])
-            seconds *= 0.25
-        ae.train_reconstruction(vae, pool, seconds=seconds, log=run.log, peak_lr=4e-4, resumed=True)
-        measure_autoencoder(run, vae, pool, padding, "reconstruction")
-    if args.sharpness_seconds:
-        ae.train_sharpness(vae, pool, seconds=args.sharpness_seconds, log=run.log)
-        measure_autoencoder(run, vae, pool, padding, "sharpness")
-    vae.requires_grad_(False)
-    if run.team.leads:
-        save_autoencoder(vae, run.folder)
-    return vae, padding
-
-
-@torch.no_grad()
-def measure_autoencoder(
-    run: Run, vae: AutoencoderTiny, pool: Pool, padding: Padding, stage: str
-) -> float:
-    """Peak signal-to-noise ratio of whole tiles in dB; draws originals over reconstructions."""
-    # One tile of each of 32 families, spread over the pool.
-    index = torch.linspace(0, pool.rendered - 1, 256, device=pool.pixels.device).long()
-    original = pool.pixels[index]
-    rebuilt = ae.decode(vae, ae.encode(vae, original, padding), padding)
-    error = ((original.float() - rebuilt.float()) / 255).pow(2).mean((1, 2, 3)).clamp(min=1e-6)
-    db = round(float((-10 * error.log10()).mean()), 2)
-    run.log(f"psnr, {stage}", db=db)
-    draw_pairs(
-        original[:256:8], rebuilt[:256:8], run.args.out / f"pairs-{stage.replace(' ', '-')}.jpg"
-    )
-    return db
-
-
-def train_light_decoder(
-    run: Run, vae: AutoencoderTiny, padding: Padding, pool: Pool, latents: Latents
-) -> None:
-    """The lighter decoder, resumed from OUT or new; saved as OUT/light_decoder/vae."""
-    kept = run.args.out / LIGHT
-    if (kept / "vae" / "config.json").exists():
-        light, rate = load_autoencoder(kept, run.device), 6e-4
-        light.encoder.requires_grad_(False)
-    else:
-        light, rate = with_light_decoder(vae), 1e-3
-    mine = use_padding(light, Padding("zeros"))
-    train_decoder(light, mine, pool, latents, seconds=run.args.decoder_seconds, log=run.log,
-                  peak_lr=rate, max_steps=run.args.max_steps)  # fmt: skip
-    save_autoencoder(light, kept)
-    measure_autoencoder(run, vae, pool, padding, "decoder before")
-    measure_autoencoder(run, light, pool, mine, "light decoder")
 
 
 def encode_pool(run: Run, vae: AutoencoderTiny, pool: Pool, padding: Padding) -> Latents:
@@ -312,37 +240,6 @@ def train_adapter(
         )
         draw_sheet(ae.decode(vae, few, padding), SHEET_PROMPTS,
                    args.out / f"sheet-few-{steps}-order-{order}.jpg")  # fmt: skip
-
-
-def train_maps_network(run: Run) -> None:
-    """The picture-to-maps network, resumed or new; saves it and a sheet of fresh renders."""
-    began = time.monotonic()
-    kept = run.folder / "maps"
-    resumed = [f for f in (kept, run.args.resume and run.args.resume / "maps") if f and f.exists()]
-    network = MapsNetwork.load(resumed[0]) if resumed else MapsNetwork()
-    pool = make_maps_pool(
-        run.args.maps_pool, seed=run.seed, device=run.device, size=run.args.size,
-        seconds=0.3 * run.args.maps_seconds,
-    )  # fmt: skip
-    fresh = make_maps_pool(
-        min(run.args.maps_pool, 8 * len(FAMILY_NAMES)), seed=991, device=run.device,
-        size=run.args.size, batch=8,
-    )  # fmt: skip
-    run.log("maps pool", rendered=len(pool))
-    train_maps(
-        network, pool, seconds=run.args.maps_seconds - (time.monotonic() - began),
-        device=run.device, log=run.log, peak_lr=run.args.maps_lr, max_steps=run.args.max_steps,
-        compiled=run.device != "cpu" and not run.args.no_compile,
-    )  # fmt: skip
-    run.log("maps scores", **measure_maps(network, fresh))
-    network.save(kept)
-    index = torch.arange(0, len(fresh), max(1, len(fresh) // 16))
-    with torch.no_grad():
-        mine = network(fresh.images[index].float() / 255)
-    for channel, title in ((slice(1, 4), "normal"), (slice(0, 1), "height")):
-        truth = fresh.targets[index, channel].float()
-        pictures = [(x.expand(-1, 3, -1, -1) * 255).byte() for x in (truth, mine[:, channel])]
-        draw_pairs(pictures[0], pictures[1], run.args.out / f"maps-{title}.jpg")
 
 
 def compile_only(run: Run) -> None:

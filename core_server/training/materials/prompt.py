@@ -51,6 +51,13 @@ FAMILY_SYNONYMS: dict[str, str] = {
     "frozen": "ice", "camo": "camouflage", "hair": "fur", "fluffy": "fur", "paint": "painted_wall",
     "siding": "wood_siding", "parchment": "paper", "pcb": "circuit_board",
     "electronics": "circuit_board", "glass": "glass_blocks", "rug": "carpet", "cement": "concrete",
+    "grassy": "grass", "rocky": "rock", "stony": "stone_blocks", "leathery": "leather",
+    "metallic": "brushed_metal", "weave": "woven_fabric", "crate": "wood_planks",
+}  # fmt: skip
+#: the material that a condition means where no other is named
+_ALONE = {
+    "mossy": "moss", "rusty": "rusty_metal", "snowy": "snow", "dirty": "dirt", "dusty": "sand",
+    "cracked": "cracked_mud",
 }  # fmt: skip
 _ACCENT_WORDS = ("mortar", "grout", "joints", "veins", "chips", "stripes", "dots", "pattern",
                  "traces", "lights", "glow", "holes", "bands", "squares", "background", "ground",
@@ -177,7 +184,10 @@ def _choose_family(found: list[tuple[str, str, int]]) -> tuple[str, bool]:
         if named:
             return max(named)[2], True
     named_either = [value for kind, value, _ in found if kind == "either"]
-    return (_EITHER[named_either[-1]], True) if named_either else ("plaster", False)
+    if named_either:
+        return _EITHER[named_either[-1]], True
+    alone = [_ALONE[value] for kind, value, _ in found if kind == "condition" and value in _ALONE]
+    return (alone[0], True) if alone else ("plaster", False)
 
 
 def parse_prompt(prompt: str) -> ParsedPrompt:  # noqa: PLR0912  one branch a kind of word
@@ -206,7 +216,7 @@ def parse_prompt(prompt: str) -> ParsedPrompt:  # noqa: PLR0912  one branch a ki
         elif kind == "turn":
             turn = "diagonal" if value == "diagonal" and spec.diagonal else ""
             params = replace(params, turn="turned" if value == spec.turned else turn)
-        elif kind == "condition" and value not in params.conditions:
+        elif kind == "condition" and value not in params.conditions and _ALONE.get(value) != name:
             params = replace(params, conditions=(*params.conditions, value)[:3])
         elif kind == "finish":
             params = replace(params, finish=value)

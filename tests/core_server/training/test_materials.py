@@ -123,6 +123,8 @@ def test_batches_share_at_most_two_conditions() -> None:
         ("gold", {"family": "hammered_metal", "color": "gold"}),
         ("white marble with gold veins", {"family": "marble", "color": "white", "accent": "gold"}),
         ("quilted black leather", {"family": "quilted", "color": "black"}),
+        ("mossy", {"family": "moss", "conditions": ()}),
+        ("rocky ground", {"family": "rock"}),
         ("sci-fi panels with cyan lights",
          {"family": "scifi_panels", "color": "grey", "accent": "cyan", "tone": ""}),
     ],
