@@ -55,6 +55,13 @@ def dtype_for(device: torch.device, half: str = "float16") -> torch.dtype:
     return wanted
 
 
+def has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 itself (AVX-512 BF16, AMX); emulated it is slower than float32."""
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    found = (getattr(torch.cpu, name, None) for name in probes)
+    return any(probe is not None and bool(probe()) for probe in found)
+
+
 def memory_of(device: torch.device) -> Memory:
     """What the device has now. A limit set for this process (torch.cuda.set_per_process_memory_fraction) counts."""
     if device.type == "cuda":
@@ -65,7 +72,8 @@ def memory_of(device: torch.device) -> Memory:
         return Memory(min(free + reserved - allocated, limit - allocated), min(total, limit))
     if device.type == "xpu":
         free, total = torch.xpu.mem_get_info(device)
-        return Memory(int(free), int(total))
+        kept = torch.xpu.memory_reserved(device) - torch.xpu.memory_allocated(device)
+        return Memory(int(free + kept), int(total))
     if device.type == "mps":
         total = int(torch.mps.recommended_max_memory())
         return Memory(total - int(torch.mps.driver_allocated_memory()), total)

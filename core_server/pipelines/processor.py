@@ -10,25 +10,19 @@ import torch
 from core_server.pipelines.model import LoadedModel
 
 
-def has_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 itself (AVX-512 BF16, AMX); emulated it is slower than float32."""
-    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    found = (getattr(torch.cpu, name, None) for name in probes)
-    return any(probe is not None and bool(probe()) for probe in found)
-
-
-def suit_processor(model: LoadedModel, *, bfloat16: bool | None = None) -> None:
+def suit_processor(model: LoadedModel) -> None:
     """Lets the autoencoder of a model whose profile allows it compute in bfloat16 on a processor that has it.
 
     What goes in and out stays float32, and so do denoiser and latents: pictures differ by one level of 255 here and
     there, and an autoencoder of many px takes two fifths of the time, its weights laid out with channels last. Other
-    models and devices are left alone; so is a model that has been here before. bfloat16: None asks the processor.
+    models and devices are left alone; so is a model that has been here before. What the processor has, and whether it
+    is wanted, says the model's workshop (`tiers.workshop.make_workshop`).
     """
     if model.device.type != "cpu" or not model.profile.bfloat16_autoencoder:
         return
     if model.autoencoder_dtype is not None:
         return
-    if not (has_bfloat16() if bfloat16 is None else bfloat16):
+    if model.workshop.processor is not torch.bfloat16:
         return
     model.vae.to(memory_format=torch.channels_last)
     for name in ("encode", "decode"):

@@ -50,6 +50,7 @@ def make_recipe(
         "seamless": request.parameters.seamless.value,
         "device": str(model.device),
         "dtype": str(model.dtype).removeprefix("torch."),
+        "denoiser_dtype": str(model.tiers.denoiser_dtype or model.dtype).removeprefix("torch."),
         "autoencoder_dtype": str(model.autoencoder_dtype or model.dtype).removeprefix("torch."),
         "memory": (model.rung or Rung.RESIDENT).name.lower(),
         "kernels": model.tiers.kernels,

@@ -39,7 +39,7 @@ def seamless(axes: SeamlessAxes, *modules: nn.Module) -> Iterator[None]:
         for root in modules:
             for module in root.modules():
                 if isinstance(module, nn.Conv2d):
-                    override(module, "_conv_forward", _circular_conv(module, rows, columns))
+                    override(module, "_conv_forward", CircularConv(module, rows, columns))
                 elif isinstance(module, nn.ZeroPad2d):
                     override(module, "forward", _circular_zero_pad(module, rows, columns))
                 elif _is_causal_conv(module):
@@ -52,16 +52,33 @@ def seamless(axes: SeamlessAxes, *modules: nn.Module) -> Iterator[None]:
             object.__delattr__(module, name)
 
 
-def _circular_conv(
-    module: nn.Conv2d, rows: bool, columns: bool
-) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]:
-    def forward(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        height, width = (int(side) for side in module.padding)
-        x = _pad(x, (width, width, 0, 0), columns)
-        x = _pad(x, (0, 0, height, height), rows)
+class CircularConv:
+    """A convolution's `_conv_forward` that reads across the border. rows, columns: whether those wrap."""
+
+    def __init__(self, module: nn.Conv2d, rows: bool, columns: bool) -> None:
+        self._module = module
+        self._rows, self._columns = rows, columns
+        self._height, self._width = (int(side) for side in module.padding)
+
+    def __call__(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
+    ) -> torch.Tensor:
+        module = self._module
+        x = _pad(x, (self._width, self._width, 0, 0), self._columns)
+        x = _pad(x, (0, 0, self._height, self._height), self._rows)
         return functional.conv2d(x, weight, bias, module.stride, 0, module.dilation, module.groups)
 
-    return forward
+    def wrapped(self, x: torch.Tensor) -> tuple[torch.Tensor, tuple[int, int]]:
+        """What wraps around stands beside the picture, and the (rows, columns) of zeros that are still to be added.
+
+        x: (batch, channels, height, width); the result is in memory as x is, channels last if x is.
+        """
+        down, across = self._height * self._rows, self._width * self._columns
+        if across:
+            x = torch.cat([x[..., -across:], x, x[..., :across]], dim=-1)
+        if down:
+            x = torch.cat([x[..., -down:, :], x, x[..., :down, :]], dim=-2)
+        return x, (self._height - down, self._width - across)
 
 
 def _circular_zero_pad(

@@ -93,6 +93,8 @@ class ModelProfile(msgspec.Struct, frozen=True, kw_only=True):
     few_step: FewStep | None = None
     bfloat16_autoencoder: bool = False
     """Its autoencoder may compute in bfloat16 on processors that have it: nobody sees the difference."""
+    bfloat16_denoiser: bool = False
+    """The same of its denoiser."""
     only_materials: bool = False
     """It knows no objects, people or scenes, which the recipe then says."""
 

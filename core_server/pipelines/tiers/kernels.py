@@ -58,9 +58,9 @@ def channels_last(*modules: nn.Module) -> None:
 def _replacements(
     module: nn.Module, operations: Operations
 ) -> list[tuple[nn.Module, str, Function]]:
-    if not _is_free(module):
+    if not is_free(module):
         return []
-    if isinstance(module, ResnetBlock2D) and _is_plain_block(module):
+    if isinstance(module, ResnetBlock2D) and is_plain_block(module):
         return [(module, "forward", _block(module, operations))]
     if type(module) is nn.GroupNorm and module.affine:
         return [(module, "forward", _norm(module, operations))]
@@ -72,7 +72,7 @@ def _replacements(
     return []
 
 
-def _is_free(module: nn.Module) -> bool:
+def is_free(module: nn.Module) -> bool:
     """Whether nobody else has a hand in how the module is called."""
     return not (
         module._forward_hooks
@@ -82,7 +82,7 @@ def _is_free(module: nn.Module) -> bool:
     )
 
 
-def _is_plain_block(block: Any) -> bool:
+def is_plain_block(block: Any) -> bool:
     return (
         block.time_embedding_norm == "default"
         and block.upsample is None
@@ -126,7 +126,7 @@ def _block(block: Any, operations: Operations) -> Function:
 
 def _without_bias(conv: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
     """A convolution, and the bias that is still to be added to it."""
-    if type(conv) is not nn.Conv2d or not _is_free(conv) or "forward" in vars(conv):
+    if type(conv) is not nn.Conv2d or not is_free(conv) or "forward" in vars(conv):
         y: torch.Tensor = conv(x)
         return y, None
     return conv._conv_forward(x, conv.weight, None), conv.bias

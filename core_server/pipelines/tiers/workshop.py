@@ -19,13 +19,15 @@ from core_server.pipelines.tiers.attention import attention_by, best_attention
 from core_server.pipelines.tiers.graphs import Backend, GraphedNetwork, is_close
 from core_server.pipelines.tiers.kernels import Kernels, channels_last
 from core_server.pipelines.tiers.operations import Operations, fast_operations
+from core_server.pipelines.tiers.packed import packs_convolutions
+from core_server.pipelines.tiers.processor_unet import ProcessorTier, processor_dtype
 from core_server.pipelines.tiers.signature import Unknown, flat
 from core_server.pipelines.tiers.state import state_of
 
 if TYPE_CHECKING:
     from core_server.pipelines.model import LoadedModel
 
-STOCK, KERNELS, GRAPH = "stock", "kernels", "graph"
+STOCK, KERNELS, GRAPH, ONEDNN = "stock", "kernels", "graph", "onednn"
 KERNEL_TOLERANCE = 0.02
 """Difference of the denoiser's first output by our kernels from stock PyTorch's, relative: half precision's own."""
 _ROOM = 2.0
@@ -38,12 +40,14 @@ Call = Callable[..., Any]
 class Workshop:
     """What all models of a runtime share.
 
-    operations: None for stock PyTorch; attention: as `best_attention` says; backend: None for no graphs.
+    operations: None for stock PyTorch; attention: as `best_attention` says; backend: None for no graphs; processor:
+    what models that allow it compute in on a processor, None for stock PyTorch.
     """
 
     operations: Operations | None = None
     attention: str = ""
     backend: Backend | None = None
+    processor: torch.dtype | None = None
 
 
 def make_workshop(device: torch.device, dtype: torch.dtype, tiers: Tiers) -> Workshop:
@@ -53,6 +57,11 @@ def make_workshop(device: torch.device, dtype: torch.dtype, tiers: Tiers) -> Wor
         from core_server.pipelines.tiers.cuda_graphs import CudaGraphs  # noqa: PLC0415
 
         backend = CudaGraphs(device)
+    if device.type == "cpu":
+        if not tiers.processor:
+            return Workshop()
+        packs = packs_convolutions(torch.float32)
+        return Workshop(processor=processor_dtype(bfloat16=devices.has_bfloat16(), packs=packs))
     if not tiers.kernels:
         return Workshop(backend=backend)
     return Workshop(fast_operations(device), best_attention(device, dtype), backend)
@@ -67,6 +76,7 @@ class ModelTiers:
     """What computed the last picture: "stock", or the names of our kernels and of the attention."""
     launched: str = "eager"
     graphs: GraphedNetwork | None = field(init=False)
+    processor: ProcessorTier | None = field(init=False)
     _wide_vae: Any = None
     _plain: bool = True
     _kernels: Kernels | None = None
@@ -75,6 +85,13 @@ class ModelTiers:
     def __post_init__(self) -> None:
         backend = self.workshop.backend
         self.graphs = None if backend is None else GraphedNetwork(backend)
+        dtype = self.workshop.processor
+        self.processor = None if dtype is None else ProcessorTier(dtype)
+
+    @property
+    def denoiser_dtype(self) -> torch.dtype | None:
+        """What the denoiser computed the last picture in; None: as everything else."""
+        return None if self.processor is None else self.processor.used
 
     @property
     def size(self) -> int:
@@ -115,7 +132,7 @@ class ModelTiers:
     def release(self) -> bool:
         """Gives the graphs' memory back and makes no more; whether there were any."""
         had = self.graphs is not None and self.graphs.clear()
-        self.graphs = None
+        self.graphs = self._wide_vae = None
         return had
 
     @contextmanager
@@ -134,6 +151,8 @@ class ModelTiers:
             if kernels is not None:
                 kernels.put_on()
                 stack.callback(kernels.take_off)
+            if self.processor is not None and stack.enter_context(self.processor.painting(model)):
+                self.kernels = ONEDNN
             denoiser = model.denoiser
             call: Call = denoiser.forward
             if (graphs := self._graphs_for(model, extent)) is not None:

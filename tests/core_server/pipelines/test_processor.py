@@ -11,6 +11,7 @@ from core_server.pipelines.catalogue import TINY, ModelFiles
 from core_server.pipelines.loader import load_model
 from core_server.pipelines.model import LoadedModel
 from core_server.pipelines.processor import suit_processor
+from core_server.pipelines.tiers.workshop import Workshop
 
 
 @pytest.fixture
@@ -21,6 +22,7 @@ def model() -> LoadedModel:
     blocks = {"num_encoder_blocks": (1, 1), "num_decoder_blocks": (1, 1)}
     loaded.components["vae"] = AutoencoderTiny(latent_channels=4, **sizes, **blocks).eval()
     loaded.profile = msgspec.structs.replace(loaded.profile, bfloat16_autoencoder=True)
+    loaded.workshop = Workshop(processor=torch.bfloat16)
     return loaded
 
 
@@ -35,7 +37,7 @@ def both_ways(vae: AutoencoderTiny) -> list[torch.Tensor]:
 def test_both_ends_stay_in_single_precision(model: LoadedModel) -> None:
     before = both_ways(model.vae)
     for _ in range(2):
-        suit_processor(model, bfloat16=True)
+        suit_processor(model)
     after = both_ways(model.vae)
     assert model.autoencoder_dtype is torch.bfloat16
     for exact, rough in zip(before, after, strict=True):
@@ -48,7 +50,9 @@ def test_both_ends_stay_in_single_precision(model: LoadedModel) -> None:
 def test_nothing_changes_without_leave(model: LoadedModel, reason: str) -> None:
     if reason == "profile":
         model.profile = msgspec.structs.replace(model.profile, bfloat16_autoencoder=False)
+    else:
+        model.workshop = Workshop()
     before = both_ways(model.vae)
-    suit_processor(model, bfloat16=reason == "profile")
+    suit_processor(model)
     assert model.autoencoder_dtype is None
     assert all((one == two).all() for one, two in zip(before, both_ways(model.vae), strict=True))
