@@ -43,7 +43,7 @@ async def serve(config: ServerConfig, ready: Callable[[str], None]) -> None:
     Errors: StartupError (AddressInUse, InsecureAddress, DataDirInUse), NotImplementedHere for an unknown engine.
     """
     make_data_dir(config.data_dir)
-    heap.reuse_blocks(heap.GATEWAY_BLOCK_BYTES, heap.GATEWAY_KEPT_BYTES)
+    heap.reuse_blocks(heap.GATEWAY_BLOCK_BYTES, heap.GATEWAY_KEPT_BYTES, heap.GATEWAY_ARENAS)
     with logging_to(config.data_dir, "server", config.limits.max_log_bytes):
         # Bound before anything is started: a taken port costs nothing.
         jobs = JobService(config.data_dir, make_engine(config), config.limits)
