@@ -29,7 +29,7 @@ from tests.core_server.jobs.conftest import config, text_to_image
 
 Asked = TypeVar("Asked", bound=messages.ToWorker)
 
-PATIENCE = 60.0
+PATIENCE = 300.0
 KILLED = "the worker process was ended by SIGKILL"
 READY = messages.Ready(
     info=RuntimeInfo(
