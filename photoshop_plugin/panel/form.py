@@ -29,8 +29,9 @@ from photoshop_plugin.task import TITLES, Task
 from scumble.client import CanvasOptions, Model
 
 MAX_COUNT = 4
-UPSCALE_STRENGTH, EXTEND_STRENGTH = 30, 85
-"""Percent: what Enlarge starts from, since at 100 it would repaint; and Extend, which so leads lines and colours on."""
+UPSCALE_STRENGTH, EXTEND_STRENGTH, REMOVE_STRENGTH = 30, 85, 80
+"""Percent: what Enlarge starts from, since at 100 it would repaint; Extend, which so leads lines and colours on; and
+Remove, so that what the place is filled with counts."""
 _SEED_CHARS = 20
 
 
@@ -209,6 +210,8 @@ class Form(QWidget):
             self.lend_strength(UPSCALE_STRENGTH)
         elif task is Task.EXTEND:
             self.lend_strength(EXTEND_STRENGTH)
+        elif task is Task.REMOVE:
+            self.lend_strength(REMOVE_STRENGTH)
 
     def _show_strength(self) -> None:
         self.strength_label.setText(f"{self.strength.value()} %")

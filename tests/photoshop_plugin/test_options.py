@@ -43,3 +43,4 @@ def test_the_panel_lends_the_same_strengths() -> None:
     form = pytest.importorskip("photoshop_plugin.panel.form", exc_type=ImportError)
     assert form.EXTEND_STRENGTH == round(100 * default_strength(Outpaint)) == 85
     assert round(100 * default_strength(Upscale)) == form.UPSCALE_STRENGTH
+    assert round(100 * Inpaint.REMOVE_STRENGTH) == form.REMOVE_STRENGTH
