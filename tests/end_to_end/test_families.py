@@ -1,4 +1,4 @@
-"""Every family and task that diffusers has, through the whole server: the same bits as its stock pipeline."""
+"""Every family and task through the whole server: the same bits as diffusers' stock pipeline, where it has one."""
 
 from __future__ import annotations
 
@@ -16,24 +16,26 @@ from core_server.canvas.plan import SeamlessAxes
 from core_server.pipelines.denoise import resized
 from core_server.pipelines.families.registry import FAMILIES
 from core_server.pipelines.folder import read_folder
+from core_server.pipelines.local_runtime import LocalRuntime
 from scumble import client as scumble
-from tests.core_server.pipelines.conftest import picture
+from tests.core_server.pipelines.conftest import picture, quiet
 from tests.core_server.pipelines.test_families import (
+    BUILT,
     HEIGHT,
     SEED,
-    SLOW,
     STEPS,
     STOCK_TASKS,
     WIDTH,
+    ask,
+    selection,
     stock,
 )
 from tests.core_server.pipelines.tiny_families import save_tiny_family
 from tests.real_server import running_server
 
-CASES = [pair for pair in STOCK_TASKS if pair[0] not in SLOW]
 LAST_BIT = {"sana": 1}
 """Where numbers lie in memory decides the last bits of its small layers; test_families.py compares the same objects."""
-NAMES = list(dict.fromkeys(name for name, _ in CASES))
+NAMES = list(FAMILIES)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +102,7 @@ def asked(client: scumble.Client, name: str, task: str) -> scumble.Request:
     return scumble.Inpaint("red bricks", pixels, selection, 0.6, plan=plan, **common)
 
 
-@pytest.mark.parametrize(("name", "task"), CASES, ids=lambda it: it)
+@pytest.mark.parametrize(("name", "task"), STOCK_TASKS, ids=lambda it: it)
 def test_the_server_paints_what_diffusers_paints(
     client: scumble.Client, pipeline: Any, name: str, task: str
 ) -> None:
@@ -111,3 +113,21 @@ def test_the_server_paints_what_diffusers_paints(
     wanted = (expected * 255).round().astype(np.uint8)
     assert np.abs(found.astype(int) - wanted).max() <= LAST_BIT.get(name, 0)
     assert (patch.recipe["model_family"], patch.recipe["memory"]) == (name, "resident")
+
+
+@pytest.mark.parametrize(("name", "task"), BUILT, ids=lambda it: it)
+def test_what_diffusers_lacks_is_the_same_through_the_server(
+    client: scumble.Client, folder: Path, name: str, task: str
+) -> None:
+    """As the runtime paints it in this process."""
+    request = asked(client, name, task)
+    if isinstance(request, scumble.Inpaint):
+        options = scumble.CanvasOptions(exact_selection=True, color_match=0.0)
+        mask = scumble.Pixels.mask(selection().tobytes(), WIDTH, HEIGHT)
+        request = dataclasses.replace(request, selection=mask, plan=None, options=options)
+    (patch,) = client.submit(request).result(timeout=300)
+    own, images = ask(task)
+    (expected,) = LocalRuntime(name, "cpu", folder).run(own, images, quiet)
+    assert expected.recipe["steps_run"] == patch.recipe["steps_run"] >= 1
+    difference = patch.pixels.numpy().astype(int) - expected.pixels.array
+    assert np.abs(difference).max() <= LAST_BIT.get(name, 0)
