@@ -15,6 +15,10 @@ MODULE = "bl_ext.user_default.scumble"
 TICK = 0.02
 
 clock = {"last": time.monotonic(), "longest": 0.0, "redraw": 0.0}
+draws = {}
+"""How often the sidebars of each kind of editor were drawn."""
+ticks = []
+"""What each turn of the add-on's clock cost, ms of the main thread's processor time."""
 
 
 def beat():
@@ -32,8 +36,8 @@ def report():
     if command.is_file():
         source = command.read_text()
         command.unlink()
-        known = (settings, chosen, redraw, only_panel)
-        exec(source, {"bpy": bpy, "clock": clock, **{f.__name__: f for f in known}})
+        known = (settings, chosen, redraw, only_panel, image_editor)
+        exec(source, {"bpy": bpy, "clock": clock, "ticks": ticks, **{f.__name__: f for f in known}})
     window = bpy.context.window_manager.windows[0]
     controller = sys.modules[f"{MODULE}.host.controller"].get()
     status = controller.status
@@ -62,6 +66,12 @@ def report():
         "prompt": settings().prompt,
         "images": sorted(bpy.data.images.keys()),
         "texture": [n.image.name for n in nodes if n.type == "TEX_IMAGE" and n.image],
+        "live": controller.live.running,
+        "live_told": controller.live.told,
+        "live_pictures": controller.live._bridge.answered if controller.live._bridge else 0,
+        "dirty": [image.name for image in bpy.data.images if image.is_dirty],
+        "draws": draws,
+        "ticks": ticks,
         "longest": clock["longest"],
         "redraw": clock["redraw"],
     }
@@ -85,12 +95,12 @@ def redraw():
         area.tag_redraw()
 
 
-def only_panel(part):
-    """Leaves one of the 3D viewport's panels below the main one, open, so that a small screen shows it."""
+def only_panel(part, space="view3d"):
+    """Leaves one of an editor's panels below the main one, open, so that a small screen shows it."""
     interface = sys.modules[f"{MODULE}.interface"]
     for cls in interface._CLASSES:
         name = cls.__name__
-        if not name.startswith("SCUMBLE_PT_view3d_") or not cls.is_registered:
+        if not name.startswith(f"SCUMBLE_PT_{space}_") or not cls.is_registered:
             continue
         bpy.utils.unregister_class(cls)
         if name.endswith(f"_{part}"):
@@ -98,6 +108,40 @@ def only_panel(part):
             members = {"bl_space_type": cls.bl_space_type, "bl_parent_id": cls.bl_parent_id}
             opened = type(f"{name}_open", cls.__bases__, {**members, "bl_options": set()})
             bpy.utils.register_class(opened)
+
+
+def image_editor():
+    """The Image Editor with the sidebar."""
+    areas = bpy.context.window_manager.windows[0].screen.areas
+    return next(a for a in areas if a.type == "IMAGE_EDITOR" and a.spaces[0].show_region_ui)
+
+
+def count_draws():
+    """A sidebar that was drawn is on the screen by the next report."""
+
+    def drawn(name):
+        draws[name] = draws.get(name, 0) + 1
+
+    for space, name in (
+        (bpy.types.SpaceView3D, "VIEW_3D"),
+        (bpy.types.SpaceImageEditor, "IMAGE_EDITOR"),
+    ):
+        space.draw_handler_add(drawn, (name,), "UI", "POST_PIXEL")
+
+
+def time_ticks():
+    """Measures the add-on's clock where it takes events in and lays results."""
+    controller = sys.modules[f"{MODULE}.host.controller"].get()
+    pump = controller.pump
+
+    def timed():
+        begun = time.thread_time()
+        changed = pump()
+        ticks.append(round((time.thread_time() - begun) * 1000, 2))
+        del ticks[:-2000]
+        return changed
+
+    controller.pump = timed
 
 
 def split():
@@ -143,6 +187,8 @@ def choose_tabs():
                     region.active_panel_category = "Scumble"
                 region.tag_redraw()
                 return 0.3
+    count_draws()
+    time_ticks()
     bpy.app.timers.register(beat, persistent=True)
     bpy.app.timers.register(report, persistent=True)
     return None

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from PIL import Image, ImageChops
 
@@ -20,129 +17,32 @@ ROOT = HERE.parents[2]
 sys.path.insert(0, str(ROOT))
 
 from tests.blender_addon.bpy.run_suite import build_zip  # noqa: E402
+from tests.blender_addon.window.screen import Window, big_buttons, differing  # noqa: E402
 from tests.real_server import RealServer, running_server  # noqa: E402
 
-EFFECT_SECONDS = 20
 SCREEN = "1500x900x24"
+CROSS = 48
+"""Cancel, px from the sidebar's right border."""
+ROW = 26
+"""From one row of a panel to the next, px."""
+ROWS_TO_PROJECT = 4
+"""From View Size down to the button."""
+LIVE_ABOVE_SIZE = 57
+"""From the row of Size up to the switch Live, px, where nothing is told yet."""
+STATUS_BAR = 24
+"""Its height, px."""
+FIT_IMAGES = """
+window = bpy.context.window_manager.windows[0]
+for area in window.screen.areas:
+    if area.type == "IMAGE_EDITOR":
+        region = next(r for r in area.regions if r.type == "WINDOW")
+        with bpy.context.temp_override(window=window, area=area, region=region):
+            bpy.ops.image.view_all(fit_view=True)
+"""
 
 
-class Window:
-    """A Blender window under a virtual X server."""
-
-    def __init__(self, folder: Path, display: str, process: subprocess.Popen[bytes]) -> None:
-        self.folder = folder
-        self._environment = {**os.environ, "DISPLAY": display}
-        self._process = process
-
-    def state(self) -> dict[str, Any]:
-        """What the add-on says now."""
-        return dict(json.loads((self.folder / "state.json").read_text()))
-
-    def until(
-        self, what: str, condition: Callable[[dict[str, Any]], bool], seconds: float = 150
-    ) -> dict[str, Any]:
-        """Waits for a state; fails after so many seconds."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if self._process.poll() is not None:
-                raise SystemExit(f"Blender ended while waiting for: {what}")
-            if (self.folder / "state.json").is_file() and condition(state := self.state()):
-                print("ok:", what, flush=True)
-                return state
-            time.sleep(0.1)
-        raise SystemExit(f"FAILED: {what}; {self.state()}")
-
-    def run(self, source: str) -> None:
-        """Runs Python in Blender, at its next report."""
-        part = self.folder / "command.part"
-        part.write_text(source)
-        part.replace(self.folder / "command.py")
-        while (self.folder / "command.py").is_file():
-            if self._process.poll() is not None:
-                raise SystemExit(f"Blender ended while it ran: {source}")
-            time.sleep(0.05)
-
-    def click(self, x: int, y: int) -> None:
-        """Moves there (origin top-left) and clicks."""
-        self._xdotool("mousemove", str(x), str(y))
-        time.sleep(0.4)
-        self._xdotool("click", "1")
-        time.sleep(0.3)
-
-    def press(
-        self, x: int, y: int, what: str, condition: Callable[[dict[str, Any]], bool]
-    ) -> dict[str, Any]:
-        """Clicks until it has an effect: a busy computer draws a button later than it is there."""
-        for _ in range(3):
-            self.click(x, y)
-            deadline = time.monotonic() + EFFECT_SECONDS
-            while time.monotonic() < deadline:
-                if condition(state := self.state()):
-                    print("ok:", what, flush=True)
-                    return state
-                time.sleep(0.1)
-        raise SystemExit(f"FAILED: {what}; {self.state()}")
-
-    def hover(self, area_type: str) -> None:
-        """Moves the mouse into an editor."""
-        x, y, width, height = self.region(area_type, "WINDOW")
-        self._xdotool("mousemove", str(x + width // 3), str(y + height // 2))
-        time.sleep(0.4)
-
-    def key(self, keys: str) -> None:
-        """Presses a key combination."""
-        self._xdotool("key", keys)
-        time.sleep(0.5)
-
-    def region(self, area_type: str, region_type: str) -> tuple[int, int, int, int]:
-        """x, y, width, height of a region; origin top-left."""
-        state = self.state()
-        area = next(area for area in state["areas"] if area["type"] == area_type)
-        x, y, width, height = area["regions"][region_type]
-        return x, state["height"] - y - height, width, height
-
-    def screenshot(self, path: Path) -> None:
-        """The whole screen."""
-        subprocess.run(["import", "-window", "root", str(path)], env=self._environment, check=True)
-
-    def _xdotool(self, *arguments: str) -> None:
-        subprocess.run(["xdotool", *arguments], env=self._environment, check=True)
-
-
-Box = tuple[int, int, int, int]
-
-
-def differing(window: Window, area_type: str, *states: str) -> Box:
-    """What two states of Blender, each reached by a command, show differently in an editor's sidebar."""
-    shots = []
-    for number, command in enumerate(states):
-        window.run(f"{command}\nredraw()")
-        time.sleep(SETTLED)
-        path = window.folder / f"{number}.png"
-        window.screenshot(path)
-        with Image.open(path) as shot:
-            shots.append(shot.convert("RGB"))
-    x, y, width, height = window.region(area_type, "UI")
-    sidebar = (x, y, x + width, y + height)
-    found = ImageChops.difference(*(shot.crop(sidebar) for shot in shots)).getbbox()
-    if found is None:
-        raise SystemExit(f"FAILED: {states} look the same")
-    return found[0] + x, found[1] + y, found[2] + x, found[3] + y
-
-
-def big_buttons(window: Window, area_type: str) -> tuple[int, int, int]:
-    """Where Generate, Repaint and Cancel are pressed: x of Generate, x of Repaint, y of all; below the prompt."""
-    prompt = window.state()["prompt"]
-    shown = differing(
-        window, area_type, "settings().prompt = 'IIII'", f"settings().prompt = {prompt!r}"
-    )
-    x, _, width, _ = window.region(area_type, "UI")
-    return x + width - LEFT_BUTTON, x + width - RIGHT_BUTTON, (shown[1] + shown[3]) // 2 + BELOW
-
-
-def check_the_window(window: Window, out: Path) -> None:
-    """The artist's way through the add-on."""
-    window.until("the server was found by itself", lambda s: ", model " in s["server"])
+def generate_and_cancel(window: Window, out: Path) -> None:
+    """A texture, taken back and brought again; one that is cancelled; one in the Image Editor."""
     before = window.state()["images"]
     window.screenshot(out / "1-ready.png")
     window.run(
@@ -161,14 +61,14 @@ def check_the_window(window: Window, out: Path) -> None:
     print(
         f"The main loop stood still for {longest:.0f} ms at most; a redraw of the window takes {redraw:.0f} ms here"
     )
-    time.sleep(1)
+    window.settle()
     window.screenshot(out / "3-done.png")
     window.hover("VIEW_3D")
     window.key("ctrl+z")
     window.until("one Ctrl-Z takes it back", lambda s: s["texture"] == [] and s["images"] == before)
     window.key("ctrl+shift+z")
     window.until("redo brings it again", lambda s: s["texture"] == state["texture"])
-    time.sleep(0.5)
+    window.settle()
     window.screenshot(out / "4-redone.png")
     generate, _, row = big_buttons(window, "IMAGE_EDITOR")
     window.run("settings().num_inference_steps = 1000")
@@ -182,35 +82,35 @@ def check_the_window(window: Window, out: Path) -> None:
     )
     window.until("it was cancelled", lambda s: s["note"] == "Cancelled")
     window.run("bpy.context.scene.scumble.num_inference_steps = 4")
-    time.sleep(SETTLED)
+    window.settle()
     window.press(
         generate,
         row,
+        "a click paints again",
+        lambda s: s["busy"] or any(area["image"] for area in s["areas"]),
+    )
+    window.until(
         "the Image Editor shows what was painted from it",
         lambda s: any(area["image"] for area in s["areas"]) and not s["busy"],
     )
-    time.sleep(1)
+    window.settle("IMAGE_EDITOR")
     window.screenshot(out / "6-image-editor.png")
-    pick_a_variation(window, out)
-    repaint_selected_faces(window, out)
-    project_from_two_cameras(window, out)
-    say_what_is_wrong(window, out)
 
 
 def pick_a_variation(window: Window, out: Path) -> None:
     """Four variations; the third is taken."""
-    window.run("settings().count = 4; redraw()")
-    time.sleep(SETTLED)
+    window.run("settings().count = 4")
     generate, _, row = big_buttons(window, "VIEW_3D")
     window.press(
-        generate, row, "four variations wait to be picked from", lambda s: s["variations"] == 4
+        generate, row, "a click paints variations", lambda s: s["busy"] or s["variations"] == 4
     )
+    window.until("four wait to be picked from", lambda s: s["variations"] == 4 and not s["busy"])
     # The buttons of the first and the second, of which one is pressed.
     left, top, right, bottom = differing(window, "VIEW_3D", "chosen(1)", "chosen(0)")
     middle = (top + bottom) // 2
     third = right + (right - left) // 4
     window.press(third, middle, "a click shows the third large", lambda s: s["chosen"] == 2)
-    time.sleep(SETTLED)
+    window.settle()
     window.screenshot(out / "7-variations.png")
     before = window.state()["images"]
     window.press(
@@ -237,14 +137,16 @@ def repaint_selected_faces(window: Window, out: Path) -> None:
     window.press(
         repaint,
         row,
-        "the faces are repainted",
-        lambda s: not s["busy"] and s["texture"] != shown,
+        "a click on Repaint starts it",
+        lambda s: s["busy"] or s["texture"] != shown,
     )
+    window.until("the faces are repainted", lambda s: not s["busy"] and s["texture"] != shown)
     window.run(
-        "area = next(a for a in bpy.context.window_manager.windows[0].screen.areas if a.type == 'IMAGE_EDITOR');"
-        "area.spaces[0].image = bpy.data.objects['Cube'].active_material.node_tree.nodes.active.image"
+        "image_editor().spaces[0].image = bpy.data.objects['Cube'].active_material.node_tree.nodes.active.image;"
+        "view = next(a for a in bpy.context.window_manager.windows[0].screen.areas if a.type == 'VIEW_3D');"
+        "view.spaces[0].overlay.show_faces = False"  # else the selection's orange hides the paint
     )
-    time.sleep(5)  # Blender's panels glide to their new places
+    window.settle()
     window.screenshot(out / "8-faces.png")
     window.run("bpy.ops.object.mode_set(mode='OBJECT')")
 
@@ -261,7 +163,6 @@ def project_from_two_cameras(window: Window, out: Path) -> None:
         "settings.prompt = 'rusty metal'; settings.control = 'NONE'; only_panel('project')"
     )
     shown = window.state()["texture"]
-    time.sleep(SETTLED)
     size = differing(window, "VIEW_3D", "settings().view_size = 128", "settings().view_size = 256")
     window.run("clock['longest'] = 0.0")
     window.press(
@@ -274,33 +175,119 @@ def project_from_two_cameras(window: Window, out: Path) -> None:
         "two cameras have painted", lambda s: not s["busy"] and s["texture"] != shown
     )
     print(f"Meanwhile the main loop stood still for {state['longest'] * 1000:.0f} ms at most")
-    time.sleep(SETTLED)
+    window.settle()
     window.screenshot(out / "9-projected.png")
 
 
 def say_what_is_wrong(window: Window, out: Path) -> None:
     """A failure in the background: in the panel, and in the status bar."""
     window.run("bpy.context.scene.scumble.model = 'no-such-model'")
+    window.settle()
+    window.screenshot(window.folder / "calm.png")
     generate, _, row = big_buttons(window, "VIEW_3D")
     window.press(
         generate, row, "the panel says what is wrong", lambda s: "no-such-model" in s["error"]
     )
-    time.sleep(SETTLED)
+    window.settle()
     window.screenshot(out / "10-refused.png")
+    with Image.open(window.folder / "calm.png") as calm, Image.open(out / "10-refused.png") as now:
+        bar = (0, calm.height - STATUS_BAR, calm.width, calm.height)
+        changed = ImageChops.difference(
+            calm.convert("RGB").crop(bar), now.convert("RGB").crop(bar)
+        ).getbbox()
+    if changed is None or changed[2] - changed[0] < calm.width // 5:
+        raise SystemExit("FAILED: the status bar says nothing")
+    print("ok: the status bar says it too", flush=True)
+    window.run("settings().model = ''")
 
 
-CROSS = 48
-"""Cancel, px from the sidebar's right border."""
-LEFT_BUTTON, RIGHT_BUTTON = 215, 110
-"""Generate and Repaint, px from the sidebar's right border."""
-BELOW = 77
-"""From the prompt down to them, px."""
-ROW = 26
-"""From one row of a panel to the next, px."""
-ROWS_TO_PROJECT = 4
-"""From View Size down to the button."""
-SETTLED = 3.0
-"""Seconds after which the window shows what it was told, on a slow computer."""
+def write_large_pictures(window: Window, out: Path) -> None:
+    """2048 px, in floats and in bytes, into the image itself: what each turn of the clock costs."""
+    window.run(
+        "one = settings(); one.mask = 'WHOLE'; one.strength = 0.5; one.target = 'SAME';"
+        "one.num_inference_steps = 4"
+    )
+    for kind, is_float in (("floats", True), ("bytes", False)):
+        window.run(
+            "import numpy as np\n"
+            f"image = bpy.data.images.new('Large {kind}', 2048, 2048, float_buffer={is_float})\n"
+            "image.pixels.foreach_set(np.random.default_rng(1).random(2048 * 2048 * 4, np.float32))\n"
+            "settings().image = image\n"
+        )
+        _, repaint, row = big_buttons(window, "VIEW_3D")
+        window.run("ticks.clear()")
+        written = f"Repainted 'Large {kind}' itself"
+        window.press(
+            repaint,
+            row,
+            f"a click repaints {kind}",
+            lambda s, done=written: s["busy"] or done in s["note"],
+        )
+        state = window.until(
+            f"2048 px of {kind} are written",
+            lambda s, done=written: not s["busy"] and (done in s["note"] or bool(s["error"])),
+        )
+        if state["error"]:
+            raise SystemExit(f"FAILED: {state['error']}")
+        slow = sorted(state["ticks"], reverse=True)
+        print(f"{len(slow)} turns of the clock; the longest took {slow[:5]} ms")
+    window.run("settings().image = None; settings().mask = 'FACES'; settings().target = 'NEW'")
+
+
+def paint_live(window: Window, out: Path) -> None:
+    """The switch in the Image Editor: on, two strokes with the brush, each with its picture, and off."""
+    window.run(
+        "import numpy as np\n"
+        "image = bpy.data.images.new('Wall', 512, 512)\n"
+        "pixels = np.ones((512, 512, 4), np.float32); pixels[..., :3] = (0.45, 0.2, 0.13)\n"
+        "pixels[..., :3] += np.random.default_rng(1).normal(0, 0.04, (512, 512, 1))\n"
+        "image.pixels.foreach_set(pixels.ravel())\n"
+        "one = settings(); one.prompt = 'old red brick wall, moss'; one.live_steps = 2; one.live_size = 256\n"
+        "one.live_strength = 0.7\n"
+        "view = next(a for a in bpy.context.window_manager.windows[0].screen.areas if a.type == 'VIEW_3D')\n"
+        "view.type = 'IMAGE_EDITOR'; view.spaces[0].show_region_ui = False\n"
+        "space = image_editor().spaces[0]; space.image = image; space.mode = 'PAINT'\n"
+        "only_panel('live', 'image_editor')\n"
+        "paint = bpy.context.tool_settings.image_paint\n"
+        "shared = getattr(paint, 'unified_paint_settings', None) or bpy.context.tool_settings.unified_paint_settings\n"
+        "shared.use_unified_color = True; shared.color = (0.2, 0.5, 0.1); shared.size = 30\n"
+    )
+    window.until("the brush is there", lambda s: any(a["image"] == "Wall" for a in s["areas"]))
+    window.run(FIT_IMAGES)
+    size = differing(
+        window, "IMAGE_EDITOR", "settings().live_size = 512", "settings().live_size = 256"
+    )
+    x, _, width, _ = window.region("IMAGE_EDITOR", "UI")
+    left, switch = x + width // 4, (size[1] + size[3]) // 2 - LIVE_ABOVE_SIZE
+    window.press(left, switch, "a click on Live switches it on", lambda s: s["live"])
+    state = window.until("the first picture is there", lambda s: s["live_pictures"] > 0)
+    x, y, width, height = window.region("IMAGE_EDITOR", "WINDOW")
+    for part in (0.35, 0.5):
+        shown, row = state["live_pictures"], y + round(height * part)
+        window.drag([(x + 40 + 25 * k, row + (k % 2) * 15) for k in range(8)])
+        window.until("a stroke is on the canvas", lambda s: "Wall" in s["dirty"])
+        state = window.until(
+            "the picture follows the stroke", lambda s, n=shown: s["live_pictures"] > n
+        )
+    window.run(FIT_IMAGES)
+    window.settle("IMAGE_EDITOR")
+    window.screenshot(out / "11-live.png")
+    if not any(area["image"] == "Wall live" for area in window.state()["areas"]):
+        raise SystemExit("FAILED: no editor shows the live picture")
+    window.press(left, switch, "a click on Live switches it off", lambda s: not s["live"])
+    window.until("the panel says so", lambda s: s["live_told"] == "Live painting is off.")
+
+
+STEPS = {
+    "generate": generate_and_cancel,
+    "variations": pick_a_variation,
+    "faces": repaint_selected_faces,
+    "project": project_from_two_cameras,
+    "wrong": say_what_is_wrong,
+    "large": write_large_pictures,
+    "live": paint_live,
+}
+"""The artist's way through the add-on; "large" and "live" need nothing of what is before them."""
 
 
 def blender_window(
@@ -331,6 +318,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--python", required=True, help="an interpreter that has bpy")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "window")
     parser.add_argument("--model", default="tiny", help="the server's model")
+    parser.add_argument("--only", nargs="+", choices=STEPS, default=list(STEPS))
     chosen = parser.parse_args(arguments)
     chosen.out.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="scumble-window-"))
@@ -347,7 +335,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             try:
                 window = Window(folder, display, blender)
                 window.until("the window is up", lambda s: bool(s["areas"]))
-                check_the_window(window, chosen.out)
+                window.until("the server was found by itself", lambda s: ", model " in s["server"])
+                for step in chosen.only:
+                    STEPS[step](window, chosen.out)
             except SystemExit:
                 window.screenshot(chosen.out / "failed.png")
                 print((folder / "log").read_text()[-4000:])
