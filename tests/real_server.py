@@ -73,18 +73,20 @@ def start_server(
     address = json.loads(announcement.read_text())["address"]
     server = RealServer(process, data_dir, address, (data_dir / "token").read_text().strip())
     if "--tls-client-ca" not in arguments:
-        _wait_for_worker(server, deadline)
+        wait_for_worker(process, data_dir)
     return server
 
 
-def _wait_for_worker(server: RealServer, deadline: float) -> None:
+def wait_for_worker(process: subprocess.Popen[bytes], data_dir: Path) -> None:
+    """Until the worker of a server that answers has started, or cannot."""
     import scumble.client  # noqa: PLC0415 - in Blender an extension brings it, later
 
     starting = scumble.client.WorkerState.STARTING
-    with scumble.client.connect(data_dir=server.data_dir) as client:
+    deadline = time.monotonic() + START_SECONDS
+    with scumble.client.connect(data_dir=data_dir) as client:
         while client.server_info().worker_state is starting:
-            if server.process.poll() is not None or time.monotonic() > deadline:
-                server.kill()
+            if process.poll() is not None or time.monotonic() > deadline:
+                process.kill()
                 raise AssertionError("the worker did not start")
             time.sleep(0.1)
 

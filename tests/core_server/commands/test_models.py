@@ -26,6 +26,7 @@ from scumble.client import (
     TextToImage,
 )
 from tests.fakes.hub import FakeHub, running_hub
+from tests.real_server import wait_for_worker
 
 _LORA = {"lora_unet_down_blocks_1_attentions_0_attn2_to_k.lora_down.weight": torch.zeros(4, 2048)}
 
@@ -58,6 +59,7 @@ def data_dir(hub: FakeHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         while not (folder / "server.json").exists():
             assert process.poll() is None
             time.sleep(0.05)
+        wait_for_worker(process, folder)
         yield folder
     finally:
         assert process.stdin is not None
