@@ -1,9 +1,15 @@
-"""What holds for every test."""
+"""What holds for every test.
+
+Machines that run the tests are shared, and may be ten times slower than yours or stand still for seconds. So a test
+waits for a state, never for a duration; its deadlines are a minute and more and only find what hangs. Nothing is
+asserted about seconds, save the processor's own. Work that has to be under way still is endless or waits at a gate
+(`tests.fakes.runtime`), and a fake that hangs does so until the test lets it go. A shared server is left idle.
+"""
 
 from __future__ import annotations
 
 from hypothesis import settings
 
-# Machines that run the tests are shared: how long one example takes says nothing about our code.
+# How long one example takes says nothing about our code.
 settings.register_profile("scumble", deadline=None)
 settings.load_profile("scumble")
