@@ -57,6 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.debug:
             traceback.print_exc()
         print(f"scumble: {_sentence(error)}", file=sys.stderr)
+        # A client's thread may keep the error, and so every picture on the way here, until the interpreter is gone:
+        # OpenImageIO would list them on stderr.
+        traceback.clear_frames(error.__traceback__)
         return FAILED
 
 
