@@ -65,7 +65,9 @@ class SteppedScheduler:
         if self._on_step is not None:
             latents = self._on_step(self._index, latents)
         self._index += 1
-        return (latents, latents) if self._clean else (latents, *result[1:])
+        # PixArt-alpha's pipeline takes the clean picture of a single step, which not every scheduler tells; after the
+        # last step the latents are just that.
+        return (latents, latents) if self._clean or len(result) == 1 else (latents, *result[1:])
 
 
 def _signed_as(stock: Callable[..., Any], ours: Callable[..., Any]) -> Callable[..., Any]:
