@@ -131,12 +131,13 @@ def title_of(device: torch.device) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed. Only CUDA's allocator has an exception type of its own."""
+    """Whether an allocation failed. Only CUDA's allocator has an exception type of its own; cuBLAS and cuDNN, which
+    take memory past it, have words of theirs."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     text = str(error)
     return isinstance(error, RuntimeError) and (
-        "can't allocate memory" in text or "out of memory" in text
+        "can't allocate memory" in text or "out of memory" in text or "_ALLOC_FAILED" in text
     )
 
 

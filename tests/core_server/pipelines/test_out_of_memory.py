@@ -50,6 +50,25 @@ def run(runtime: SmallDevice, prompt: str, model: str = "") -> tuple[Any, list[s
     return output, [it.stage for it in seen if "Out of memory" in it.stage]
 
 
+@pytest.mark.parametrize(
+    ("error", "is_it"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), True),
+        (torch.AcceleratorError("CUDA error: out of memory"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB)"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to"), True),
+        (MemoryError(), True),
+        (RuntimeError("CUBLAS_STATUS_EXECUTION_FAILED when calling cublasGemmEx"), False),
+        (ValueError("out of memory"), False),
+    ],
+    ids=lambda it: str(it)[:40],
+)
+def test_every_library_has_its_words_for_it(error: BaseException, is_it: bool) -> None:
+    assert devices.is_out_of_memory(error) is is_it
+
+
 def test_a_job_goes_down_as_far_as_it_must(data_dir: Path) -> None:
     """Rung by rung: what is said, what the recipe says, and that the picture stays what it was."""
     runtime = create(NAME, "cpu", data_dir)
