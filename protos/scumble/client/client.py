@@ -80,8 +80,8 @@ def connect(
 
     address ("host:port") and token: as given, else from SCUMBLE_SERVER and SCUMBLE_TOKEN, else from `server.json` and
     `token` in the data folder (data_dir, SCUMBLE_DATA_DIR, or the platform's own place). A given data_dir outranks
-    the environment. timeout: seconds for each unary call; a server on a machine that paints may be slow to answer. root_certificates: PEM bytes for a server with TLS, b"" to
-    trust the system's own; None for a loopback server.
+    the environment. timeout: seconds for each unary call; a server on a machine that paints may be slow to answer.
+    root_certificates: PEM bytes for a server with TLS, b"" to trust the system's own; None for a loopback server.
     Raises NotRunning, Unauthenticated, VersionMismatch.
     """
     location = locate(address, token, data_dir)
