@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import grpc
@@ -48,8 +49,8 @@ def call(channel: grpc.Channel, method: Method, metadata: list[tuple[str, str | 
 
 
 @pytest.fixture(scope="module")
-def bare_channel(gateway: Gateway) -> grpc.Channel:
-    with grpc.insecure_channel(gateway.address) as channel:
+def bare_channel(shared_gateway: Gateway) -> Iterator[grpc.Channel]:
+    with grpc.insecure_channel(shared_gateway.address) as channel:
         yield channel
 
 
