@@ -78,9 +78,9 @@ async def test_frames_of_any_size_cross_between_jobs_bit_for_bit(engine: LocalEn
         canvas = Pixels(rng.integers(0, 256, (side, side, 3), dtype=np.uint8))
         painted = await engine.paint(f"frame-{turn}", frame, canvas, ignore)
         assert np.array_equal(painted.pixels.array, 255 - canvas.array)
-        if turn == 3:  # large enough for both segments to be given back after it
+        if turn == 3:  # larger than the segments that the worker has mapped
             request = Inpaint(parameters=Parameters(prompt="echo"), image="image", selection="mask")
-            large = np.zeros((4096, 4600, 4), np.uint8)
+            large = np.zeros((2048, 1500, 4), np.uint8)
             images = {"image": Pixels(large), "mask": Pixels.mask(large[..., 0])}
             await engine.run("job", request, images, ignore)
 
