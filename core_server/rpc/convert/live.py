@@ -17,7 +17,7 @@ from core_server.pipelines.request import Parameters
 from core_server.ranges import COUNT, STEPS
 from core_server.rpc.convert.canvas import from_proto_picture_extent, to_proto_extent
 from core_server.rpc.convert.fields import strength
-from core_server.rpc.convert.image import ENCODINGS, from_proto_header, to_proto_image
+from core_server.rpc.convert.image import ENCODINGS, from_proto_header, to_proto_header
 from core_server.rpc.convert.parameters import from_proto_parameters
 from scumble.v1 import image_pb2
 from scumble.v1 import live_service_pb2 as messages
@@ -102,7 +102,8 @@ def to_proto_answer(answer: LiveAnswer) -> messages.PaintResponse:
         frames_per_second=answer.rate,
     )
     if answer.header is not None:
-        message.image.CopyFrom(to_proto_image(answer.header, answer.payload))
+        message.image.header.CopyFrom(to_proto_header(answer.header))
+        message.image.payload = answer.payload
         message.painting.CopyFrom(_duration(answer.painting))
     if answer.told is not None:
         message.settings.CopyFrom(_settings(answer.wish, answer.told))
