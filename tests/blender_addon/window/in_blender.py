@@ -196,7 +196,7 @@ def choose_tabs():
 
 def start():
     settings = bpy.context.scene.scumble
-    settings.prompt = "weathered red bricks, moss"
+    settings.prompt = "weathered red bricks"
     settings.width = settings.height = 256
     settings.num_inference_steps = int(os.environ.get("SCUMBLE_WINDOW_STEPS", "40"))
     split()

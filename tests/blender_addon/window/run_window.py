@@ -74,6 +74,9 @@ def generate_and_cancel(window: Window, out: Path) -> None:
     window.run("settings().num_inference_steps = 1000")
     window.press(generate, row, "Generate in the Image Editor starts it", lambda s: s["busy"])
     window.until("it paints", lambda s: s["fraction"] > 0.1)
+    drawn = window.state()["draws"]["IMAGE_EDITOR"]
+    # The panels make room for the picture; while it grows, the screen never rests.
+    window.until("the panels are there", lambda s: s["draws"]["IMAGE_EDITOR"] > drawn + 5)
     window.screenshot(out / "5-again.png")
     # The cross stands at the right end of the row, where Repaint was.
     x, _, width, _ = window.region("IMAGE_EDITOR", "UI")
