@@ -67,6 +67,10 @@ class Feed:
         self._position = event
         self._wake()
 
+    def forget_previews(self) -> None:
+        """For a job that has ended: who comes back late is told of every step, and sees the picture itself."""
+        self._previews.clear()
+
     def interrupt(self, error: Exception) -> None:
         """Ends every watch with an error."""
         self._lost = error

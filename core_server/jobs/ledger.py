@@ -27,6 +27,9 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+_RECENT_JOBS = 32
+"""Ended jobs whose steps are still told to whoever lost the connection just before the end; states are on disk."""
+
 MAX_CRASHES = 2
 """A job under which a process died so often is not tried again."""
 
@@ -70,6 +73,7 @@ class Ledger:
         self.live: dict[str, LiveJob] = {}
         self.figures = Figures()
         self._queue: FairQueue[LiveJob] = FairQueue()
+        self._recent: dict[str, Feed] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="job-store")
         self._one_at_a_time = asyncio.Lock()
         self._work = asyncio.Event()
@@ -231,10 +235,22 @@ class Ledger:
             self.wake()
         if state.is_final:
             del self.live[job.job_id]
+            self._remember(live)
             self._tell_positions()
             self._count(job, now)
             _log_end(job, now)
         live.feed.publish(event)
+        if state.is_final:
+            live.feed.forget_previews()
+
+    def recent_feed(self, job_id: str) -> Feed | None:
+        """Of a job that ended a short while ago."""
+        return self._recent.get(job_id)
+
+    def _remember(self, live: LiveJob) -> None:
+        self._recent[live.job.job_id] = live.feed
+        if len(self._recent) > _RECENT_JOBS:
+            del self._recent[next(iter(self._recent))]
 
     def _wait(self, live: LiveJob) -> None:
         job = live.job

@@ -208,10 +208,12 @@ class JobService:
         live = self._live(owner, job_id)
         if live is None:
             await self._finished(owner, job_id)
+        feed = self._ledger.recent_feed(job_id) if live is None else live.feed
+        if feed is None:
             for event in await self._ledger.db(Store.events, job_id, after):
                 yield event
         else:
-            async for event in live.feed.watch(after):
+            async for event in feed.watch(after):
                 yield event
 
     async def get(self, owner: str, job_id: str) -> Job:
