@@ -70,8 +70,8 @@ def test_generate_and_discard(scumble: Any, server: RealServer) -> None:
     quarters = ", ".join(f"{value:.1f}" for value in memory[:: max(1, ROUNDS // 8)])
     print(
         f"Blender {bpy.app.version_string}, {ROUNDS} rounds: {first:.1f} MB in the second quarter, "
-        f"{last:.1f} MB in the last, {max(memory):.1f} MB at most ({quarters}); files, threads, images, objects {opened[0]} at first, "
-        f"{opened[-1]} at last"
+        f"{last:.1f} MB in the last, {max(memory):.1f} MB at most ({quarters}); "
+        f"files, threads, images, objects {opened[0]} at first, {opened[-1]} at last"
     )
     assert last - first < MOST_MB, memory
     assert opened[-1][0] <= opened[0][0] + 2
