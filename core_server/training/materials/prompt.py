@@ -16,7 +16,7 @@ from core_server.training.materials.colors import COLOR_NAMES, COLOR_SYNONYMS, T
 from core_server.training.materials.conditions import CONDITION_WORDS, FINISH_WORDS
 from core_server.training.materials.family import FAMILIES
 from core_server.training.materials.generator import render_materials
-from core_server.training.materials.params import MaterialParams
+from core_server.training.materials.params import MaterialParams, allowed_conditions
 from core_server.training.materials.render import STYLE_WORDS, Rendered
 
 #: words outside the families' own that artists use for them
@@ -59,6 +59,8 @@ _ALONE = {
     "mossy": "moss", "rusty": "rusty_metal", "snowy": "snow", "dirty": "dirt", "dusty": "sand",
     "cracked": "cracked_mud",
 }  # fmt: skip
+#: a material beside another one that is a state of it: "bricks with moss"
+_GROWN = {"moss": "mossy", "snow": "snowy", "dirt": "dirty", "rusty_metal": "rusty"}
 _ACCENT_WORDS = ("mortar", "grout", "joints", "veins", "chips", "stripes", "dots", "pattern",
                  "traces", "lights", "glow", "holes", "bands", "squares", "background", "ground",
                  "seams", "lines", "trim")  # fmt: skip
@@ -90,7 +92,7 @@ def _fold(word: str) -> str:
 
 
 def _words(text: str) -> list[str]:
-    return [_fold(word) for word in re.findall(r"[\w'-]+", text.lower())]
+    return [_fold(word) for word in re.findall(r"[\w'-]+|,", text.lower())]
 
 
 def _lexicon() -> dict[tuple[str, ...], tuple[str, str]]:  # noqa: PLR0912  a flat list
@@ -155,7 +157,7 @@ def _match(words: list[str]) -> list[tuple[str, str, int]]:
                 i += length
                 break
         else:
-            found.append(("join" if words[i] in ("with", "and") else "unknown", words[i], 1))
+            found.append(("join" if words[i] in ("with", "and", ",") else "unknown", words[i], 1))
             i += 1
     return found
 
@@ -171,18 +173,18 @@ def _bare(words: list[str], found: list[tuple[str, str, int]]) -> list[str]:
 
 
 def _choose_family(found: list[tuple[str, str, int]]) -> tuple[str, bool]:
-    """The most specific family before "with"; of equals the last, as English puts the noun last."""
-    head: list[tuple[str, str, int]] = []
-    for item in found:
-        if item[0] == "join" and head:
+    """Of the first part (they end at a comma, "with", "and") that names one, the most specific family.
+
+    Of equals the last, as English puts the noun last.
+    """
+    named: list[tuple[int, int, str]] = []
+    for i, (kind, value, length) in enumerate(found):
+        if kind == "family":
+            named.append((length, i, value))
+        elif kind == "join" and named:
             break
-        head.append(item)
-    for part in (head, found):
-        named = [
-            (length, i, value) for i, (kind, value, length) in enumerate(part) if kind == "family"
-        ]
-        if named:
-            return max(named)[2], True
+    if named:
+        return max(named)[2], True
     named_either = [value for kind, value, _ in found if kind == "either"]
     if named_either:
         return _EITHER[named_either[-1]], True
@@ -190,11 +192,23 @@ def _choose_family(found: list[tuple[str, str, int]]) -> tuple[str, bool]:
     return (alone[0], True) if alone else ("plaster", False)
 
 
+def _grown(found: list[tuple[str, str, int]], name: str) -> list[tuple[str, str, int]]:
+    """Other materials than `name` as its conditions, where they can be: the moss of "bricks, moss"."""
+    allowed = allowed_conditions(name)
+    return [
+        ("condition", _GROWN[value], length)
+        if kind == "family" and name != value and _GROWN.get(value) in allowed
+        else (kind, value, length)
+        for kind, value, length in found
+    ]
+
+
 def parse_prompt(prompt: str) -> ParsedPrompt:  # noqa: PLR0912  one branch a kind of word
     """Read family, colours, size, orientation, wear, finish and style out of a prompt."""
     words = _words(prompt)
     found = _match(words)
     name, understood = _choose_family(_match(_bare(words, found)))
+    found = _grown(found, name)
     spec = FAMILIES[name]
     params = MaterialParams(name, spec.colors[0])
     only_either = not any(kind == "family" for kind, _, _ in found)
