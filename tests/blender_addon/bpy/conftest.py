@@ -27,6 +27,7 @@ from tests.real_server import RealServer, start_server  # noqa: E402
 
 MODULE = "bl_ext.user_default.scumble"
 SERVER_PYTHON = os.environ.get("SCUMBLE_TEST_SERVER_PYTHON", sys.executable)
+MODEL = os.environ.get("SCUMBLE_TEST_MODEL", "tiny")
 if "SCUMBLE_TEST_EXTENSION" not in os.environ:
     os.environ["SCUMBLE_TEST_EXTENSION"] = str(build_zip(SERVER_PYTHON))
 
@@ -77,7 +78,7 @@ def preferences(scumble: Any) -> Any:
 @pytest.fixture(scope="session")
 def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealServer]:
     """One server for all tests that do not harm it."""
-    server = start_server(tmp_path_factory.mktemp("server"), python=SERVER_PYTHON)
+    server = start_server(tmp_path_factory.mktemp("server"), python=SERVER_PYTHON, model=MODEL)
     yield server
     server.stop()
 
@@ -92,7 +93,7 @@ def server(shared_server: RealServer, preferences: Any) -> RealServer:
 @pytest.fixture
 def own_server(tmp_path: Path, preferences: Any) -> Iterator[RealServer]:
     """A server that the test may kill."""
-    running = start_server(tmp_path / "own", python=SERVER_PYTHON)
+    running = start_server(tmp_path / "own", python=SERVER_PYTHON, model=MODEL)
     preferences.data_dir = str(running.data_dir)
     yield running
     running.kill()

@@ -1,6 +1,6 @@
 """Runs the add-on's tests inside a real Blender (the `bpy` module), in an environment of their own.
 
-    python tests/blender_addon/bpy/run_suite.py [--bpy VERSION|here|all] [--python PY] [pytest arguments ...]
+    python tests/blender_addon/bpy/run_suite.py [--bpy VERSION|here|all] [--model NAME] [--python PY] [options ...]
 
 Builds the extension's zip, installs exactly that into a fresh Blender profile, and starts real servers with the
 interpreter that runs this file (or --server-python). Standard library only. The exit status is pytest's.
@@ -99,24 +99,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help=f"a version of Blender, such as 4.2.23; all: {', '.join(SUPPORTED)} in turn; "
         f"here: of {', '.join(BPY_FOR_PYTHON.values())} those whose Python is installed",
     )
+    parser.add_argument(
+        "--model", default="tiny", help="what the servers paint with: tiny (default) or default"
+    )
     parser.add_argument("--python", help="an interpreter that has bpy and pytest already")
     parser.add_argument("--server-python", default=sys.executable, help="one that has the server")
     chosen, rest = parser.parse_known_args(arguments)
     if chosen.bpy in ("all", "here"):
         versions = list(SUPPORTED) if chosen.bpy == "all" else _installed()
         failed = [
-            version
-            for version in versions
-            if _run(str(environment(version)), chosen.server_python, rest) != 0
+            version for version in versions if _run(str(environment(version)), chosen, rest) != 0
         ]
         print(
             f"Blender {', '.join(versions) or 'was not tried'}; failed: {', '.join(failed) or 'none'}"
         )
         return len(failed)
-    return _run(chosen.python or str(environment(chosen.bpy)), chosen.server_python, rest)
+    return _run(chosen.python or str(environment(chosen.bpy)), chosen, rest)
 
 
-def _run(python: str, server_python: str, rest: Sequence[str]) -> int:
+def _run(python: str, chosen: argparse.Namespace, rest: Sequence[str]) -> int:
     """pytest inside one Blender."""
     print(f"Blender of {python}", flush=True)
     probe = subprocess.run(
@@ -132,8 +133,9 @@ def _run(python: str, server_python: str, rest: Sequence[str]) -> int:
         return 1
     variables = {
         **os.environ,
-        "SCUMBLE_TEST_EXTENSION": str(build_zip(server_python)),
-        "SCUMBLE_TEST_SERVER_PYTHON": server_python,
+        "SCUMBLE_TEST_EXTENSION": str(build_zip(chosen.server_python)),
+        "SCUMBLE_TEST_SERVER_PYTHON": chosen.server_python,
+        "SCUMBLE_TEST_MODEL": chosen.model,
     }
     cache = ROOT / ".pytest_cache" / "blender"
     command = [python, "-m", "pytest", "-c", str(HERE / "pytest.ini"), "--rootdir", str(ROOT)]

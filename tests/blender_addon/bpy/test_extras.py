@@ -12,7 +12,7 @@ import pytest
 
 from tests.real_server import RealServer
 
-from .conftest import addon
+from .conftest import MODEL, addon
 from .test_repaint import painted, pixels, textured_cube
 
 
@@ -146,7 +146,7 @@ def test_asset_paint_and_clone(scumble: Any, server: RealServer) -> None:
 
 def test_loras_styles_and_models_reach_the_server(scumble: Any, server: RealServer) -> None:
     bpy.ops.scumble.check_server()
-    assert "tiny" in [name for name, _ in running().catalogue.models]
+    assert MODEL in [name for name, _ in running().catalogue.models]
     bpy.ops.scumble.add_lora()
     scumble.loras[0].name = "no-such-lora"
     with pytest.raises(RuntimeError, match="no-such-lora"):
@@ -225,7 +225,7 @@ def test_the_preferences_choose_a_model(scumble: Any, preferences: Any, server: 
     preferences.default_model = "no-such-model"
     with pytest.raises(RuntimeError, match="no-such-model"):
         bpy.ops.scumble.generate_texture()
-    scumble.model = "tiny"
+    scumble.model = MODEL
     assert bpy.ops.scumble.generate_texture() == {"FINISHED"}
 
 

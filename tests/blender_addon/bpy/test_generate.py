@@ -13,7 +13,7 @@ import pytest
 import scumble.client
 from tests.real_server import RealServer
 
-from .conftest import addon
+from .conftest import MODEL, addon
 
 
 def newest_result(server: RealServer) -> scumble.client.Patch:
@@ -117,12 +117,18 @@ def test_settings_reach_the_server(scumble: Any, server: RealServer) -> None:
     assert "4.5" in flat
 
 
+SERVERS_NOTE = {
+    "tiny": "The test model was never trained; its pictures are coloured noise.",
+    "default": "the nearest size this model paints well, and resampled to 72 x 48.",
+}
+
+
 @pytest.mark.parametrize("where", ["MATERIAL", "NEW_SLOT", "IMAGE"])
 def test_the_note_says_what_was_done(scumble: Any, server: RealServer, where: str) -> None:
     scumble.place = where
     bpy.ops.scumble.generate_texture()
     note = addon("host.controller").get().status.note
-    assert note.endswith("The test model was never trained; its pictures are coloured noise.")
+    assert note.endswith(SERVERS_NOTE[MODEL])
     assert note.startswith("Made the image 'weathered red bricks'")
     assert ("'Cube'" in note or "'Material'" in note) is (where != "IMAGE")
 

@@ -17,7 +17,7 @@ import pytest
 import scumble.client
 from tests.real_server import RealServer, start_server
 
-from .conftest import MODULE, SERVER_PYTHON, addon, pump_until
+from .conftest import MODEL, MODULE, SERVER_PYTHON, addon, pump_until
 from .test_repaint import painted, pixels, textured_cube
 
 
@@ -107,7 +107,7 @@ def test_missing_certificate(server: RealServer, preferences: Any) -> None:
 
 def test_check_says_who_answers(server: RealServer) -> None:
     assert bpy.ops.scumble.check_server() == {"FINISHED"}
-    assert "model tiny" in addon("host.controller").get().status.server
+    assert f"model {MODEL}" in addon("host.controller").get().status.server
 
 
 def test_cancel_is_immediate_and_reaches_the_server(
@@ -184,7 +184,7 @@ def test_a_killed_server_is_noticed_and_a_restarted_one_goes_on(
     pump_until(running, lambda: running.status.stage == "Waiting for the server")
     assert running.busy
     port = int(own_server.address.rpartition(":")[2])
-    again = start_server(own_server.data_dir, port=port, python=SERVER_PYTHON)
+    again = start_server(own_server.data_dir, port=port, python=SERVER_PYTHON, model=MODEL)
     try:
         pump_until(running, lambda: not running.busy)
         assert running.status.error == ""
@@ -239,7 +239,7 @@ def test_the_server_can_be_started_from_blender(
         bpy.ops.scumble.start_server()
     command = tmp_path / "scumble"
     command.write_text(
-        f'#!/bin/sh\nexec "{SERVER_PYTHON}" -m core_server "$@" --port 0 --model tiny\n'
+        f'#!/bin/sh\nexec "{SERVER_PYTHON}" -m core_server "$@" --port 0 --model {MODEL}\n'
     )
     command.chmod(0o755)
     preferences.server_command = str(command)
