@@ -23,7 +23,10 @@ def configure() -> None:
     """Sets the process's environment variables. Overrides what was there: offline is a promise, not a default."""
     os.environ.update(_ENVIRONMENT)
     # OpenMP's threads spin while they wait; beside a host application on the same cores that costs up to 20 times.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        # A few turns before they sleep (GNU's OpenMP, on Linux) spare most sleeps and cost nobody anything.
+        os.environ.setdefault("GOMP_SPINCOUNT", "300")
     quota = _cpu_quota()
     if quota is not None and "OMP_NUM_THREADS" not in os.environ:
         # OpenMP counts the machine's cores; in a container with a CPU quota that many threads only hinder each other.
