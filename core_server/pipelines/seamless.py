@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from core_server.canvas.plan import SeamlessAxes, wraps
+from core_server.pipelines.overrides import Overrides
 
 
 @contextmanager
@@ -27,29 +28,22 @@ def seamless(axes: SeamlessAxes, *modules: nn.Module) -> Iterator[None]:
         yield
         return
     rows, columns = wraps(axes, 0), wraps(axes, 1)
-    changed: list[tuple[nn.Module, str]] = []
-
-    def override(module: nn.Module, name: str, function: Callable[..., torch.Tensor]) -> None:
-        # An instance attribute hides the class's method; deleting it is a complete undo.
-        if name not in vars(module):
-            object.__setattr__(module, name, function)
-            changed.append((module, name))
-
+    overrides = Overrides()
+    for root in modules:
+        for module in root.modules():
+            if isinstance(module, nn.Conv2d):
+                overrides.add(module, "_conv_forward", CircularConv(module, rows, columns))
+            elif isinstance(module, nn.ZeroPad2d):
+                overrides.add(module, "forward", _circular_zero_pad(module, rows, columns))
+            elif _is_causal_conv(module):
+                overrides.add(module, "forward", _circular_causal_conv(module, rows, columns))
+            elif _pads_itself(module):
+                overrides.add(module, "forward", _circular_downsample(module, rows, columns))
     try:
-        for root in modules:
-            for module in root.modules():
-                if isinstance(module, nn.Conv2d):
-                    override(module, "_conv_forward", CircularConv(module, rows, columns))
-                elif isinstance(module, nn.ZeroPad2d):
-                    override(module, "forward", _circular_zero_pad(module, rows, columns))
-                elif _is_causal_conv(module):
-                    override(module, "forward", _circular_causal_conv(module, rows, columns))
-                elif _pads_itself(module):
-                    override(module, "forward", _circular_downsample(module, rows, columns))
+        overrides.put_on()
         yield
     finally:
-        for module, name in changed:
-            object.__delattr__(module, name)
+        overrides.take_off()
 
 
 class CircularConv:

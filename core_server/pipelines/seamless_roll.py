@@ -17,6 +17,7 @@ from torch import nn
 
 from core_server.canvas.geometry import Extent
 from core_server.canvas.plan import SeamlessAxes, wraps
+from core_server.pipelines.overrides import called_by
 
 # The plastic number's powers: steps of an additive sequence that fills a square evenly (M. Roberts, "The Unreasonable
 # Effectiveness of Quasirandom Sequences"), so that no two steps near each other have their border at the same place.
@@ -32,7 +33,7 @@ def rolled_denoiser(axes: SeamlessAxes, denoiser: nn.Module, cells: Extent) -> I
     if axes is SeamlessAxes.NONE:
         yield
         return
-    original, hidden = denoiser.forward, vars(denoiser).get("forward")
+    original = denoiser.forward
     roller = _Roller(axes, cells)
 
     def forward(*args: Any, **kwargs: Any) -> Any:
@@ -50,15 +51,8 @@ def rolled_denoiser(axes: SeamlessAxes, denoiser: nn.Module, cells: Extent) -> I
         result.sample = _rolled(result.sample, cells, back)
         return result
 
-    # An instance attribute hides the class's method, and offloading may have put one there before.
-    object.__setattr__(denoiser, "forward", forward)
-    try:
+    with called_by(denoiser, forward):
         yield
-    finally:
-        if hidden is None:
-            object.__delattr__(denoiser, "forward")
-        else:
-            object.__setattr__(denoiser, "forward", hidden)
 
 
 class _Roller:

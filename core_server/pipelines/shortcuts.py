@@ -8,7 +8,7 @@ not computed, and what they added then is added again; diffusers' `FirstBlockCac
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ from diffusers.models.cache_utils import CacheMixin
 
 from core_server.errors import InvalidRequest
 from core_server.pipelines.model import LoadedModel
+from core_server.pipelines.overrides import called_by
 from core_server.pipelines.settings import Settings
 
 _PAIR = 2
@@ -72,7 +73,7 @@ class Guided:
             found = forward(sample[1:], *given, **named)[0]
             return (torch.cat([found, found]),)
 
-        with _called_by(denoiser, call):
+        with called_by(denoiser, call):
             yield
 
 
@@ -86,7 +87,7 @@ def cached_blocks(model: LoadedModel, settings: Settings) -> Iterator[None]:
     denoiser.enable_cache(FirstBlockCacheConfig(threshold=settings.block_cache))
     try:
         # What decides as it goes is no graph: tiers leave a denoiser alone that somebody else calls.
-        with _called_by(denoiser, denoiser.forward):
+        with called_by(denoiser, denoiser.forward):
             yield
     finally:
         denoiser.disable_cache()
@@ -101,16 +102,3 @@ def _with_prompt(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _with_prompt(it) for name, it in value.items()}
     return value
-
-
-@contextmanager
-def _called_by(module: Any, call: Callable[..., Any]) -> Iterator[None]:
-    hidden = vars(module).get("forward")
-    object.__setattr__(module, "forward", call)
-    try:
-        yield
-    finally:
-        if hidden is None:
-            object.__delattr__(module, "forward")
-        else:
-            object.__setattr__(module, "forward", hidden)

@@ -7,7 +7,6 @@ are built in another way go on as they are. Convolutions are still called by the
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,37 +15,22 @@ from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from torch import nn
 
+from core_server.pipelines.overrides import Function, Overrides
 from core_server.pipelines.tiers.operations import Operations
 
-Function = Callable[..., Any]
 
-
-class Kernels:
+class Kernels(Overrides):
     """Our kernels for these modules as they are now: built once, put on for each picture.
 
     What an adapter adds to a model later needs another one.
     """
 
     def __init__(self, operations: Operations, *modules: nn.Module) -> None:
-        self._planned: list[tuple[nn.Module, str, Function]] = []
+        super().__init__()
         for root in modules:
             for module in root.modules():
-                self._planned += _replacements(module, operations)
-        self._changed: list[tuple[nn.Module, str]] = []
-
-    def put_on(self) -> None:
-        """The modules compute with our kernels from now on."""
-        for module, name, function in self._planned:
-            if name not in vars(module):
-                # An instance attribute hides the class's method; deleting it is a complete undo.
-                object.__setattr__(module, name, function)
-                self._changed.append((module, name))
-
-    def take_off(self) -> None:
-        """Nothing is left of it."""
-        while self._changed:
-            module, name = self._changed.pop()
-            object.__delattr__(module, name)
+                for replacement in _replacements(module, operations):
+                    self.add(*replacement)
 
 
 def channels_last(*modules: nn.Module) -> None:

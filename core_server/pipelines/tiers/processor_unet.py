@@ -22,6 +22,7 @@ from diffusers.models.unets import unet_2d_blocks
 from diffusers.models.upsampling import Upsample2D
 from torch import nn
 
+from core_server.pipelines.overrides import Overrides
 from core_server.pipelines.tiers.kernels import is_free, is_plain_block
 from core_server.pipelines.tiers.packed import PackedConv
 from core_server.pipelines.tiers.processor_blocks import residual_block, transformer
@@ -85,36 +86,25 @@ def state_of_weights(unet: nn.Module) -> Hashable:
     return tuple((p.data_ptr(), p._version, p.dtype) for p in unet.parameters())
 
 
-class ProcessorUNet:
+class ProcessorUNet(Overrides):
     """A UNet that `fits`, computed in `dtype`: built once, put on for each picture."""
 
     def __init__(self, unet: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
         self.dtype = dtype
-        self._planned: list[tuple[nn.Module, Callable[..., Any]]] = []
         inside: set[nn.Module] = set()
         for module in unet.modules():
             if isinstance(module, resnet.ResnetBlock2D):
-                self._planned.append((module, residual_block(module, dtype)))
+                self.add(module, "forward", residual_block(module, dtype))
             elif isinstance(module, Transformer2DModel):
-                self._planned.append((module, transformer(module, dtype)))
+                self.add(module, "forward", transformer(module, dtype))
             else:
                 continue
             inside.update(module.modules())
         for name, module in unet.named_modules():
             if isinstance(module, nn.Conv2d) and module not in inside:
-                last = name == "conv_out"
-                self._planned.append((module, _convolution(module, dtype, last=last)))
-
-    def put_on(self) -> None:
-        """The UNet computes this way from now on."""
-        for module, function in self._planned:
-            # An instance attribute hides the class's method; deleting it is a complete undo.
-            object.__setattr__(module, "forward", function)
-
-    def take_off(self) -> None:
-        """Nothing is left of it."""
-        for module, _ in self._planned:
-            object.__delattr__(module, "forward")
+                convolution = _convolution(module, dtype, last=name == "conv_out")
+                self.add(module, "forward", convolution)
 
 
 class ProcessorTier:

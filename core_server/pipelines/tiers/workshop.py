@@ -15,6 +15,7 @@ from core_server.canvas.plan import SeamlessAxes
 from core_server.config import Tiers
 from core_server.pipelines import devices
 from core_server.pipelines.memory import Rung
+from core_server.pipelines.overrides import called_by
 from core_server.pipelines.tiers.attention import attention_by, best_attention
 from core_server.pipelines.tiers.graphs import Backend, GraphedNetwork, is_close
 from core_server.pipelines.tiers.kernels import Kernels, channels_last
@@ -165,7 +166,7 @@ class ModelTiers:
             if names and self._proven is None:
                 call = self._proving(denoiser.forward, call, kernels)
             if call is not denoiser.forward:
-                stack.enter_context(_called_by(denoiser, call))
+                stack.enter_context(called_by(denoiser, call))
             yield
 
     def _kernels_for(self, model: LoadedModel) -> Kernels | None:
@@ -229,16 +230,3 @@ def _agree(fast: Any, stock: Any) -> bool:
         return all(is_close(a, b, KERNEL_TOLERANCE) for a, b in pairs)
     except (Unknown, ValueError):
         return False
-
-
-@contextmanager
-def _called_by(module: Any, call: Call) -> Iterator[None]:
-    hidden = vars(module).get("forward")
-    object.__setattr__(module, "forward", call)
-    try:
-        yield
-    finally:
-        if hidden is None:
-            object.__delattr__(module, "forward")
-        else:
-            object.__setattr__(module, "forward", hidden)
