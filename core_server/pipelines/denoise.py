@@ -89,7 +89,7 @@ def denoise(
     words = nullcontext() if "adapters" in settings.recipe else model.prompts.used_by(pipeline)
     with (
         cached_blocks(model, settings),
-        tiling(axes, model, painted),
+        tiling(axes, model, painted, precision=settings.denoiser_precision),
         lasting.by(model.denoiser),
         words,
         _encoding_once(model, settings, axes),
@@ -122,10 +122,12 @@ def denoise(
 
 
 @contextmanager
-def tiling(axes: SeamlessAxes, model: LoadedModel, extent: Extent) -> Iterator[None]:
+def tiling(
+    axes: SeamlessAxes, model: LoadedModel, extent: Extent, *, precision: str = ""
+) -> Iterator[None]:
     """Within the context the model paints, encodes and decodes tiles along `axes`, as fast as it can.
 
-    extent: px at model size.
+    extent: px at model size. precision: of the denoiser's products, "" as it is loaded.
     """
     width, height = extent
     multiple = model.scale_factor * model.family.patch
@@ -133,7 +135,7 @@ def tiling(axes: SeamlessAxes, model: LoadedModel, extent: Extent) -> Iterator[N
     cell = multiple if is_packed else model.scale_factor  # px of what the denoiser takes as one
     rolled = axes if model.family.seamless is Seamless.ROLL else SeamlessAxes.NONE
     with (
-        model.tiers.painting(model, axes, extent),
+        model.tiers.painting(model, axes, extent, precision),
         seamless(axes, model.denoiser),
         seamless_vae(axes, model.vae, model.scale_factor),
         rolled_denoiser(rolled, model.denoiser, Extent(width // cell, height // cell)),

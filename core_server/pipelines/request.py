@@ -63,6 +63,14 @@ class StructureStart(StrEnum):
     LAYOUT = "layout"
 
 
+class DenoiserPrecision(StrEnum):
+    """What the products in a denoiser's blocks are computed in; `scumble.v1.DenoiserPrecision` in lower case."""
+
+    LOADED = "loaded"
+    FP8 = "fp8"
+    INT8 = "int8"
+
+
 class Parameters(msgspec.Struct, frozen=True, kw_only=True):
     """Settings shared by all diffusion tasks. None takes the model's default, filled in by the worker's runtime."""
 
@@ -87,6 +95,8 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
     """Share of the steps that are guided; see `pipelines.shortcuts`."""
     block_cache: float = 0.0
     """Threshold of the first block cache, 0 for none."""
+    denoiser_precision: DenoiserPrecision = DenoiserPrecision.LOADED
+    """See `pipelines.tiers.low_precision`."""
 
 
 class TextToImage(msgspec.Struct, frozen=True, kw_only=True, tag="text_to_image"):

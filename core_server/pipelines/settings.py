@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from core_server.errors import InvalidRequest
 from core_server.pipelines.families.registry import FAMILIES
-from core_server.pipelines.request import ANY_MODEL_TASKS, Request, task_name
+from core_server.pipelines.request import (
+    ANY_MODEL_TASKS,
+    DenoiserPrecision,
+    Request,
+    task_name,
+)
 from core_server.pipelines.schedulers import scheduler_choice
 from core_server.pipelines.task import ModelProfile
 from core_server.pipelines.words.styles import Styles
@@ -57,6 +62,8 @@ class Settings:
     """Reference pictures."""
     guidance_end: float = 1.0
     block_cache: float = 0.0
+    denoiser_precision: str = ""
+    """Of the products in its blocks: "fp8" or "int8"; empty: as the model is loaded."""
 
     def over(self, plan: CanvasPlan) -> Settings:
         """For an inpaint along `plan`. Errors: InvalidRequest for control pictures that do not cover it."""
@@ -145,6 +152,9 @@ def settle(request: Request, profile: ModelProfile, styles: Styles | None = None
             notes = ("guidance_end had no effect because guidance_scale is 1 or less",)
     if parameters.block_cache:
         recipe["block_cache"] = parameters.block_cache
+    precision = ""
+    if parameters.denoiser_precision is not DenoiserPrecision.LOADED:
+        precision = recipe["denoiser_precision"] = parameters.denoiser_precision.value
     return Settings(
         prompt=prompt,
         negative_prompt=negative_prompt,
@@ -152,6 +162,7 @@ def settle(request: Request, profile: ModelProfile, styles: Styles | None = None
         notes=notes,
         guidance_end=parameters.guidance_end,
         block_cache=parameters.block_cache,
+        denoiser_precision=precision,
         num_inference_steps=steps,
         guidance_scale=float(guidance),
         scheduler=scheduler,

@@ -20,6 +20,7 @@ from core_server.errors import InvalidRequest
 from core_server.pipelines.model import LoadedModel
 from core_server.pipelines.overrides import called_by
 from core_server.pipelines.settings import Settings
+from core_server.pipelines.tiers.low_precision import need_precision
 
 _PAIR = 2
 """Rows of a guided call of a UNet: without the prompt, with it."""
@@ -40,6 +41,8 @@ def need_shortcuts(model: LoadedModel, settings: Settings) -> None:
             f"The model {name!r} has no block cache: FLUX and Qwen-Image models have one; leave block_cache out.",
             allowed="unset",
         )
+    if settings.denoiser_precision:
+        need_precision(model, settings)
 
 
 class Guided:

@@ -19,9 +19,11 @@ from core_server.pipelines.overrides import called_by
 from core_server.pipelines.tiers.attention import attention_by, best_attention
 from core_server.pipelines.tiers.graphs import Backend, GraphedNetwork, is_close
 from core_server.pipelines.tiers.kernels import Kernels, channels_last
+from core_server.pipelines.tiers.low_precision import Precisions, row_operations
 from core_server.pipelines.tiers.operations import Operations, fast_operations
 from core_server.pipelines.tiers.packed import packs_convolutions
 from core_server.pipelines.tiers.processor_unet import ProcessorTier, processor_dtype
+from core_server.pipelines.tiers.scaled_rows import RowOperations
 from core_server.pipelines.tiers.signature import Unknown, flat
 from core_server.pipelines.tiers.state import state_of
 
@@ -42,13 +44,15 @@ class Workshop:
     """What all models of a runtime share.
 
     operations: None for stock PyTorch; attention: as `best_attention` says; backend: None for no graphs; processor:
-    what models that allow it compute in on a processor, None for stock PyTorch.
+    what models that allow it compute in on a processor, None for stock PyTorch; rows: what computes in 8 bit on a
+    device, as `row_operations` says.
     """
 
     operations: Operations | None = None
     attention: str = ""
     backend: Backend | None = None
     processor: torch.dtype | None = None
+    rows: Callable[[torch.device, str], RowOperations] = row_operations
 
 
 def make_workshop(device: torch.device, dtype: torch.dtype, tiers: Tiers) -> Workshop:
@@ -82,6 +86,8 @@ class ModelTiers:
     _plain: bool = True
     _kernels: Kernels | None = None
     _proven: bool | None = None
+    precisions: Precisions = field(default_factory=Precisions)
+    """The denoiser's weights in 8 bit, once they were asked for."""
 
     def __post_init__(self) -> None:
         backend = self.workshop.backend
@@ -134,21 +140,29 @@ class ModelTiers:
         """Gives the graphs' memory back and makes no more; whether there were any."""
         had = self.graphs is not None and self.graphs.clear()
         self.graphs = self._wide_vae = None
-        return had
+        return self.precisions.release() or had
 
     @contextmanager
-    def painting(self, model: LoadedModel, axes: SeamlessAxes, extent: Extent) -> Iterator[None]:
-        """Within the context the model's networks are called by the fastest tier that they can be called by."""
+    def painting(
+        self, model: LoadedModel, axes: SeamlessAxes, extent: Extent, precision: str = ""
+    ) -> Iterator[None]:
+        """Within the context the model's networks are called by the fastest tier that they can be called by.
+
+        precision: of the denoiser's products, "fp8" or "int8"; "" as it is loaded. Errors: InvalidRequest for one that
+        it cannot have.
+        """
         self._plain = axes is SeamlessAxes.NONE
         fast = self._proven is not False and model.rung is Rung.RESIDENT
         attention = self.workshop.attention if fast else ""
         kernels = self._kernels_for(model) if fast else None
-        names = [name for name in ("triton" if kernels else "", attention) if name]
+        names = [name for name in ("triton" if kernels else "", attention, precision) if name]
         self.kernels, self.launched = " + ".join(names) or STOCK, "eager"
         with ExitStack() as stack:
             if model.device.type == "cuda":
                 stack.enter_context(torch.cuda.device(model.device))
             stack.enter_context(attention_by(attention))
+            if precision:  # before our other kernels: what hides a method first is what acts
+                stack.enter_context(self.precisions.used(model, precision))
             if kernels is not None:
                 kernels.put_on()
                 stack.callback(kernels.take_off)
@@ -163,7 +177,7 @@ class ModelTiers:
                     state_of(denoiser, has_adapters=model.rack is not None),
                 )
                 call = self._graphed(graphs, call, state)
-            if names and self._proven is None:
+            if names and self._proven is None and not precision:
                 call = self._proving(denoiser.forward, call, kernels)
             if call is not denoiser.forward:
                 stack.enter_context(called_by(denoiser, call))
