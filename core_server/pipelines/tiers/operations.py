@@ -35,6 +35,25 @@ class Operations(Protocol):
     def geglu(self, x: torch.Tensor) -> torch.Tensor:
         """a * gelu(b) where the last dimension of x is a, then b."""
 
+    def layer_norm(
+        self,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        epsilon: float,
+        added: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """layer_norm(x), and x + added in memory of its own. x: (..., width); added: None or (width,)."""
+
+    def timed(
+        self,
+        time: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        more: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """silu(time) @ weight.T + bias + more. time: (batch, length); weight: (channels, length)."""
+
 
 class TorchOperations:
     """By PyTorch alone, in any layout: what the kernels are measured against."""
@@ -64,6 +83,29 @@ class TorchOperations:
         """As the protocol says."""
         value, gate = x.chunk(2, dim=-1)
         return value * functional.gelu(gate)
+
+    def layer_norm(
+        self,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        epsilon: float,
+        added: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """As the protocol says."""
+        y = functional.layer_norm(x, x.shape[-1:], weight, bias, epsilon)
+        return y, x.clone() if added is None else x + added
+
+    def timed(
+        self,
+        time: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        more: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """As the protocol says."""
+        y = functional.linear(functional.silu(time), weight, bias)
+        return y if more is None else y + more
 
 
 @functools.cache
@@ -95,19 +137,27 @@ def works(operations: Operations, device: torch.device) -> bool:
         return torch.randn(shape, generator=generator, device=device)
 
     stock = TorchOperations()
-    same = True
-    for side, dtype in ((8, torch.float16), (64, torch.float16), (8, torch.bfloat16)):
+    pairs: list[tuple[torch.Tensor, torch.Tensor]] = []
+    sides = ((8, torch.float16), (40, torch.float16), (80, torch.float16), (8, torch.bfloat16))
+    for side, dtype in sides:
         x, h = (noise(2, 320, side, side).to(dtype) for _ in range(2))
         weight, bias, added = noise(320).to(dtype), noise(320).to(dtype), noise(2, 320).to(dtype)
+        tokens, time = noise(2, side, 320).to(dtype), noise(2, 1280).to(dtype)
         for silu, extra in ((True, added), (True, added[:1]), (False, None)):
-            pair = (
+            ours, wanted = (
                 it.group_norm(x, 32, weight, bias, 1e-5, silu=silu, added=extra)
                 for it in (operations, stock)
             )
-            same &= _close(*pair)
-        same &= _close(operations.added_up(x, h, bias), stock.added_up(x, h, bias))
-        same &= _close(operations.geglu(x[..., :16]), stock.geglu(x[..., :16]))
-    return same
+            pairs.append((ours, wanted))
+        pairs.append((operations.added_up(x, h, bias), stock.added_up(x, h, bias)))
+        pairs.append((operations.geglu(x[..., :16]), stock.geglu(x[..., :16])))
+        both = (it.layer_norm(tokens, weight, bias, 1e-5, bias) for it in (operations, stock))
+        pairs.extend(zip(*both, strict=True))
+        table = noise(320, 1280).to(dtype) / 1280**0.5
+        pairs.append(
+            (operations.timed(time, table, bias, weight), stock.timed(time, table, bias, weight))
+        )
+    return all(_close(*pair) for pair in pairs)
 
 
 def _close(found: torch.Tensor, wanted: torch.Tensor) -> bool:

@@ -1,0 +1,129 @@
+"""Our Triton kernels for sums, gates and the timestep's share: what lies between matrix products and convolutions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+
+from core_server.pipelines.tiers.operations import TorchOperations
+
+_SUM_ROWS, _SUM_COLUMNS = 32, 64
+"""Pixels and channels of a tile that is added up."""
+_GATE_ROWS, _GATE_COLUMNS = 8, 256
+"""Tokens and channels of a tile that is gated."""
+_CHANNELS = 8
+"""That one program works out of a timestep."""
+_LONGEST = 2048
+"""Numbers of a timestep's embedding, at most."""
+_MOST = 2**31
+"""Elements; these kernels count in 32 bits."""
+
+
+@triton.jit(do_not_specialize=["rows"])
+def _sum_of(
+    x, h, bias, y, rows, channels,
+    HAS_BIAS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """y = x + (h + bias)."""
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    inside = column < channels
+    mask = (row < rows)[:, None] & inside[None, :]
+    at = row[:, None] * channels + column[None, :]
+    value = tl.load(h + at, mask=mask, other=0.0).to(tl.float32)
+    if HAS_BIAS:
+        value += tl.load(bias + column, mask=inside, other=0.0).to(tl.float32)[None, :]
+    value += tl.load(x + at, mask=mask, other=0.0).to(tl.float32)
+    tl.store(y + at, value.to(y.dtype.element_ty), mask=mask)
+
+
+@triton.jit(do_not_specialize=["rows"])
+def _gated(x, y, rows, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """y = a * gelu(b) for rows (a, b). The error function, not its approximation by tanh."""
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    mask = (row < rows)[:, None] & (column < width)[None, :]
+    source = row[:, None] * (2 * width) + column[None, :]
+    value = tl.load(x + source, mask=mask, other=0.0).to(tl.float32)
+    gate = tl.load(x + source + width, mask=mask, other=0.0).to(tl.float32)
+    gate = gate * 0.5 * (1.0 + tl.erf(gate * 0.7071067811865476))
+    at = row[:, None] * width + column[None, :]
+    tl.store(y + at, (value * gate).to(y.dtype.element_ty), mask=mask)
+
+
+@triton.jit(do_not_specialize=["batch", "channels"])
+def _timed(
+    time, weight, bias, more, y, batch, channels, length,
+    HAS_MORE: tl.constexpr, CHANNELS: tl.constexpr, LENGTH: tl.constexpr,
+):  # fmt: skip
+    """y = weight @ silu(time) + bias + more, a few channels of all pictures at a time."""
+    channel = tl.program_id(0) * CHANNELS + tl.arange(0, CHANNELS)
+    inside = channel < channels
+    lane = tl.arange(0, LENGTH)
+    within = lane < length
+    mask = inside[:, None] & within[None, :]
+    at = channel[:, None] * length + lane[None, :]
+    rows = tl.load(weight + at, mask=mask, other=0.0).to(tl.float32)
+    base = tl.load(bias + channel, mask=inside, other=0.0).to(tl.float32)
+    if HAS_MORE:
+        base += tl.load(more + channel, mask=inside, other=0.0).to(tl.float32)
+    for picture in range(batch):
+        value = tl.load(time + picture * length + lane, mask=within, other=0.0).to(tl.float32)
+        value = value / (1.0 + tl.exp(-value))
+        found = tl.sum(rows * value[None, :], axis=1) + base
+        tl.store(y + picture * channels + channel, found.to(y.dtype.element_ty), mask=inside)
+
+
+def added_up(x: torch.Tensor, h: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """x + h + bias, channels last. x, h: (batch, channels, height, width); bias: (channels,) or None."""
+    if x.numel() >= _MOST:
+        return TorchOperations().added_up(x, h, bias)
+    x = x.contiguous(memory_format=torch.channels_last)
+    h = h.contiguous(memory_format=torch.channels_last)
+    y = torch.empty_like(x, memory_format=torch.channels_last)
+    given: Any = x if bias is None else bias
+    channels = x.shape[1]
+    rows = x.numel() // channels
+    _sum_of[(triton.cdiv(rows, _SUM_ROWS), triton.cdiv(channels, _SUM_COLUMNS))](
+        x, h, given, y, rows, channels,
+        HAS_BIAS=bias is not None, ROWS=_SUM_ROWS, COLUMNS=_SUM_COLUMNS,
+    )  # fmt: skip
+    return y
+
+
+def geglu(x: torch.Tensor) -> torch.Tensor:
+    """a * gelu(b) where the last dimension of x is a, then b. Source: Shazeer, arXiv:2002.05202."""
+    if x.numel() >= _MOST:
+        return TorchOperations().geglu(x)
+    x = x.contiguous()
+    width = x.shape[-1] // 2
+    y = torch.empty((*x.shape[:-1], width), dtype=x.dtype, device=x.device)
+    rows = y.numel() // width
+    _gated[(triton.cdiv(rows, _GATE_ROWS), triton.cdiv(width, _GATE_COLUMNS))](
+        x, y, rows, width, ROWS=_GATE_ROWS, COLUMNS=_GATE_COLUMNS
+    )
+    return y
+
+
+def timed(
+    time: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, more: torch.Tensor | None
+) -> torch.Tensor:
+    """silu(time) @ weight.T + bias + more, (batch, channels).
+
+    time: (batch, length); weight: (channels, length); bias, more: (channels,), more or None.
+    """
+    batch, length = time.shape
+    channels = weight.shape[0]
+    if length > _LONGEST or not weight.is_contiguous():
+        return TorchOperations().timed(time, weight, bias, more)
+    time = time.contiguous()
+    y = torch.empty((batch, channels), dtype=time.dtype, device=time.device)
+    given: Any = bias if more is None else more
+    _timed[(triton.cdiv(channels, _CHANNELS),)](
+        time, weight, bias, given, y, batch, channels, length,
+        HAS_MORE=more is not None, CHANNELS=_CHANNELS, LENGTH=_LONGEST, num_warps=8,
+    )  # fmt: skip
+    return y

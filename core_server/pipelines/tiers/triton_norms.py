@@ -1,0 +1,254 @@
+"""Our Triton kernels for normalisation: groups of a picture in channels last, and rows of tokens.
+
+PyTorch normalises groups in the order (batch, channels, height, width) alone, so that between two convolutions, which
+want channels last, the picture is turned around twice. These kernels leave it as it is, and do in one pass what comes
+before and after: bias and timestep embedding, SiLU, the next bias of a transformer's sum.
+Sources of the arithmetic: Wu and He, "Group Normalization", arXiv:1803.08494, eq. 1; Ba et al., "Layer Normalization",
+arXiv:1607.06450, eq. 3. Sums are in single precision.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+
+from core_server.pipelines.tiers.operations import TorchOperations
+
+_ROWS, _COLUMNS = 64, 64
+"""Pixels and channels of a tile."""
+_WIDTH = 128
+"""Channels of a group, at most; one number for all, since each one more is compiled anew."""
+_SMALL = 256
+"""Pixels of a picture of which one program holds a whole group."""
+_MIDDLE = 4096
+"""Pixels up to which a program sums up one tile, so that there are many programs; above, four tiles at a time."""
+_MOST_CHUNKS = 256
+"""Chunks whose sums are added up at the end; larger pictures have larger chunks."""
+_TOKEN_ELEMENTS = 2048
+"""Of a program that normalises rows of tokens."""
+_MOST = 2**31
+"""Elements that 32 bits count."""
+
+
+@triton.jit(do_not_specialize=["pixels", "groups", "added_stride", "has_added", "silu"])
+def _whole(
+    x, y, weight, bias, added, pixels, channels, groups, added_stride, has_added, silu, epsilon,
+    ROWS: tl.constexpr, LANES: tl.constexpr,
+):  # fmt: skip
+    """One group of one small picture at a time, read once."""
+    picture, group = tl.program_id(0) // groups, tl.program_id(0) % groups
+    width = channels // groups
+    lane, row = tl.arange(0, LANES), tl.arange(0, ROWS)
+    inside = lane < width
+    mask = (row < pixels)[:, None] & inside[None, :]
+    channel = group * width + lane
+    at = (picture * pixels + row)[:, None] * channels + channel[None, :]
+    value = tl.load(x + at, mask=mask, other=0.0).to(tl.float32)
+    scale = tl.load(weight + channel, mask=inside, other=0.0).to(tl.float32)
+    base = tl.load(bias + channel, mask=inside, other=0.0).to(tl.float32)
+    if has_added != 0:
+        shift = tl.load(added + picture * added_stride + channel, mask=inside, other=0.0)
+        value += shift.to(tl.float32)[None, :]
+    value = tl.where(mask, value, 0.0)
+    count = pixels * width
+    mean = tl.sum(tl.sum(value, axis=0), axis=0) / count
+    value = tl.where(mask, value - mean, 0.0)
+    variance = tl.sum(tl.sum(value * value, axis=0), axis=0) / count
+    value = value * (scale / tl.sqrt(variance + epsilon))[None, :] + base[None, :]
+    if silu != 0:
+        value = value / (1.0 + tl.exp(-value))
+    tl.store(y + at, value.to(y.dtype.element_ty), mask=mask)
+
+
+@triton.jit(do_not_specialize=["pixels", "chunks", "turns"])
+def _sums(
+    x, sums, squares, pixels, channels, chunks, turns,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, TILES: tl.constexpr,
+):  # fmt: skip
+    """Sum and sum of squares of each channel over a chunk of pixels: `turns` times TILES tiles."""
+    picture, chunk = tl.program_id(0) // chunks, tl.program_id(0) % chunks
+    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    inside = column < channels
+    total = tl.zeros((COLUMNS,), tl.float32)
+    square = tl.zeros((COLUMNS,), tl.float32)
+    start = picture.to(tl.int64) * pixels * channels
+    for turn in range(turns):
+        # Unrolled, so that all loads are on their way before the first is needed.
+        for tile in tl.static_range(TILES):
+            row = ((chunk * turns + turn) * TILES + tile) * ROWS + tl.arange(0, ROWS)
+            mask = (row < pixels)[:, None] & inside[None, :]
+            at = start + row.to(tl.int64)[:, None] * channels + column[None, :]
+            value = tl.load(x + at, mask=mask, other=0.0).to(tl.float32)
+            total += tl.sum(value, axis=0)
+            square += tl.sum(value * value, axis=0)
+    to = tl.program_id(0).to(tl.int64) * channels + column
+    tl.store(sums + to, total, mask=inside)
+    tl.store(squares + to, square, mask=inside)
+
+
+@triton.jit(do_not_specialize=["pixels", "channels", "chunks", "groups", "added_stride"])
+def _factors(
+    sums, squares, weight, bias, added, factor, offset,
+    pixels, channels, chunks, groups, added_stride, epsilon,
+    HAS_ADDED: tl.constexpr, CHUNKS: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
+    """For one group of one picture: what each of its channels is multiplied by, and what is added then."""
+    picture, group = tl.program_id(0) // groups, tl.program_id(0) % groups
+    width = channels // groups
+    lane = tl.arange(0, WIDTH)
+    inside = lane < width
+    channel = group * width + lane
+    total = tl.zeros((WIDTH,), tl.float32)
+    square = tl.zeros((WIDTH,), tl.float32)
+    for first in range(0, chunks, CHUNKS):
+        chunk = first + tl.arange(0, CHUNKS)
+        mask = (chunk < chunks)[:, None] & inside[None, :]
+        at = (picture * chunks + chunk).to(tl.int64)[:, None] * channels + channel[None, :]
+        total += tl.sum(tl.load(sums + at, mask=mask, other=0.0), axis=0)
+        square += tl.sum(tl.load(squares + at, mask=mask, other=0.0), axis=0)
+    shift = tl.zeros((WIDTH,), tl.float32)
+    if HAS_ADDED:
+        shift = tl.load(added + picture * added_stride + channel, mask=inside, other=0.0).to(
+            tl.float32
+        )
+        square += 2.0 * shift * total + shift * shift * pixels
+        total += shift * pixels
+    count = pixels * width
+    mean = tl.sum(total, axis=0) / count
+    variance = tl.maximum(tl.sum(square, axis=0) / count - mean * mean, 0.0)
+    inverse = 1.0 / tl.sqrt(variance + epsilon)
+    scale = inverse * tl.load(weight + channel, mask=inside, other=0.0).to(tl.float32)
+    base = tl.load(bias + channel, mask=inside, other=0.0).to(tl.float32)
+    to = picture * channels + channel
+    tl.store(factor + to, scale, mask=inside)
+    tl.store(offset + to, base + (shift - mean) * scale, mask=inside)
+
+
+@triton.jit(do_not_specialize=["pixels", "tiles"])
+def _applied(
+    x, y, factor, offset, pixels, channels, tiles,
+    SILU: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """y = silu(x * factor + offset), or without the silu."""
+    picture, tile = tl.program_id(0) // tiles, tl.program_id(0) % tiles
+    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    inside = column < channels
+    row = tile * ROWS + tl.arange(0, ROWS)
+    mask = (row < pixels)[:, None] & inside[None, :]
+    at = (picture.to(tl.int64) * pixels + row)[:, None] * channels + column[None, :]
+    scale = tl.load(factor + picture * channels + column, mask=inside, other=0.0)
+    shift = tl.load(offset + picture * channels + column, mask=inside, other=0.0)
+    value = tl.load(x + at, mask=mask, other=0.0).to(tl.float32)
+    value = value * scale[None, :] + shift[None, :]
+    if SILU:
+        value = value / (1.0 + tl.exp(-value))
+    tl.store(y + at, value.to(y.dtype.element_ty), mask=mask)
+
+
+@triton.jit(do_not_specialize=["rows"])
+def _token_norm(
+    x, weight, bias, added, y, total, rows, width, epsilon,
+    HAS_ADDED: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """y = layer_norm(x); total = x + added."""
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    column = tl.arange(0, COLUMNS)
+    inside = column < width
+    mask = (row < rows)[:, None] & inside[None, :]
+    at = row[:, None] * width + column[None, :]
+    value = tl.load(x + at, mask=mask, other=0.0).to(tl.float32)
+    scale = tl.load(weight + column, mask=inside, other=0.0).to(tl.float32)
+    base = tl.load(bias + column, mask=inside, other=0.0).to(tl.float32)
+    following = value
+    if HAS_ADDED:
+        more = tl.load(added + column, mask=inside, other=0.0).to(tl.float32)
+        following += more[None, :]
+    tl.store(total + at, following.to(total.dtype.element_ty), mask=mask)
+    mean = tl.sum(value, axis=1) / width
+    value = tl.where(mask, value - mean[:, None], 0.0)
+    inverse = 1.0 / tl.sqrt(tl.sum(value * value, axis=1) / width + epsilon)
+    value = value * inverse[:, None] * scale[None, :] + base[None, :]
+    tl.store(y + at, value.to(y.dtype.element_ty), mask=mask)
+
+
+def group_norm(
+    x: torch.Tensor,
+    groups: int,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    epsilon: float,
+    *,
+    silu: bool = False,
+    added: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """silu(group_norm(x + added)), or without the silu.
+
+    x: (batch, channels, height, width); the result is like it, channels last. weight, bias: (channels,). added: None,
+    or (batch or 1, channels), which every px of a picture gets first.
+    """
+    if x.shape[1] // groups > _WIDTH:
+        return TorchOperations().group_norm(
+            x, groups, weight, bias, epsilon, silu=silu, added=added
+        )
+    x = x.contiguous(memory_format=torch.channels_last)
+    y = torch.empty_like(x, memory_format=torch.channels_last)
+    batch, channels, height, width = x.shape
+    pixels = height * width
+    stride = 0 if added is None or added.shape[0] == 1 else int(added.stride(0))
+    given = x if added is None else added
+    if pixels <= _SMALL and x.numel() < _MOST:
+        lanes = 64 if channels // groups <= 64 else _WIDTH
+        _whole[(batch * groups,)](
+            x, y, weight, bias, given, pixels, channels, groups, stride,
+            int(added is not None), int(silu), epsilon,
+            ROWS=_SMALL, LANES=lanes, num_warps=lanes // 8,
+        )  # fmt: skip
+        return y
+    tiles_at_once = 1 if pixels <= _MIDDLE else 4
+    turns = triton.cdiv(pixels, _ROWS * tiles_at_once * _MOST_CHUNKS)
+    chunks = triton.cdiv(pixels, _ROWS * tiles_at_once * turns)
+    columns = triton.cdiv(channels, _COLUMNS)
+    parts = torch.empty((2, batch * chunks, channels), dtype=torch.float32, device=x.device)
+    found = torch.empty((2, batch, channels), dtype=torch.float32, device=x.device)
+    _sums[(batch * chunks, columns)](
+        x, parts[0], parts[1], pixels, channels, chunks, turns,
+        ROWS=_ROWS, COLUMNS=_COLUMNS, TILES=tiles_at_once,
+    )  # fmt: skip
+    _factors[(batch * groups,)](
+        parts[0], parts[1], weight, bias, given, found[0], found[1],
+        pixels, channels, chunks, groups, stride, epsilon,
+        HAS_ADDED=added is not None, CHUNKS=64, WIDTH=_WIDTH,
+    )  # fmt: skip
+    tiles = triton.cdiv(pixels, _ROWS)
+    _applied[(batch * tiles, columns)](
+        x, y, found[0], found[1], pixels, channels, tiles,
+        SILU=silu, ROWS=_ROWS, COLUMNS=_COLUMNS,
+    )  # fmt: skip
+    return y
+
+
+def layer_norm(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    epsilon: float,
+    added: torch.Tensor | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """layer_norm(x), and x + added in memory of its own. x: (..., width); weight, bias, added: (width,), or None."""
+    width = x.shape[-1]
+    columns = max(256, triton.next_power_of_2(width))
+    if columns > _TOKEN_ELEMENTS or x.numel() >= _MOST:
+        return TorchOperations().layer_norm(x, weight, bias, epsilon, added)
+    x = x.contiguous()
+    y, total = torch.empty_like(x), torch.empty_like(x)
+    given: Any = x if added is None else added
+    at_once = _TOKEN_ELEMENTS // columns
+    rows = x.numel() // width
+    _token_norm[(triton.cdiv(rows, at_once),)](
+        x, weight, bias, given, y, total, rows, width, epsilon,
+        HAS_ADDED=added is not None, ROWS=at_once, COLUMNS=columns,
+    )  # fmt: skip
+    return y, total
