@@ -23,6 +23,7 @@ from core_server.pipelines.tiers.low_precision import Precisions, row_operations
 from core_server.pipelines.tiers.operations import Operations, fast_operations
 from core_server.pipelines.tiers.packed import packs_convolutions
 from core_server.pipelines.tiers.processor_unet import ProcessorTier, processor_dtype
+from core_server.pipelines.tiers.prompt_features import PromptFeatures
 from core_server.pipelines.tiers.scaled_rows import RowOperations
 from core_server.pipelines.tiers.signature import Unknown, flat
 from core_server.pipelines.tiers.state import state_of
@@ -85,6 +86,7 @@ class ModelTiers:
     _wide_vae: Any = None
     _plain: bool = True
     _kernels: Kernels | None = None
+    _prompts: PromptFeatures = field(default_factory=PromptFeatures)
     _proven: bool | None = None
     precisions: Precisions = field(default_factory=Precisions)
     """The denoiser's weights in 8 bit, once they were asked for."""
@@ -103,7 +105,7 @@ class ModelTiers:
     @property
     def size(self) -> int:
         """Bytes that graphs keep on the device."""
-        return 0 if self.graphs is None else self.graphs.size
+        return sum(it.size for it in (self.graphs, self._prompts) if it is not None)
 
     def wide_vae(self, model: LoadedModel) -> Any:
         """The model's autoencoder in bfloat16, which has float32's range at half its cost; None where it may not be.
@@ -115,7 +117,7 @@ class ModelTiers:
         if (
             self.kernels == STOCK
             or not self._plain
-            or model.rung is not Rung.RESIDENT
+            or not _stays(model)
             or device.type != "cuda"
         ):
             return None
@@ -140,6 +142,7 @@ class ModelTiers:
         """Gives the graphs' memory back and makes no more; whether there were any."""
         had = self.graphs is not None and self.graphs.clear()
         self.graphs = self._wide_vae = None
+        self._prompts.clear()
         return self.precisions.release() or had
 
     @contextmanager
@@ -152,7 +155,7 @@ class ModelTiers:
         it cannot have.
         """
         self._plain = axes is SeamlessAxes.NONE
-        fast = self._proven is not False and model.rung is Rung.RESIDENT
+        fast = self._proven is not False and _stays(model)
         attention = self.workshop.attention if fast else ""
         kernels = self._kernels_for(model) if fast else None
         names = [name for name in ("triton" if kernels else "", attention, precision) if name]
@@ -168,19 +171,19 @@ class ModelTiers:
                 stack.callback(kernels.take_off)
             if self.processor is not None and stack.enter_context(self.processor.painting(model)):
                 self.kernels = ONEDNN
-            denoiser = model.denoiser
-            call: Call = denoiser.forward
-            if (graphs := self._graphs_for(model, extent)) is not None:
-                state = (
-                    axes,
-                    self.kernels,
-                    state_of(denoiser, has_adapters=model.rack is not None),
-                )
-                call = self._graphed(graphs, call, state)
+            denoiser, name = model.denoiser, _called(model.denoiser)
+            forward: Call = getattr(denoiser, name)
+            call = forward
+            if (graphs := self._graphs_for(model, extent)) is not None or kernels is not None:
+                state = axes, self.kernels, state_of(denoiser, has_adapters=model.rack is not None)
+                by_kernels = kernels is not None and not precision
+                call = self._fast(graphs, forward, state, by_kernels=by_kernels)
+            if kernels is not None and model.rack is not None:
+                self._prompts.forget()  # what happened to the weights meanwhile is not always seen
             if names and self._proven is None and not precision:
-                call = self._proving(denoiser.forward, call, kernels)
-            if call is not denoiser.forward:
-                stack.enter_context(called_by(denoiser, call))
+                call = self._proving(forward, call, kernels)
+            if call is not forward:
+                stack.enter_context(called_by(denoiser, call, name))
             yield
 
     def _kernels_for(self, model: LoadedModel) -> Kernels | None:
@@ -192,24 +195,35 @@ class ModelTiers:
             # Video autoencoders have kernels of five dimensions.
             channels_last(*(it for it in parts if all(p.ndim < 5 for p in it.parameters())))
         if self._kernels is None or model.rack is not None:
-            self._kernels = Kernels(operations, model.denoiser, model.vae)
+            self._kernels = Kernels(operations, model.denoiser, model.vae, prompts=self._prompts)
         return self._kernels
 
     def _graphs_for(self, model: LoadedModel, extent: Extent) -> GraphedNetwork | None:
-        if self.graphs is None or model.rung is not Rung.RESIDENT:
+        if self.graphs is None or not _stays(model):
             return None
+        denoiser = model.denoiser
         # Somebody else has a hand in it, or reference pictures with weights of their own.
-        if "forward" in vars(model.denoiser) or getattr(model.denoiser, "encoder_hid_proj", None):
+        others = "forward" in vars(denoiser) if _called(denoiser) == "forward" else False
+        others = others or (model.rung is not Rung.RESIDENT and hasattr(denoiser, "_diffusers_hook"))
+        if others or getattr(denoiser, "encoder_hid_proj", None):
             return None
         if model.device.type == "cpu":  # a stand-in for a device
             return self.graphs
-        needed = _ROOM * model.activations.denoise * extent.area
+        needed = _ROOM * model.activations.denoise * extent.area + _on_their_way(model)
         return self.graphs if devices.memory_of(model.device).free > needed else None
 
-    def _graphed(self, graphs: GraphedNetwork, forward: Call, state: Any) -> Call:
+    def _fast(
+        self, graphs: GraphedNetwork | None, forward: Call, state: Any, *, by_kernels: bool
+    ) -> Call:
+        """The denoiser by a graph, where there are some, and by our kernels with its prompt worked out once."""
+        served = self._prompts.served(forward) if by_kernels else forward
+
         def call(*args: Any, **kwargs: Any) -> Any:
+            memory = self._prompts.prepare(args, kwargs, state) if by_kernels else None
+            if graphs is None:
+                return served(*args, **kwargs)
             before = graphs.replays
-            result = graphs.call(forward, state, args, kwargs)
+            result = graphs.call(served, (state, memory), args, kwargs)
             if graphs.replays > before:
                 self.launched = GRAPH
             return result
@@ -236,6 +250,24 @@ class ModelTiers:
             return fast
 
         return call
+
+
+def _stays(model: LoadedModel) -> bool:
+    """Whether denoiser and autoencoder stay on the device; text encoders may come and go."""
+    return model.rung is not None and model.rung <= Rung.VAE_TILED
+
+
+def _called(denoiser: Any) -> str:
+    """The method that computes: accelerate's hook, which calls text encoders off the device, hides the stock one."""
+    return "_old_forward" if hasattr(denoiser, "_hf_hook") else "forward"
+
+
+def _on_their_way(model: LoadedModel) -> int:
+    """Bytes of text encoders that are not on the device now, and will be before the next picture."""
+    if model.rung is Rung.RESIDENT:
+        return 0
+    weights = (it for encoder in model.text_encoders.values() for it in encoder.parameters())
+    return sum(it.numel() * it.element_size() for it in weights if it.device != model.device)
 
 
 def _agree(fast: Any, stock: Any) -> bool:
