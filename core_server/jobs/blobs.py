@@ -11,28 +11,27 @@ import contextlib
 import hashlib
 import os
 import re
-import secrets
 import struct
-import sys
 import threading
 import time
 from collections.abc import Container, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 
+from core_server.config import MIB
 from core_server.errors import ImageNotFound
+from core_server.jobs.blob_writer import MAGIC, PART, PREAMBLE, BlobWriter
 from core_server.jobs.checkpoints import Reached, nobody
 from core_server.jobs.job import ImageHeader
 
-_PREAMBLE = struct.Struct("<8sIQ")
-_MAGIC = b"SCUMBLE1"
 _NAME = re.compile(r"[0-9a-f]{64}")
-_PART = ".part"
-_WRITE_BYTES = 512 * 1024
-"""At once: for more, Linux looks for huge pages to cache it in, which takes six times as long as the writing itself."""
+_SMALL_BYTES = 1 * MIB
+"""Up to this size an image is hashed before anything is written: it may be there already."""
+_HASHING_THREADS = 2
 
 _headers = msgspec.json.Decoder(ImageHeader)
 
@@ -51,6 +50,7 @@ class BlobStore:
         self._reached = reached
         self._lock = threading.Lock()
         self._entries: dict[str, _Entry] = {}
+        self._hashing = ThreadPoolExecutor(_HASHING_THREADS, thread_name_prefix="hash")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._scan()
 
@@ -60,42 +60,32 @@ class BlobStore:
         with self._lock:
             return sum(entry.size for entry in self._entries.values())
 
+    def writer(self, header: ImageHeader, size: int) -> BlobWriter:
+        """Takes an image of `size` bytes piece by piece."""
+        return BlobWriter(
+            self._folder,
+            header,
+            size,
+            hashing=self._hashing,
+            reached=self._reached,
+            finished=lambda image_id: None if self.touch(image_id) else self._path(image_id),
+            adopted=self._adopt,
+        )
+
     def put(self, header: ImageHeader, payload: bytes | memoryview) -> str:
-        """Stores an image, on disk when it returns, and gives its id. What is there already is not written again."""
-        head = msgspec.json.encode(header)
-        digest = hashlib.sha256(head)
-        digest.update(payload)
-        image_id = digest.hexdigest()
-        if self.touch(image_id):
-            return image_id
+        """Stores an image, on disk when it returns, and gives its id. What is there already is not stored again."""
         size = memoryview(payload).nbytes
-        path = self._path(image_id)
-        if not path.parent.exists():
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            _sync_folder(self._folder)
-        part = path.with_name(f"{image_id}.{secrets.token_hex(4)}{_PART}")
+        if size <= _SMALL_BYTES:
+            image_id = _name_of(header, payload)
+            if self.touch(image_id):
+                return image_id
+        writer = self.writer(header, size)
         try:
-            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o600)
-            with open(descriptor, "wb") as file:  # noqa: PTH123
-                self._reached("blob.opened")
-                file.write(_PREAMBLE.pack(_MAGIC, len(head), size))
-                file.write(head)
-                for piece in _pieces(payload):
-                    file.write(piece)
-                file.flush()
-                self._reached("blob.written")
-                os.fsync(file.fileno())
-            self._reached("blob.synced")
-            part.replace(path)
-            self._reached("blob.renamed")
-            _sync_folder(path.parent)
+            writer.write(payload)
         except BaseException:
-            with contextlib.suppress(OSError):  # a read-only disk: the next start sweeps it
-                part.unlink(missing_ok=True)
+            writer.abandon()
             raise
-        with self._lock:
-            self._entries[image_id] = _Entry(_PREAMBLE.size + len(head) + size, time.time())
-        return image_id
+        return writer.finish()
 
     def get(self, image_id: str) -> tuple[ImageHeader, bytes]:
         """An image as it was stored. Errors: ImageNotFound."""
@@ -103,6 +93,24 @@ class BlobStore:
             header = _headers.decode(file.read(head_size))
             payload = file.read(size)
         return header, payload
+
+    def pieces(self, image_id: str, size: int) -> Iterator[bytes]:
+        """The payload, `size` bytes at a time. Errors: ImageNotFound, also for a file that is cut meanwhile."""
+        with self._open(image_id) as (file, head_size, whole):
+            file.seek(head_size, os.SEEK_CUR)
+            left = whole
+            while left:
+                piece = file.read(min(size, left))
+                if not piece:
+                    raise ImageNotFound(image_id)
+                left -= len(piece)
+                yield piece
+
+    def place(self, image_id: str) -> tuple[ImageHeader, Path, int]:
+        """What an image is, its file, and where in that its payload begins. Errors: ImageNotFound."""
+        with self._open(image_id) as (file, head_size, _):
+            header = _headers.decode(file.read(head_size))
+            return header, self._path(image_id), PREAMBLE.size + head_size
 
     def header(self, image_id: str) -> ImageHeader:
         """What an image is. Errors: ImageNotFound."""
@@ -162,43 +170,35 @@ class BlobStore:
             raise ImageNotFound(image_id)
         try:
             with self._path(image_id).open("rb") as file:
-                magic, head_size, size = _PREAMBLE.unpack(file.read(_PREAMBLE.size))
-                whole = _PREAMBLE.size + head_size + size
-                if magic != _MAGIC or os.fstat(file.fileno()).st_size != whole:
+                magic, head_size, size = PREAMBLE.unpack(file.read(PREAMBLE.size))
+                whole = PREAMBLE.size + head_size + size
+                if magic != MAGIC or os.fstat(file.fileno()).st_size != whole:
                     raise struct.error
                 yield file, head_size, size
         except (FileNotFoundError, struct.error):
             self.discard([image_id])
             raise ImageNotFound(image_id) from None
 
+    def _adopt(self, image_id: str, size: int) -> None:
+        with self._lock:
+            self._entries[image_id] = _Entry(size, time.time())
+
     def _path(self, image_id: str) -> Path:
         return self._folder / image_id[:2] / image_id
 
     def _scan(self) -> None:
         """Learns what is there and sweeps half-written files."""
+        for part in self._folder.glob(f"*{PART}"):
+            part.unlink(missing_ok=True)
         for path in self._folder.glob("??/*"):
-            if path.name.endswith(_PART):
+            if path.name.endswith(PART):  # as earlier versions named them
                 path.unlink(missing_ok=True)
             elif _NAME.fullmatch(path.name):
                 status = path.stat()
                 self._entries[path.name] = _Entry(status.st_size, status.st_mtime)
 
 
-_BINARY = getattr(os, "O_BINARY", 0)
-
-
-def _pieces(payload: bytes | memoryview) -> Iterator[memoryview]:
-    view = memoryview(payload)
-    for start in range(0, len(view), _WRITE_BYTES):
-        yield view[start : start + _WRITE_BYTES]
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes a rename survive a power cut; Windows does it by itself."""
-    if sys.platform == "win32":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _name_of(header: ImageHeader, payload: bytes | memoryview) -> str:
+    digest = hashlib.sha256(msgspec.json.encode(header))
+    digest.update(payload)
+    return digest.hexdigest()

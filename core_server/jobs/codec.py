@@ -59,13 +59,35 @@ def decode(header: ImageHeader, payload: bytes, limits: Limits) -> Pixels:
     check_header(header, limits)
     read = _raw if header.encoding is ImageEncoding.RAW else _read_file
     array = read(header, payload)
+    _check_finite(array)
+    return Pixels(array, header.color_space, header.icc_profile)
+
+
+class SampleCheck:
+    """What `decode` checks of RAW samples, piece by piece; a piece may end within a sample."""
+
+    def __init__(self, header: ImageHeader) -> None:
+        self._dtype = np.dtype(header.dtype).newbyteorder("<")
+        self._rest = b""
+
+    def add(self, piece: bytes) -> None:
+        """The next bytes of the payload. Errors: InvalidRequest for NaN or infinity."""
+        if self._dtype.kind != "f":
+            return
+        data = self._rest + piece if self._rest else piece
+        whole = len(data) - len(data) % self._dtype.itemsize
+        self._rest = data[whole:]
+        if whole:
+            _check_finite(np.frombuffer(data, self._dtype, whole // self._dtype.itemsize))
+
+
+def _check_finite(array: npt.NDArray[Any]) -> None:
     if array.dtype.kind == "f" and not (np.isfinite(array.min()) and np.isfinite(array.max())):
         raise InvalidRequest(
             "image",
             "The image holds NaN or infinite values; every sample must be a finite number.",
             allowed="finite numbers",
         )
-    return Pixels(array, header.color_space, header.icc_profile)
 
 
 def header_of(pixels: Pixels, encoding: ImageEncoding = ImageEncoding.RAW) -> ImageHeader:

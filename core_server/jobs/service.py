@@ -24,12 +24,13 @@ from core_server.errors import (
     StartupError,
     Unavailable,
 )
-from core_server.jobs import codec, inputs, retention
+from core_server.jobs import inputs, retention
 from core_server.jobs.blobs import BlobStore
 from core_server.jobs.checkpoints import Reached, nobody
 from core_server.jobs.disk import full_disk_told
 from core_server.jobs.dispatcher import Dispatcher
 from core_server.jobs.engine import Engine
+from core_server.jobs.images import Images
 from core_server.jobs.job import (
     ImageEncoding,
     ImageHeader,
@@ -75,6 +76,7 @@ class JobService:
         self.live = LiveDesk(engine, self._turns, limits)
         """The live sessions."""
         self._blobs: BlobStore
+        self._images: Images
         self._dispatcher: Dispatcher
         self._tasks: list[asyncio.Task[None]] = []
         self._unfinished: set[asyncio.Task[Any]] = set()
@@ -97,6 +99,9 @@ class JobService:
             self._blobs = await asyncio.to_thread(BlobStore, blobs, self._reached)
             database = self._data_dir / "jobs.sqlite3"
             await self._ledger.open(lambda: _open_store(database, self._reached))
+            self._images = Images(
+                self._ledger, self._blobs, self._limits, self._whole, self._collect
+            )
             self._dispatcher = Dispatcher(
                 self._ledger,
                 self._blobs,
@@ -150,27 +155,21 @@ class JobService:
 
     # --- images
 
-    async def put_image(self, owner: str, header: ImageHeader, payload: bytes) -> StoredImage:
-        """Stores an owner's image as it was received, once it is known to be sound; on disk when it returns.
-
-        Errors: InvalidRequest, LimitExceeded.
-        """
+    @property
+    def images(self) -> Images:
+        """Images in and out. Errors: Unavailable while the server stops."""
         self._check_open()
-        await asyncio.to_thread(codec.decode, header, payload, self._limits)
-        return await self._whole(self._put_image(owner, header, payload))
+        return self._images
+
+    async def put_image(self, owner: str, header: ImageHeader, payload: bytes) -> StoredImage:
+        """See `Images.put`."""
+        return await self.images.put(owner, header, payload)
 
     async def get_image(
         self, owner: str, image_id: str, encoding: ImageEncoding | None = None
     ) -> tuple[ImageHeader, bytes]:
-        """An owner's image as it is stored, or packed as asked.
-
-        Errors: ImageNotFound, InvalidRequest for a packing that cannot hold it.
-        """
-        await self._check_visible(owner, image_id)
-        header, payload = await asyncio.to_thread(self._blobs.get, image_id)
-        if encoding is None or encoding is header.encoding:
-            return header, payload
-        return await asyncio.to_thread(codec.repack, header, payload, encoding, self._limits)
+        """See `Images.get`."""
+        return await self._images.get(owner, image_id, encoding)
 
     # --- jobs
 
@@ -261,22 +260,6 @@ class JobService:
             await self._ledger.db(retention.forget, self._blobs, job_id)
 
     # --- behind them
-
-    async def _put_image(self, owner: str, header: ImageHeader, payload: bytes) -> StoredImage:
-        limit, size = self._limits.max_store_bytes, len(payload)
-        if size <= limit < self._blobs.total_bytes + size:
-            await self._collect(room=size)
-        if self._blobs.total_bytes + size > limit:
-            raise LimitExceeded(
-                f"The image store has no room for {size} more bytes: it may hold {limit}, and unfinished jobs and "
-                "recent uploads need what is in it. Wait for jobs to end, or let it hold more.",
-                limit="max_store_bytes",
-                value=str(limit),
-            )
-        with full_disk_told():
-            image_id = await asyncio.to_thread(self._blobs.put, header, payload)
-            await self._ledger.db(Store.grant, owner, image_id)
-        return StoredImage(image_id=image_id, header=header)
 
     async def _create(self, job: Job) -> Job:
         known = await self._ledger.db(Store.find_request, job.owner, job.request_id)

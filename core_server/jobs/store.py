@@ -1,4 +1,5 @@
-"""The durable side of jobs: SQLite in WAL mode. Every method is one transaction, on disk when it returns.
+"""The durable side of jobs: SQLite in WAL mode. Every method is one transaction, on disk when it returns (`grant`: with
+the next one).
 
 All methods belong to one thread, that of the caller's executor; `Store` keeps no state of its own.
 """
@@ -121,9 +122,17 @@ class Store:
             self._insert_event(job.job_id, event)
 
     def grant(self, owner: str, image_id: str) -> None:
-        """An owner may see an image from now on."""
+        """An owner may see an image from now on.
+
+        Written, so that it survives the process, and synced with the next job: before an upload is part of an accepted
+        job nobody has promised that it survives a power cut.
+        """
         if not self.may_see(owner, image_id):
-            self._database.execute("INSERT INTO uploads VALUES (?, ?)", (image_id, owner))
+            self._database.execute("PRAGMA synchronous = NORMAL")
+            try:
+                self._database.execute("INSERT INTO uploads VALUES (?, ?)", (image_id, owner))
+            finally:
+                self._database.execute("PRAGMA synchronous = FULL")
             self._reached("grant.committed")
 
     def forget_uploads(self, image_ids: Iterable[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -26,7 +27,7 @@ from core_server.rpc.convert.job import (
     to_proto_job,
     to_proto_time,
 )
-from core_server.rpc.images import Uploads, pieces
+from core_server.rpc.images import Uploads, parts_of
 from core_server.rpc.known import WAIT_SECONDS, profile_for, require_names
 from scumble.v1 import generation_service_pb2 as messages
 from scumble.v1 import image_pb2
@@ -68,9 +69,10 @@ class GenerationServicer(GenerationServiceServicer):
     async def UploadImage(
         self, request_iterator: AsyncIterator[messages.UploadImageRequest], context: Context
     ) -> messages.UploadImageResponse:
-        header, payload = await self._uploads.receive(request_iterator)
         with fields.renamed_fields({"image": "chunk"}):
-            image = await self._jobs.put_image(current_owner(), header, payload)
+            image = await self._uploads.receive(
+                current_owner(), request_iterator, self._jobs.images
+            )
         return messages.UploadImageResponse(image_id=image.image_id)
 
     async def CreateJob(
@@ -152,9 +154,10 @@ class GenerationServicer(GenerationServiceServicer):
         image_id = fields.identifier(request.image_id, "image_id", "The image id")
         encoding = ENCODINGS.from_proto(request.encoding, "encoding") if request.encoding else None
         with fields.renamed_fields({"image": "encoding"}):
-            header, payload = await self._jobs.get_image(current_owner(), image_id, encoding)
-        for piece in pieces(header, payload):
-            yield piece
+            header, pieces = await self._jobs.images.stream(current_owner(), image_id, encoding)
+        async with contextlib.aclosing(parts_of(header, pieces)) as parts:
+            async for part in parts:
+                yield part
 
     async def _resolve_image(self, source: image_pb2.ImageSource, field: str) -> str:
         match source.WhichOneof("source"):

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing, contextmanager
 
 from core_server.config import MIB, Limits
 from core_server.errors import InvalidRequest, LimitExceeded
-from core_server.jobs.job import ImageHeader
+from core_server.jobs.images import Images
+from core_server.jobs.job import ImageHeader, StoredImage
 from core_server.rpc.convert.image import from_proto_header, payload_bytes, to_proto_header
 from scumble.v1 import generation_service_pb2 as messages
 
-CHUNK_BYTES = MIB
 MAX_CHUNK_BYTES = 2 * MIB
 
 
 class Uploads:
-    """Receives images; all uploads together hold no more memory than the largest single one may."""
+    """Receives images; all uploads together have no more bytes than the largest single one may."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._held = 0
 
     async def receive(
-        self, parts: AsyncIterator[messages.UploadImageRequest]
-    ) -> tuple[ImageHeader, bytes]:
-        """The header and all bytes. Errors: InvalidRequest, LimitExceeded, both at the first piece that is wrong."""
+        self, owner: str, parts: AsyncIterator[messages.UploadImageRequest], images: Images
+    ) -> StoredImage:
+        """The owner's image, on disk. Errors: InvalidRequest, LimitExceeded, both at a piece that is wrong or right
+        behind it."""
         first = await self._next(parts)
         if first is None or first.WhichOneof("part") != "header":
             raise InvalidRequest(
@@ -34,30 +35,58 @@ class Uploads:
                 "An upload must begin with the image's header; send it in the first message.",
             )
         header = from_proto_header(first.header, "header", self._limits)
-        exact = payload_bytes(header)
-        most = self._limits.max_upload_bytes if exact is None else exact
-        if most > self._limits.max_upload_bytes:
-            raise _too_large(most, self._limits)
-        with self._holding() as hold:
-            payload = bytearray()
-            while (part := await self._next(parts)) is not None:
-                chunk = _chunk_of(part)
-                if len(payload) + len(chunk) > most:
-                    raise _wrong_size(header, exact, self._limits)
-                hold(len(chunk))
-                payload += chunk
-            if exact is not None and len(payload) != exact:
+        size = payload_bytes(header)
+        if size is None:
+            return await images.put(owner, header, await self._file(header, parts))
+        if size > self._limits.max_upload_bytes:
+            raise _too_large(size, self._limits)
+        async with (
+            images.receiving(header, size) as upload,
+            aclosing(self._chunks(header, parts, size)) as chunks,
+        ):
+            received = 0
+            async for chunk in chunks:
+                received += len(chunk)
+                await upload.add(chunk)
+            if received != size:
                 raise InvalidRequest(
                     "chunk",
-                    f"The upload ended after {len(payload)} of {exact} bytes; "
-                    f"{_described(header)} needs all of them.",
-                    allowed=f"{exact} bytes",
+                    f"The upload ended after {received} of {size} bytes; {_described(header)} needs all of them.",
+                    allowed=f"{size} bytes",
                 )
-            if not payload:
-                raise InvalidRequest(
-                    "chunk", "The upload has a header but no bytes; send the image's file after it."
-                )
-            return header, bytes(payload)
+            return await images.keep(owner, upload)
+
+    async def _file(
+        self, header: ImageHeader, parts: AsyncIterator[messages.UploadImageRequest]
+    ) -> bytes:
+        """The bytes of an encoded image; they are decoded before anything is stored."""
+        payload = bytearray()
+        async with aclosing(self._chunks(header, parts, None)) as chunks:
+            async for chunk in chunks:
+                payload += chunk
+        if not payload:
+            raise InvalidRequest(
+                "chunk", "The upload has a header but no bytes; send the image's file after it."
+            )
+        return bytes(payload)
+
+    async def _chunks(
+        self,
+        header: ImageHeader,
+        parts: AsyncIterator[messages.UploadImageRequest],
+        exact: int | None,
+    ) -> AsyncGenerator[bytes, None]:
+        """What follows the header, as long as it is within the limits."""
+        most = self._limits.max_upload_bytes if exact is None else exact
+        received = 0
+        with self._holding() as hold:
+            while (part := await self._next(parts)) is not None:
+                chunk = _chunk_of(part)
+                received += len(chunk)
+                if received > most:
+                    raise _wrong_size(header, exact, self._limits)
+                hold(len(chunk))
+                yield chunk
 
     async def _next(
         self, parts: AsyncIterator[messages.UploadImageRequest]
@@ -65,7 +94,8 @@ class Uploads:
         """The next piece, None at the end. Errors: InvalidRequest for an upload that has fallen asleep."""
         seconds = self._limits.max_upload_pause_seconds
         try:
-            return await asyncio.wait_for(anext(parts, None), seconds)
+            async with asyncio.timeout(seconds):
+                return await anext(parts, None)
         except TimeoutError:
             raise InvalidRequest(
                 "chunk",
@@ -95,12 +125,13 @@ class Uploads:
             self._held -= held
 
 
-def pieces(header: ImageHeader, payload: bytes) -> Iterator[messages.DownloadImageResponse]:
+async def parts_of(
+    header: ImageHeader, pieces: AsyncIterator[bytes]
+) -> AsyncGenerator[messages.DownloadImageResponse, None]:
     """The header, then the bytes."""
     yield messages.DownloadImageResponse(header=to_proto_header(header))
-    view = memoryview(payload)
-    for start in range(0, len(view), CHUNK_BYTES):
-        yield messages.DownloadImageResponse(chunk=bytes(view[start : start + CHUNK_BYTES]))
+    async for piece in pieces:
+        yield messages.DownloadImageResponse(chunk=piece)
 
 
 def _chunk_of(part: messages.UploadImageRequest) -> bytes:

@@ -58,8 +58,11 @@ def others_do_not_notice(server: Gateway) -> Iterator[None]:
     yield
     assert server.about.GetServerInfo(INFO, timeout=SECONDS).version
     assert finished(server, create(server, text_to_image()).job_id).results
-    grown = psutil.Process().memory_info().rss - before
-    assert grown < 200 * MIB, f"grew by {grown // MIB} MiB"
+    # The client is in this process, too, and gRPC frees what it was to send in its own time.
+    deadline = time.monotonic() + SECONDS
+    while (grown := psutil.Process().memory_info().rss - before) >= 200 * MIB:
+        assert time.monotonic() < deadline, f"grew by {grown // MIB} MiB"
+        time.sleep(0.05)
 
 
 def tcp(server: Gateway) -> socket.socket:
