@@ -271,22 +271,27 @@ def _close(found: torch.Tensor, wanted: torch.Tensor) -> bool:
 
 _SHAPES = ((2048, 1280, 10240), (2048, 1280, 1280), (2048, 5120, 1280), (8192, 640, 1920))
 """(tokens, columns, output channels): SDXL's at 1024 px."""
-_REPEATS = 5
+_REPEATS = 10
 
 
 @torch.no_grad()
 def _seconds(rows: RowOperations, device: torch.device) -> float:
-    total = 0.0
+    """Of products, as a graph calls them: launching takes longer than most of them."""
+    products = []
     for tokens, columns, width in _SHAPES:
         given = rows.scaled(torch.randn(tokens, columns, device=device, dtype=torch.float16))
         weight = rows.scaled(torch.randn(width, columns, device=device, dtype=torch.float16))
-        start, end = torch.cuda.Event(True), torch.cuda.Event(True)  # type: ignore[no-untyped-call]
-        for _ in range(2):
-            rows.product(given, weight, None, torch.float16)
-        start.record()
-        for _ in range(_REPEATS):
-            rows.product(given, weight, None, torch.float16)
-        end.record()
-        end.synchronize()
-        total += start.elapsed_time(end)
-    return total
+        products.append((given, weight))
+        rows.product(given, weight, None, torch.float16)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        for given, weight in products:
+            for _ in range(_REPEATS):
+                rows.product(given, weight, None, torch.float16)
+    start, end = torch.cuda.Event(True), torch.cuda.Event(True)  # type: ignore[no-untyped-call]
+    graph.replay()
+    start.record()
+    graph.replay()
+    end.record()
+    end.synchronize()
+    return float(start.elapsed_time(end)) / 1000
