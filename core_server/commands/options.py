@@ -16,6 +16,7 @@ else:
 
 PRIORITIES = ("interactive", "normal", "batch")
 SEAMLESS = ("none", "x", "y", "xy")
+PRECISIONS = ("fp8", "int8", "loaded")
 MAPS = ("normal", "roughness", "height", "ambient_occlusion")
 
 
@@ -115,6 +116,11 @@ def add_generation_options(parser: argparse.ArgumentParser) -> None:
         help="faster with a loss: threshold 0..1 of the first block cache, such as 0.08 (FLUX, Qwen-Image)",
     )
     group.add_argument(
+        "--denoiser-precision",
+        choices=PRECISIONS,
+        help="faster with a loss: the denoiser computes in 8 bit, where the GPU has the format; loaded: it does not",
+    )
+    group.add_argument(
         "--model",
         metavar="ID|DIR",
         help="an installed model, a diffusers folder or a .safetensors file",
@@ -186,6 +192,7 @@ def common_settings(
         given = getattr(options, name, None)
         return earlier.get(name, otherwise) if given is None else given
 
+    precision = chosen("denoiser_precision", None)
     return {
         "negative_prompt": chosen("negative_prompt", ""),
         "model": model_name(chosen("model", "")),
@@ -199,6 +206,7 @@ def common_settings(
         "few_step": chosen("few_step", None),
         "guidance_end": chosen("guidance_end", None),
         "block_cache": chosen("block_cache", None),
+        "denoiser_precision": None if precision == "loaded" else precision,
         **adapter_settings(options, recipe),
     }
 

@@ -64,9 +64,8 @@ class StructureStart(StrEnum):
 
 
 class DenoiserPrecision(StrEnum):
-    """What the products in a denoiser's blocks are computed in; `scumble.v1.DenoiserPrecision` in lower case."""
+    """What the products in a denoiser's blocks may be computed in; `scumble.v1.DenoiserPrecision` in lower case."""
 
-    LOADED = "loaded"
     FP8 = "fp8"
     INT8 = "int8"
 
@@ -95,8 +94,8 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
     """Share of the steps that are guided; see `pipelines.shortcuts`."""
     block_cache: float = 0.0
     """Threshold of the first block cache, 0 for none."""
-    denoiser_precision: DenoiserPrecision = DenoiserPrecision.LOADED
-    """See `pipelines.tiers.low_precision`."""
+    denoiser_precision: DenoiserPrecision | None = None
+    """None: as the model is loaded. See `pipelines.tiers.low_precision`."""
 
 
 class TextToImage(msgspec.Struct, frozen=True, kw_only=True, tag="text_to_image"):

@@ -12,7 +12,6 @@ from core_server.errors import InvalidRequest
 from core_server.pipelines.families.registry import FAMILIES
 from core_server.pipelines.request import (
     ANY_MODEL_TASKS,
-    DenoiserPrecision,
     Request,
     task_name,
 )
@@ -152,9 +151,9 @@ def settle(request: Request, profile: ModelProfile, styles: Styles | None = None
             notes = ("guidance_end had no effect because guidance_scale is 1 or less",)
     if parameters.block_cache:
         recipe["block_cache"] = parameters.block_cache
-    precision = ""
-    if parameters.denoiser_precision is not DenoiserPrecision.LOADED:
-        precision = recipe["denoiser_precision"] = parameters.denoiser_precision.value
+    precision = "" if parameters.denoiser_precision is None else parameters.denoiser_precision.value
+    if precision:
+        recipe["denoiser_precision"] = precision
     return Settings(
         prompt=prompt,
         negative_prompt=negative_prompt,

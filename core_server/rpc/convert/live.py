@@ -77,6 +77,12 @@ async def _parameters(
                 f"Live painting has no {name}: its few steps leave nothing to leave out; leave it out.",
                 allowed="unset",
             )
+    if message.parameters.denoiser_precision:
+        raise InvalidRequest(
+            "parameters.denoiser_precision",
+            "Live painting has no denoiser_precision: its pictures are too small to gain by it; leave it out.",
+            allowed="unset",
+        )
     if before is not None and not message.parameters.HasField("seed"):
         parameters = msgspec.structs.replace(parameters, seed=before.seed)
     return parameters

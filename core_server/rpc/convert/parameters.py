@@ -11,6 +11,7 @@ from core_server.pipelines.request import (
     AdapterKind,
     ControlImage,
     ControlKind,
+    DenoiserPrecision,
     Parameters,
     ReferenceImage,
     StructureStart,
@@ -49,6 +50,7 @@ ADAPTER_KINDS = EnumTable(generation_pb2.AdapterKind, "ADAPTER_KIND_", AdapterKi
 STRUCTURES = EnumTable(
     generation_pb2.StructureStart, "STRUCTURE_START_", StructureStart, StructureStart.AUTO
 )
+PRECISIONS = EnumTable(generation_pb2.DenoiserPrecision, "DENOISER_PRECISION_", DenoiserPrecision)
 CONTROL_KINDS = EnumTable(generation_pb2.ControlKind, "CONTROL_KIND_", ControlKind)
 
 
@@ -93,6 +95,11 @@ async def from_proto_parameters(
         few_step=message.few_step if message.HasField("few_step") else None,
         guidance_end=_number(message, "guidance_end", at, GUIDANCE_END, 1.0),
         block_cache=_number(message, "block_cache", at, BLOCK_CACHE, 0.0),
+        denoiser_precision=PRECISIONS.from_proto(
+            message.denoiser_precision, f"{at}denoiser_precision"
+        )
+        if message.denoiser_precision
+        else None,
     )
     controls = _controls(message, f"{at}control_images")
     references = _references(message, f"{at}reference_images")
@@ -159,6 +166,9 @@ def to_proto_parameters(parameters: Parameters) -> generation_pb2.GenerationPara
         few_step=parameters.few_step,
         guidance_end=parameters.guidance_end if parameters.guidance_end < 1 else None,
         block_cache=parameters.block_cache or None,
+        denoiser_precision=PRECISIONS.to_proto(parameters.denoiser_precision)
+        if parameters.denoiser_precision
+        else None,
     )
 
 

@@ -15,6 +15,7 @@ from scumble.client.values import (
     CanvasOptions,
     CanvasPlan,
     ControlKind,
+    DenoiserPrecision,
     Extent,
     FillMode,
     MaterialMap,
@@ -53,7 +54,8 @@ class Common:
     `count` uses seed + k. seamless: axes along which the result must tile. structure: what TextToImage and Texture
     start from. few_step: whether the model's few-step weights paint; None: the model's default.
     Faster with a loss, which the recipe tells: guidance_end: share of the steps that are guided, above 0 and at most 1,
-    for models with a UNet; block_cache: threshold, 0..1, of FLUX's and Qwen-Image's first block cache.
+    for models with a UNet; block_cache: threshold, 0..1, of FLUX's and Qwen-Image's first block cache;
+    denoiser_precision: what the products in the denoiser's blocks are computed in, on GPUs that have the format.
     """
 
     negative_prompt: str = ""
@@ -72,6 +74,7 @@ class Common:
     few_step: bool | None = None
     guidance_end: float | None = None
     block_cache: float | None = None
+    denoiser_precision: DenoiserPrecision | str | None = None
 
 
 @dataclass(frozen=True, slots=True)

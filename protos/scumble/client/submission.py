@@ -174,6 +174,11 @@ def parameters_to_message(
             few_step=request.few_step,
             guidance_end=request.guidance_end,
             block_cache=request.block_cache,
+            denoiser_precision=enum_to_message(
+                generation_pb2.DenoiserPrecision,
+                "DENOISER_PRECISION",
+                request.denoiser_precision or "auto",
+            ),
         )
     except (ValueError, TypeError) as error:
         # protobuf's own words: a text where an adapter's weight belongs, or a prompt that is no Unicode.

@@ -135,6 +135,13 @@ class StructureStart(StrEnum):
     LAYOUT = "layout"
 
 
+class DenoiserPrecision(StrEnum):
+    """What the products in a denoiser's blocks may be computed in."""
+
+    FP8 = "fp8"
+    INT8 = "int8"
+
+
 class AdapterKind(StrEnum):
     """What an adapter is."""
 

@@ -117,6 +117,30 @@ model has no generator or the prompt names nothing it can draw.
 """
 global___StructureStart = StructureStart
 
+class _DenoiserPrecision:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _DenoiserPrecisionEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_DenoiserPrecision.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    DENOISER_PRECISION_UNSPECIFIED: _DenoiserPrecision.ValueType  # 0
+    """Not set: as the model is loaded."""
+    DENOISER_PRECISION_FP8: _DenoiserPrecision.ValueType  # 1
+    """8-bit floating point (E4M3): weights with a scale for each channel, activations with one for each token."""
+    DENOISER_PRECISION_INT8: _DenoiserPrecision.ValueType  # 2
+    """8-bit integers, with scales as for FP8."""
+
+class DenoiserPrecision(_DenoiserPrecision, metaclass=_DenoiserPrecisionEnumTypeWrapper):
+    """What the matrix products in the blocks of a model's denoiser are computed in."""
+
+DENOISER_PRECISION_UNSPECIFIED: DenoiserPrecision.ValueType  # 0
+"""Not set: as the model is loaded."""
+DENOISER_PRECISION_FP8: DenoiserPrecision.ValueType  # 1
+"""8-bit floating point (E4M3): weights with a scale for each channel, activations with one for each token."""
+DENOISER_PRECISION_INT8: DenoiserPrecision.ValueType  # 2
+"""8-bit integers, with scales as for FP8."""
+global___DenoiserPrecision = DenoiserPrecision
+
 class _MaterialMap:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: typing_extensions.TypeAlias = ValueType
@@ -260,6 +284,7 @@ class GenerationParameters(google.protobuf.message.Message):
     FEW_STEP_FIELD_NUMBER: builtins.int
     GUIDANCE_END_FIELD_NUMBER: builtins.int
     BLOCK_CACHE_FIELD_NUMBER: builtins.int
+    DENOISER_PRECISION_FIELD_NUMBER: builtins.int
     prompt: builtins.str
     """What to paint. May be empty where a task allows it. At most 8,192 characters."""
     negative_prompt: builtins.str
@@ -294,6 +319,10 @@ class GenerationParameters(google.protobuf.message.Message):
     """Faster with a loss: the threshold, 0..1, of a first block cache; the higher, the fewer blocks of a transformer are
     computed anew at each step. Unset or 0: all of them. Other values are refused for models without one.
     """
+    denoiser_precision: global___DenoiserPrecision.ValueType
+    """Faster with a loss: the denoiser computes in 8 bit. Refused where the server's GPU cannot, where the model is not
+    wholly in the GPU's memory, and together with block_cache.
+    """
     @property
     def adapters(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Adapter]:
         """LoRA and textual inversion."""
@@ -326,9 +355,10 @@ class GenerationParameters(google.protobuf.message.Message):
         few_step: builtins.bool | None = ...,
         guidance_end: builtins.float | None = ...,
         block_cache: builtins.float | None = ...,
+        denoiser_precision: global___DenoiserPrecision.ValueType = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_block_cache", b"_block_cache", "_count", b"_count", "_few_step", b"_few_step", "_guidance_end", b"_guidance_end", "_guidance_scale", b"_guidance_scale", "_num_inference_steps", b"_num_inference_steps", "_seed", b"_seed", "block_cache", b"block_cache", "count", b"count", "few_step", b"few_step", "guidance_end", b"guidance_end", "guidance_scale", b"guidance_scale", "num_inference_steps", b"num_inference_steps", "seed", b"seed"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_block_cache", b"_block_cache", "_count", b"_count", "_few_step", b"_few_step", "_guidance_end", b"_guidance_end", "_guidance_scale", b"_guidance_scale", "_num_inference_steps", b"_num_inference_steps", "_seed", b"_seed", "adapters", b"adapters", "block_cache", b"block_cache", "control_images", b"control_images", "count", b"count", "few_step", b"few_step", "guidance_end", b"guidance_end", "guidance_scale", b"guidance_scale", "model", b"model", "negative_prompt", b"negative_prompt", "num_inference_steps", b"num_inference_steps", "prompt", b"prompt", "reference_images", b"reference_images", "scheduler", b"scheduler", "seamless", b"seamless", "seed", b"seed", "structure", b"structure", "style", b"style"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_block_cache", b"_block_cache", "_count", b"_count", "_few_step", b"_few_step", "_guidance_end", b"_guidance_end", "_guidance_scale", b"_guidance_scale", "_num_inference_steps", b"_num_inference_steps", "_seed", b"_seed", "adapters", b"adapters", "block_cache", b"block_cache", "control_images", b"control_images", "count", b"count", "denoiser_precision", b"denoiser_precision", "few_step", b"few_step", "guidance_end", b"guidance_end", "guidance_scale", b"guidance_scale", "model", b"model", "negative_prompt", b"negative_prompt", "num_inference_steps", b"num_inference_steps", "prompt", b"prompt", "reference_images", b"reference_images", "scheduler", b"scheduler", "seamless", b"seamless", "seed", b"seed", "structure", b"structure", "style", b"style"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_block_cache", b"_block_cache"]) -> typing.Literal["block_cache"] | None: ...
     @typing.overload

@@ -19,6 +19,7 @@ from core_server.pipelines.request import (
     AdapterKind,
     ControlImage,
     ControlKind,
+    DenoiserPrecision,
     ImageToImage,
     Inpaint,
     MaterialMaps,
@@ -130,6 +131,7 @@ PARAMETERS = st.builds(
     few_step=st.booleans() | st.none(),
     guidance_end=st.sampled_from([1.0, 0.8, 0.25]),
     block_cache=st.sampled_from([0.0, 0.08, 1.0]),
+    denoiser_precision=st.sampled_from([None, *DenoiserPrecision]),
 )
 STRENGTHS = st.integers(1, 100).map(lambda it: it / 100)
 REQUESTS: st.SearchStrategy[Request] = st.one_of(
