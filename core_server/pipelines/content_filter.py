@@ -20,7 +20,7 @@ from core_server.canvas.colour import to_model_rgb, to_uint8
 from core_server.canvas.pixels import Pixels
 from core_server.config import ContentFilter
 from core_server.errors import ContentBlocked, StartupError
-from core_server.pipelines.live_frame import LiveFrame, LivePicture
+from core_server.pipelines.live_frame import LiveFrame, LivePicture, LiveStarted
 from core_server.pipelines.request import Request
 from core_server.pipelines.task import (
     ModelProfile,
@@ -111,7 +111,14 @@ class _FilteredRuntime:
         return [self._judged(it) if it.map_name in _PICTURES else it for it in outputs]
 
     def paint(self, frame: LiveFrame, canvas: Pixels, on_step: StepCallback) -> LivePicture:
-        picture = self._runtime.paint(frame, canvas, self._without_previews(on_step))
+        return self.begin_paint(frame, canvas, on_step).finish()
+
+    def begin_paint(self, frame: LiveFrame, canvas: Pixels, on_step: StepCallback) -> LiveStarted:
+        started = self._runtime.begin_paint(frame, canvas, self._without_previews(on_step))
+        return LiveStarted(lambda: self._told(started.finish()), started.on_device)
+
+    def _told(self, picture: LivePicture) -> LivePicture:
+        """The frame's picture with what the filter says of it. Errors: ContentBlocked."""
         notes = self._notes(self._rate(picture.pixels))
         if not notes:
             return picture

@@ -6,6 +6,8 @@ time. It is used where somebody has put one into the model's folder as `tiny_vae
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import torch
@@ -14,10 +16,17 @@ from diffusers import AutoencoderTiny
 from core_server.canvas.geometry import Extent
 from core_server.canvas.plan import SeamlessAxes
 from core_server.errors import ModelLoadFailed
+from core_server.pipelines.live_tiny import Convolutions, CudnnConvolutions, fused
 from core_server.pipelines.model import LoadedModel
 from core_server.pipelines.seamless import seamless
 from core_server.pipelines.sources.weights import read_header
-from core_server.pipelines.tiers.graphs import GraphedNetwork
+from core_server.pipelines.tiers.graphs import GraphedNetwork, is_close
+from core_server.pipelines.tiers.kernels import channels_last
+from core_server.pipelines.tiers.workshop import KERNEL_TOLERANCE
+
+log = logging.getLogger(__name__)
+
+Half = Callable[[torch.Tensor], torch.Tensor]
 
 FOLDER = "tiny_vae"
 TINY_NOTE = "the canvas and its picture went through the model's tiny autoencoder"
@@ -26,27 +35,49 @@ TINY_NOTE = "the canvas and its picture went through the model's tiny autoencode
 class LiveAutoencoder:
     """For one loaded model. Errors: ModelLoadFailed for a tiny autoencoder that is damaged or of another family."""
 
-    def __init__(self, model: LoadedModel) -> None:
+    def __init__(self, model: LoadedModel, convolutions: Convolutions | None = None) -> None:
+        """convolutions: what computes a tiny autoencoder's; None: the fastest ones of the model's device."""
         self._model = model
         self._tiny = _read_tiny(model)
         backend = None if self._tiny is None else model.workshop.backend
         self._graphs = None if backend is None else GraphedNetwork(backend)
+        self._halves: dict[bool, Half] = {}
+        convolutions = convolutions or _fused_here(model)
+        if self._tiny is not None and convolutions is not None:
+            channels_last(self._tiny)
+            for which, half in ((True, self._tiny.encoder), (False, self._tiny.decoder)):
+                if (fast := _proven(half, convolutions)) is not None:
+                    self._halves[which] = fast
 
     @property
     def notes(self) -> tuple[str, ...]:
         """For the artist."""
         return () if self._tiny is None else (TINY_NOTE,)
 
-    def encode(self, pixels: torch.Tensor, seed: int, axes: SeamlessAxes) -> torch.Tensor:
+    @property
+    def is_tiny(self) -> bool:
+        """Whether it is a tiny one, by which encoding is cheap and draws nothing."""
+        return self._tiny is not None
+
+    @property
+    def state(self) -> Hashable:
+        """Equal for two calls only if the same weights, at the same addresses, act in the same way."""
+        network = self._model.vae if self._tiny is None else self._tiny
+        return (self.is_tiny, next(network.parameters()).data_ptr())
+
+    def encode(
+        self, pixels: torch.Tensor, seed: int, axes: SeamlessAxes, *, graphed: bool = True
+    ) -> torch.Tensor:
         """The latents of a picture as the denoiser sees them, in single precision.
 
-        pixels: (1, 3, height, width) sRGB -1..1 on the device.
+        pixels: (1, 3, height, width) sRGB -1..1 on the device. graphed: whether graphs may do it, which a graph of
+        more than that must not hold.
 
         What an autoencoder draws is drawn from the same seed each time, so that nothing flickers.
         """
         model = self._model
         if self._tiny is not None:
-            return self._by_tiny(self._tiny.encoder, pixels, axes).float()
+            return self._by_tiny(self._tiny.encoder, pixels, axes, graphed).float()
         vae = model.vae
         upcast = model.decodes_upcast
         if upcast:
@@ -59,25 +90,59 @@ class LiveAutoencoder:
                 vae.to(torch.float16)
 
     def decode(
-        self, latents: torch.Tensor, extent: Extent, axes: SeamlessAxes
+        self, latents: torch.Tensor, extent: Extent, axes: SeamlessAxes, *, graphed: bool = True
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """(height, width, 3) float32 sRGB 0..1 on the device, and whether all numbers are finite, for `need_finite`."""
         if self._tiny is None:
             return self._model.decoded(latents, extent)
-        image = self._by_tiny(self._tiny.decoder, latents, axes)[0]
+        image = self._by_tiny(self._tiny.decoder, latents, axes, graphed)[0]
         finite = torch.isfinite(image).all()
         return (image.permute(1, 2, 0) * 0.5 + 0.5).clamp(0, 1).float(), finite
 
-    def _by_tiny(self, network: Any, given: torch.Tensor, axes: SeamlessAxes) -> torch.Tensor:
+    def _by_tiny(
+        self, network: Any, given: torch.Tensor, axes: SeamlessAxes, graphed: bool
+    ) -> torch.Tensor:
         """One half of the tiny autoencoder; by a graph where the device has them."""
-        given = given.to(self._tiny.dtype)
+        given = given.to(next(self._tiny.parameters()).dtype)
+        which = network is self._tiny.encoder
+        # What tiles hides the convolutions' own methods, which the fused ones do not call.
+        half = self._halves.get(which, network) if axes is SeamlessAxes.NONE else network
         with seamless(axes, self._tiny):
-            if self._graphs is None:
-                found: torch.Tensor = network(given)
+            if self._graphs is None or not graphed:
+                found: torch.Tensor = half(given)
             else:
-                which = network is self._tiny.encoder
-                found = self._graphs.call(network, (which, axes), (given,), {})
+                found = self._graphs.call(half, (which, axes), (given,), {})
         return found
+
+
+def _fused_here(model: LoadedModel) -> Convolutions | None:
+    """Where our kernels are on; half precision on NVIDIA's cards has them."""
+    if (
+        model.workshop.operations is None
+        or model.device.type != "cuda"
+        or torch.version.hip is not None
+        or model.dtype not in (torch.float16, torch.bfloat16)
+    ):
+        return None
+    return CudnnConvolutions()
+
+
+@torch.no_grad()
+def _proven(half: Any, convolutions: Convolutions) -> Half | None:
+    """The half by these convolutions; None where they give other numbers, or none."""
+    fast = fused(half, convolutions)
+    if fast is None:
+        return None
+    weight = next(half.parameters())
+    generator = torch.Generator().manual_seed(0)
+    given = torch.rand((1, weight.shape[1], 64, 64), generator=generator)
+    given = given.to(weight.device, weight.dtype)
+    try:
+        same = is_close(fast(given), half(given), KERNEL_TOLERANCE)
+    except RuntimeError as error:
+        log.warning("No fused convolutions here: %s", " ".join(str(error).split())[:200])
+        return None
+    return fast if same else None
 
 
 def _read_tiny(model: LoadedModel) -> Any:

@@ -5,6 +5,7 @@ Nothing is kept between two frames but caches, so that a worker that died is rep
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -44,7 +45,18 @@ class LiveTold(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LivePicture:
-    """pixels: in the canvas's sample type, channels, colour space and alpha."""
+    """pixels: in the canvas's sample type, channels, colour space and alpha. ahead: whether the next frame is worth
+    sending while this one is painted: the device takes it up at once, and a frame is over soon."""
 
     pixels: Pixels
     told: LiveTold
+    ahead: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LiveStarted:
+    """A frame under way. finish: waits for it, on any thread; errors: as those of painting. on_device: whether there is
+    something to wait for, so that the next frame may be begun before."""
+
+    finish: Callable[[], LivePicture]
+    on_device: bool = False

@@ -52,10 +52,16 @@ class LiveSolver:
             dict.fromkeys(max(1, round(first * (steps - k) / steps)) - 1 for k in range(steps))
         )
 
-    def noised(self, latents: torch.Tensor, noise: torch.Tensor, timestep: int) -> torch.Tensor:
-        """latents with as much noise as they have at that timestep."""
-        alpha = float(self.alphas[timestep])
-        mixed: torch.Tensor = latents * alpha**0.5 + noise * (1 - alpha) ** 0.5
+    def levels(self, timesteps: list[int]) -> torch.Tensor:
+        """(timesteps, 2) float32 on the CPU: how much of the picture and of the noise there is at each of them."""
+        alphas = [float(self.alphas[timestep]) for timestep in timesteps]
+        return torch.tensor([[alpha**0.5, (1 - alpha) ** 0.5] for alpha in alphas])
+
+    def noised(
+        self, latents: torch.Tensor, noise: torch.Tensor, level: torch.Tensor
+    ) -> torch.Tensor:
+        """latents with as much noise as a row of `levels` says."""
+        mixed: torch.Tensor = latents * level[0] + noise * level[1]
         return mixed
 
     def solve(
@@ -63,31 +69,35 @@ class LiveSolver:
         denoiser: Denoiser,
         latents: torch.Tensor,
         noises: Callable[[int], torch.Tensor],
-        steps: int,
-        strength: float,
+        timesteps: torch.Tensor,
+        levels: torch.Tensor,
         *,
-        after_step: Callable[[int], None],
+        after_step: Callable[[int], None] | None = None,
     ) -> torch.Tensor:
-        """The picture's latents. noises: the k-th fixed noise of the session; after_step: told of each step from 1."""
-        timesteps = self.timesteps(steps, strength)
-        current = self.noised(latents, noises(0), timesteps[0])
-        for k, timestep in enumerate(timesteps):
-            alpha = float(self.alphas[timestep])
-            prediction = denoiser(current, torch.tensor([timestep], device=current.device))
-            clean, noise = self._split(current, prediction, alpha)
-            if k + 1 == len(timesteps):
+        """The picture's latents. noises: the k-th fixed noise of the session; timesteps: (steps,) int64, and levels:
+        theirs, on the latents' device; after_step: told of each step from 1.
+
+        All that changes from frame to frame is in tensors, so that a graph of the call stays true.
+        """
+        steps = len(timesteps)
+        current = self.noised(latents, noises(0), levels[0])
+        for k in range(steps):
+            prediction = denoiser(current, timesteps[k : k + 1])
+            clean, noise = self._split(current, prediction, levels[k])
+            if k + 1 == steps:
                 current = clean
             else:
                 following = noises(k + 1) if self.noised_again else noise
-                current = self.noised(clean, following.to(clean.dtype), timesteps[k + 1])
-            after_step(k + 1)
+                current = self.noised(clean, following.to(clean.dtype), levels[k + 1])
+            if after_step is not None:
+                after_step(k + 1)
         return current
 
     def _split(
-        self, latents: torch.Tensor, prediction: torch.Tensor, alpha: float
+        self, latents: torch.Tensor, prediction: torch.Tensor, level: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The picture and the noise that latents consist of, by the model's prediction."""
-        signal, spread = alpha**0.5, (1 - alpha) ** 0.5
+        signal, spread = level[0], level[1]
         if self.kind == "v_prediction":  # Salimans, Ho (2022), appendix D
             return (
                 latents * signal - prediction * spread,

@@ -21,7 +21,7 @@ from core_server.pipelines.faults import faults_told, still_computes
 from core_server.pipelines.few_step import with_few_steps
 from core_server.pipelines.keeper import Budget, ModelKeeper
 from core_server.pipelines.live import LivePainter
-from core_server.pipelines.live_frame import LiveFrame, LivePicture
+from core_server.pipelines.live_frame import LiveFrame, LivePicture, LiveStarted
 from core_server.pipelines.map_maker import MapMaker
 from core_server.pipelines.memory import Rung
 from core_server.pipelines.model import LoadedModel
@@ -127,6 +127,7 @@ class LocalRuntime:
         try:
             request = TextToImage(parameters=parameters, extent=_native(model))
             self._attempt(profile.model_id, request, {}, lambda _step: None)
+            self._live.warm_up(model, request.extent)
         except Exception as error:
             if not still_computes(self._device):
                 raise
@@ -199,12 +200,22 @@ class LocalRuntime:
 
     def paint(self, frame: LiveFrame, canvas: Pixels, on_step: StepCallback) -> LivePicture:
         """Paints one frame of a live session. Errors: as `run`."""
+        return self.begin_paint(frame, canvas, on_step).finish()
+
+    def begin_paint(self, frame: LiveFrame, canvas: Pixels, on_step: StepCallback) -> LiveStarted:
+        """See `Runtime.begin_paint`."""
         with faults_told(self._device):
-            return self._within_memory(
+            started = self._within_memory(
                 frame.parameters.model,
                 on_step,
-                lambda name: self._live.paint(self._model(name), frame, canvas, on_step),
+                lambda name: self._live.begin(self._model(name), frame, canvas, on_step),
             )
+
+        def finish() -> LivePicture:
+            with faults_told(self._device):
+                return started.finish()
+
+        return LiveStarted(finish, started.on_device)
 
     def _within_memory(
         self, model: str, on_step: StepCallback, attempt: Callable[[str], Result]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from core_server.canvas.geometry import Bounds, Extent
 from core_server.canvas.pixels import Pixels
 from core_server.canvas.plan import CanvasPlan
-from core_server.pipelines.live_frame import LiveFrame, LivePicture
+from core_server.pipelines.live_frame import LiveFrame, LivePicture, LiveStarted
 from core_server.pipelines.request import Request
 
 
@@ -145,3 +145,7 @@ class Runtime(Protocol):
 
     def paint(self, frame: LiveFrame, canvas: Pixels, on_step: StepCallback) -> LivePicture:
         """Paints one frame of a live session. Errors: as `run`."""
+
+    def begin_paint(self, frame: LiveFrame, canvas: Pixels, on_step: StepCallback) -> LiveStarted:
+        """As `paint`, but where the device works by itself it returns before that has ended; `canvas` is not read after
+        it has returned."""

@@ -37,7 +37,7 @@ from core_server.canvas.geometry import Bounds, Extent
 from core_server.canvas.pixels import ColorSpace, Pixels
 from core_server.config import Tiers
 from core_server.errors import DeviceFault, ModelLoadFailed, ModelNotFound, OutOfMemory
-from core_server.pipelines.live_frame import LiveFrame, LivePicture, LiveTold
+from core_server.pipelines.live_frame import LiveFrame, LivePicture, LiveStarted, LiveTold
 from core_server.pipelines.request import ImageToImage, Inpaint, MaterialMaps, Request, Texture
 from core_server.pipelines.task import (
     CacheFigures,
@@ -165,6 +165,10 @@ class FakeRuntime:
         there = flag.exists()
         flag.touch()
         return not there
+
+    def begin_paint(self, frame: LiveFrame, canvas: Pixels, on_step: StepCallback) -> LiveStarted:
+        picture = self.paint(frame, canvas, on_step)
+        return LiveStarted(lambda: picture)
 
     def paint(self, frame: LiveFrame, canvas: Pixels, on_step: StepCallback) -> LivePicture:
         """The canvas, inverted; the same scripts, where "slow" takes 0.1 s a frame."""

@@ -17,6 +17,7 @@ from core_server.pipelines import devices
 from core_server.pipelines.memory import Rung
 from core_server.pipelines.overrides import called_by
 from core_server.pipelines.tiers.attention import attention_by, best_attention
+from core_server.pipelines.tiers.frame_graphs import FrameGraphs
 from core_server.pipelines.tiers.graphs import Backend, GraphedNetwork, is_close
 from core_server.pipelines.tiers.kernels import Kernels, channels_last
 from core_server.pipelines.tiers.low_precision import Precisions, row_operations
@@ -82,6 +83,12 @@ class ModelTiers:
     """What computed the last picture: "stock", or the names of our kernels and of the attention."""
     launched: str = "eager"
     graphs: GraphedNetwork | None = field(init=False)
+    frames: FrameGraphs | None = field(init=False)
+    """Graphs of whole live frames."""
+    ungraphed: Call | None = None
+    """Within `painting`: the denoiser's forward by its kernels, for a graph of more than the denoiser."""
+    serving: Any = None
+    """Within `painting`: for `ready`; None where the prompt is not worked out before."""
     processor: ProcessorTier | None = field(init=False)
     _wide_vae: Any = None
     _plain: bool = True
@@ -94,6 +101,7 @@ class ModelTiers:
     def __post_init__(self) -> None:
         backend = self.workshop.backend
         self.graphs = None if backend is None else GraphedNetwork(backend)
+        self.frames = None if backend is None else FrameGraphs(backend)
         dtype = self.workshop.processor
         self.processor = None if dtype is None else ProcessorTier(dtype)
 
@@ -105,7 +113,23 @@ class ModelTiers:
     @property
     def size(self) -> int:
         """Bytes that graphs keep on the device."""
-        return sum(it.size for it in (self.graphs, self._prompts) if it is not None)
+        return sum(it.size for it in (self.graphs, self.frames, self._prompts) if it is not None)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether what computes now will go on to: our kernels were compared with stock PyTorch, or there are none."""
+        return self.kernels in (STOCK, ONEDNN) or self._proven is not None
+
+    def frames_for(self, model: LoadedModel, extent: Extent) -> FrameGraphs | None:
+        """The graphs of whole live frames, where there may be some; asked outside of `painting`."""
+        if model.rung is not Rung.RESIDENT or self._graphs_for(model, extent) is None:
+            return None
+        return self.frames
+
+    def ready(self, serving: Any, arguments: dict[str, Any]) -> Any:
+        """Readies the prompt among the denoiser's arguments for `ungraphed`, and for a graph that holds it. serving: as
+        it was when that was recorded. The result stands for the memory that is read, in the graph's key."""
+        return None if serving is None else self._prompts.prepare((), arguments, serving)
 
     def wide_vae(self, model: LoadedModel) -> Any:
         """The model's autoencoder in bfloat16, which has float32's range at half its cost; None where it may not be.
@@ -140,10 +164,10 @@ class ModelTiers:
 
     def release(self) -> bool:
         """Gives the graphs' memory back and makes no more; whether there were any."""
-        had = self.graphs is not None and self.graphs.clear()
-        self.graphs = self._wide_vae = None
+        cleared = [it.clear() for it in (self.graphs, self.frames) if it is not None]
+        self.graphs = self.frames = self._wide_vae = None
         self._prompts.clear()
-        return self.precisions.release() or had
+        return self.precisions.release() or any(cleared)
 
     @contextmanager
     def painting(
@@ -173,11 +197,14 @@ class ModelTiers:
                 self.kernels = ONEDNN
             denoiser, name = model.denoiser, _called(model.denoiser)
             forward: Call = getattr(denoiser, name)
-            call = forward
+            self.ungraphed = call = forward
+            self.serving = None
             if (graphs := self._graphs_for(model, extent)) is not None or kernels is not None:
                 state = axes, self.kernels, state_of(denoiser, has_adapters=model.rack is not None)
                 by_kernels = kernels is not None and not precision
                 call = self._fast(graphs, forward, state, by_kernels=by_kernels)
+                if by_kernels:
+                    self.serving, self.ungraphed = state, self._prompts.served(forward)
             if kernels is not None and model.rack is not None:
                 self._prompts.forget()  # what happened to the weights meanwhile is not always seen
             if names and self._proven is None and not precision:

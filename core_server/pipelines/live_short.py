@@ -1,0 +1,225 @@
+"""The short way from a canvas to its picture: the denoiser called directly, the whole frame by one graph if it can be.
+
+A frame is begun here and finished by whoever waits for it: between the two the device works, and the next frame may be
+begun.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import NoReturn
+
+import numpy as np
+import torch
+
+from core_server.canvas.geometry import Extent
+from core_server.canvas.pixels import Pixels
+from core_server.pipelines.denoise import tiling
+from core_server.pipelines.families.family import LatentSpace, Route
+from core_server.pipelines.live_network import FrameNetwork
+from core_server.pipelines.live_samples import on_device, source_of
+from core_server.pipelines.live_words import LiveCaches, Numbers, numbers_of, solver_of
+from core_server.pipelines.memory import Rung
+from core_server.pipelines.model import LoadedModel, need_finite
+from core_server.pipelines.request import ImageToImage
+from core_server.pipelines.settings import Settings
+from core_server.pipelines.task import StepCallback, StepProgress
+from core_server.pipelines.tiers.frame_graphs import FrameGraphs
+from core_server.pipelines.tiers.state import state_of
+
+Finish = Callable[[], Pixels]
+"""Waits for the device; from any thread. Errors: TaskFailed for numbers that are not finite."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Repeatable:
+    """A frame that a graph painted: the next canvas of its kind needs nothing else."""
+
+    model: LoadedModel
+    graphs: FrameGraphs
+    state: Hashable
+    serving: Hashable
+    numbers: Numbers
+
+    def begin(self, canvas: Pixels) -> Finish | None:
+        """The same frame of another canvas; None where the graph is gone."""
+        model = self.model
+        state = (self.state, model.tiers.ready(self.serving, self.numbers.words))
+        arguments = (on_device(canvas, model.device), None, *self.numbers)
+        if not self.graphs.has(state, arguments):
+            return None
+        return handed_over(self.graphs.call(_never, state, arguments, {}), canvas)
+
+
+@dataclass(slots=True, eq=False)
+class ShortWay:
+    """For one loaded model. repeatable: the last frame, if a graph painted it from its canvas alone."""
+
+    caches: LiveCaches
+    repeatable: Repeatable | None = None
+
+    def begin(
+        self,
+        request: ImageToImage,
+        settings: Settings,
+        canvas: Pixels,
+        extent: Extent,
+        on_step: StepCallback,
+    ) -> Finish:
+        """A frame of a plain canvas. extent: its own."""
+        self.repeatable = None
+        caches, model = self.caches, self.caches.model
+        autoencoder = caches.autoencoder
+        numbers = numbers_of(caches, request, settings, extent)
+        # An autoencoder that is turned to another precision and back is no graph's.
+        fixed = autoencoder.is_tiny or not model.decodes_upcast
+        graphs = model.tiers.frames_for(model, extent) if fixed else None
+        samples = on_device(canvas, model.device)
+        with tiling(request.parameters.seamless, model, extent):
+            on_step(StepProgress(0, settings.num_inference_steps, "Painting"))
+            clean = None
+            if graphs is None or not autoencoder.is_tiny:
+                here = samples.to(model.device, non_blocking=True)
+                clean = self._clean(request, canvas, extent, lambda: source_of(here))
+            arguments = (samples, clean, *numbers)
+            network = self._network(request, settings, extent, on_step)
+            if graphs is not None:
+                if not model.tiers.is_settled:
+                    network(samples.to(model.device), *arguments[1:])
+                serving, known = model.tiers.serving, self._state(request, settings, network)
+                state = (known, model.tiers.ready(serving, numbers.words))
+                if graphs.may_launch(state, arguments):
+                    whole = self._network(request, settings, extent, on_step, whole=True)
+                    result = graphs.call(whole, state, arguments, {})
+                    if clean is None and model.rack is None:
+                        self.repeatable = Repeatable(model, graphs, known, serving, numbers)
+                    return handed_over(result, canvas)
+            here = samples.to(model.device, non_blocking=True)
+            return handed_over(network(here, *arguments[1:]), canvas)
+
+    def paint(  # noqa: PLR0917
+        self,
+        request: ImageToImage,
+        settings: Settings,
+        canvas: Pixels,
+        extent: Extent,
+        source: Callable[[], torch.Tensor],
+        on_step: StepCallback,
+    ) -> torch.Tensor:
+        """A frame of any canvas. extent: px at model size; source: what it is encoded from, as `source_of`.
+
+        Returns (height, width, 3) float32 sRGB 0..1 on the device. Errors: TaskFailed.
+        """
+        numbers = numbers_of(self.caches, request, settings, extent)
+        with tiling(request.parameters.seamless, self.caches.model, extent):
+            clean = self._clean(request, canvas, extent, source)
+            on_step(StepProgress(0, settings.num_inference_steps, "Painting"))
+            network = self._network(request, settings, extent, on_step)
+            picture, finite = network.painted(clean, *numbers)
+            need_finite(finite)
+            return picture
+
+    def _clean(
+        self,
+        request: ImageToImage,
+        canvas: Pixels,
+        extent: Extent,
+        source: Callable[[], torch.Tensor],
+    ) -> torch.Tensor:
+        axes, seed = request.parameters.seamless, request.parameters.seed
+        return self.caches.latents.get(
+            (_digest(canvas), tuple(extent), axes, seed),
+            lambda: self.caches.autoencoder.encode(source(), seed, axes),
+        )
+
+    def _network(
+        self,
+        request: ImageToImage,
+        settings: Settings,
+        extent: Extent,
+        on_step: StepCallback,
+        *,
+        whole: bool = False,
+    ) -> FrameNetwork:
+        """Within `tiling`. whole: for a graph of all of it."""
+        model, steps = self.caches.model, settings.num_inference_steps
+        denoiser = model.denoiser
+
+        def told(step: int) -> None:
+            on_step(StepProgress(step, steps, "Painting"))
+
+        return FrameNetwork(
+            denoiser=(model.tiers.ungraphed or denoiser) if whole else denoiser,
+            dtype=next(denoiser.parameters()).dtype,
+            solver=solver_of(self.caches, settings),
+            autoencoder=self.caches.autoencoder,
+            axes=request.parameters.seamless,
+            extent=extent,
+            after_step=None if whole else told,
+            graphed=not whole,
+        )
+
+    def _state(self, request: ImageToImage, settings: Settings, network: FrameNetwork) -> Hashable:
+        """Of everything that decides the numbers beside the arguments."""
+        model = self.caches.model
+        return (
+            request.parameters.seamless,
+            model.tiers.kernels,
+            state_of(model.denoiser, has_adapters=model.rack is not None),
+            self.caches.autoencoder.state,
+            network.dtype,
+            network.solver.kind,
+            network.solver.noised_again,
+            settings.guidance_scale > 1,
+        )
+
+
+def takes_short_way(model: LoadedModel) -> bool:
+    """Whether the denoiser can be called directly: a diffusion UNet for plain pictures, all of it on the device."""
+    config = model.denoiser.config
+    return (
+        model.family.denoiser == "unet"
+        and model.family.latent_space is LatentSpace.SCALED
+        and "image_to_image" in model.family.tasks
+        and model.route("image_to_image") is Route.STOCK
+        and int(config.in_channels) == model.latents.channels
+        and getattr(config, "encoder_hid_dim_type", None) is None
+        and not model.options.get("requires_aesthetics_score", False)
+        and model.rung in (None, Rung.RESIDENT)
+    )
+
+
+def handed_over(result: torch.Tensor, canvas: Pixels) -> Finish:
+    """result: as `live_network.FrameNetwork` gives it. The device writes it to the host when it comes to that."""
+    event = None
+    if result.device.type == "cuda":
+        host = torch.empty(result.shape, dtype=result.dtype, pin_memory=True)
+        host.copy_(result, non_blocking=True)
+        # The thread that waits sleeps, it does not turn.
+        event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+        event.record(torch.cuda.current_stream(result.device))
+    else:
+        host = result.cpu()
+    shape, space, profile = canvas.array.shape, canvas.color_space, canvas.icc_profile
+
+    def finish() -> Pixels:
+        if event is not None:
+            event.synchronize()
+        samples = host.numpy()
+        need_finite(host[-1])
+        return Pixels(samples[:-1].reshape(shape), space, profile)
+
+    return finish
+
+
+def _digest(canvas: Pixels) -> bytes:
+    """Of what the model's source is made from: its samples are a quarter of the source's bytes."""
+    found = hashlib.sha256(np.ascontiguousarray(canvas.array).data)
+    found.update(canvas.color_space.value.encode() + (canvas.icc_profile or b""))
+    return found.digest()
+
+
+def _never(*_: object) -> NoReturn:
+    raise AssertionError("there is a graph for it")
