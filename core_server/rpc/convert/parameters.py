@@ -168,7 +168,7 @@ def to_proto_parameters(parameters: Parameters) -> generation_pb2.GenerationPara
         block_cache=parameters.block_cache or None,
         denoiser_precision=PRECISIONS.to_proto(parameters.denoiser_precision)
         if parameters.denoiser_precision
-        else 0,
+        else generation_pb2.DENOISER_PRECISION_UNSPECIFIED,
     )
 
 
