@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from core_server.canvas.planner import plan_canvas
 from core_server.canvas.sizes import max_model_pixels
 from core_server.config import MIB, Limits
-from core_server.errors import InvalidRequest, NotImplementedHere
+from core_server.errors import InvalidRequest, JobNotFound, NotImplementedHere
 from core_server.jobs.service import JobService
 from core_server.pipelines.request import Project
 from core_server.rpc.auth import current_owner
@@ -107,8 +107,13 @@ class GenerationServicer(GenerationServiceServicer):
                 f"The event number is {after}; give 0 for all events or the number of the last one seen.",
                 allowed="0 or more",
             )
-        async for event in self._jobs.watch(current_owner(), _job_id(request), after):
-            yield messages.WatchJobResponse(event=to_proto_event(event))
+        owner, job_id = current_owner(), _job_id(request)
+        async for event in self._jobs.watch(owner, job_id, after):
+            response = messages.WatchJobResponse(event=to_proto_event(event))
+            if event.state is not None and event.state.is_final:
+                with contextlib.suppress(JobNotFound):  # deleted meanwhile
+                    response.job.CopyFrom(to_proto_job(await self._jobs.get(owner, job_id)))
+            yield response
 
     async def GetJob(
         self, request: messages.GetJobRequest, context: Context

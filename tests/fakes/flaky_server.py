@@ -23,13 +23,16 @@ class FlakyServer(
     server_service_pb2_grpc.ServerServiceServicer,
 ):
     """version: what it says it is. refusals: how many CreateJob calls fail first. Every watch ends after one event.
+    tells_job: the last event brings the job along.
 
-    `created` and `watched` record the request_ids and after_event_numbers that came.
+    `created` and `watched` record the request_ids and after_event_numbers that came, `asked` counts GetJob.
     """
 
-    def __init__(self, version: str = "0.1.0", refusals: int = 0) -> None:
+    def __init__(self, version: str = "0.1.0", refusals: int = 0, tells_job: bool = False) -> None:
         self.version = version
         self.refusals = refusals
+        self.tells_job = tells_job
+        self.asked = 0
         self.created: list[str] = []
         self.watched: list[int] = []
         self.address = ""
@@ -44,9 +47,9 @@ class FlakyServer(
         return messages.CreateJobResponse(job=job_pb2.Job(job_id="job"))
 
     def GetJob(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        return messages.GetJobResponse(
-            job=job_pb2.Job(job_id="job", state=job_pb2.JOB_STATE_RUNNING)
-        )
+        self.asked += 1
+        state = job_pb2.JOB_STATE_SUCCEEDED if 3 in self.watched else job_pb2.JOB_STATE_RUNNING
+        return messages.GetJobResponse(job=job_pb2.Job(job_id="job", state=state))
 
     def WatchJob(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:  # noqa: N802
         number = request.after_event_number + 1
@@ -56,7 +59,10 @@ class FlakyServer(
             event.progress.step = number
         else:
             event.state = job_pb2.JOB_STATE_SUCCEEDED
-        yield messages.WatchJobResponse(event=event)
+        response = messages.WatchJobResponse(event=event)
+        if self.tells_job and number == 4:
+            response.job.CopyFrom(job_pb2.Job(job_id="job", state=job_pb2.JOB_STATE_SUCCEEDED))
+        yield response
         if number < 3:
             context.abort(grpc.StatusCode.UNAVAILABLE, "connection lost")
 

@@ -38,6 +38,21 @@ def test_watch_reconnects_and_goes_on_where_it_was() -> None:
     assert server.watched == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("tells_job", [True, False], ids=["brought along", "older server"])
+def test_the_last_event_brings_the_job_so_that_nobody_asks_for_it(tells_job: bool) -> None:
+    with (
+        flaky_server(tells_job=tells_job) as server,
+        scumble.client.connect(server.address, token="t") as client,
+    ):
+        job = client.submit(TextToImage("x", 8, 8))
+        assert len(list(job.watch())) == 4
+        for asked in (0 if tells_job else 1, 1):
+            server.asked = 0
+            with pytest.raises(scumble.client.ImageNotFound, match="expired"):
+                job.result()
+            assert server.asked == asked, "asked once more, it is to hear how it is then"
+
+
 @pytest.mark.parametrize(
     ("version", "fits"),
     [("0.1.7", True), ("0.2.0", False), ("1.1.0", False), ("0.1.0rc1", True)],

@@ -272,7 +272,8 @@ class Client:
             client=self._name,
         )
         method = self._connection.generation.CreateJob
-        return self.job(self._connection.call(method, message, retry=True).job.job_id)
+        job = self._connection.call(method, message, retry=True).job
+        return Job(self._connection, job.job_id, self.download, seen=0)
 
     def live(self, settings: Live) -> LiveSession:
         """Opens a live session: canvases go in, the picture of the newest one comes out.

@@ -112,11 +112,18 @@ class Job:
     """A job on the server. Made by `Client.submit` and `Client.job`; thread-safe; costs nothing to keep."""
 
     def __init__(
-        self, connection: Connection, job_id: str, download: Callable[[str], Pixels]
+        self,
+        connection: Connection,
+        job_id: str,
+        download: Callable[[str], Pixels],
+        seen: int | None = None,
     ) -> None:
+        """seen: number of the last event that is known; None: nothing is known."""
         self.id = job_id
         self._connection = connection
         self._download = download
+        self._seen = seen
+        self._ended: job_pb2.Job | None = None
 
     def __repr__(self) -> str:
         return f"Job({self.id!r})"
@@ -197,7 +204,11 @@ class Job:
             seconds,
         ) as responses:
             for response in responses:
-                yield event_from_message(response.event)
+                event = event_from_message(response.event)
+                if event.state is not None and event.state.is_final:
+                    self._ended = response.job if response.HasField("job") else None
+                    self._seen = None
+                yield event
 
     def _reachable(self) -> bool:
         try:
@@ -213,11 +224,17 @@ class Job:
     def _wait(self, timeout: float | None) -> job_pb2.Job:
         """The finished job."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        message = self._get()
-        if not _state(message.state).is_final:
-            for _ in self._events(message.last_event_number, deadline):
-                pass
+        seen = self._seen
+        if seen is None and self._ended is None:
             message = self._get()
+            if _state(message.state).is_final:
+                return message
+            seen = message.last_event_number
+        if self._ended is None:
+            for _ in self._events(seen or 0, deadline):
+                pass
+        # The watch brought it along. Who asks once more is to hear how it is then.
+        message, self._ended, self._seen = self._ended or self._get(), None, None
         if not _state(message.state).is_final:
             raise Unavailable(f"Job {self.id} was not finished after {timeout:g} s; it goes on.")
         return message

@@ -209,17 +209,23 @@ class WatchJobResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     EVENT_FIELD_NUMBER: builtins.int
+    JOB_FIELD_NUMBER: builtins.int
     @property
     def event(self) -> scumble.v1.job_pb2.JobEvent:
         """The event."""
+
+    @property
+    def job(self) -> scumble.v1.job_pb2.Job:
+        """The job with its results, beside a final state; so nobody has to ask for it. Older servers leave it out."""
 
     def __init__(
         self,
         *,
         event: scumble.v1.job_pb2.JobEvent | None = ...,
+        job: scumble.v1.job_pb2.Job | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["event", b"event"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["event", b"event"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["event", b"event", "job", b"job"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["event", b"event", "job", b"job"]) -> None: ...
 
 global___WatchJobResponse = WatchJobResponse
 

@@ -103,7 +103,12 @@ def test_events_tell_the_story_and_can_be_resumed(gateway: Gateway) -> None:
         last_state
     ]
     assert watch(gateway, job.job_id, after=last_state) == []
-    results = finished(gateway, job.job_id).results
+    ended = finished(gateway, job.job_id)
+    request = messages.WatchJobRequest(job_id=job.job_id)
+    *_, last = told = list(gateway.generation.WatchJob(request))
+    assert last.job == ended, "the last event brings the job along"
+    assert [it.HasField("job") for it in told].count(True) == 1
+    results = ended.results
     assert [(it.index, it.seed) for it in results] == [(0, 3), (1, 4)]
     for result in results:
         expected = picture(result.seed, Extent(24, 16))
