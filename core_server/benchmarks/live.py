@@ -30,12 +30,15 @@ PICTURES, QUICK_PICTURES = 40, 4
 HURRY = 8
 """Canvases for each picture, from a client that does not wait."""
 SECONDS = 300.0
-CANVASES, WARM = 16, 3
-"""Of a client in a hurry, over and over: no two in a row alike; how many it waits for first."""
+CANVASES, WARM = 16, 5
+"""Of a client that does not wait, over and over: no two in a row alike; how many each session paints before any
+counts: a size that is new to the server has its graph recorded with the first of them."""
+IN_FLIGHT = 2
 
 
 def run(setting: Setting) -> Report:
-    """For 1 and 2 steps: a client that sends the next canvas when it has the picture, then one in a hurry."""
+    """For 1 and 2 steps: a client that sends the next canvas when it has the picture, and one that has the next one on
+    its way by then, as a host application does; then one in a hurry."""
     from scumble.client import Live  # noqa: PLC0415
 
     side = QUICK_SIDE if setting.quick else SIDES.get(setting.model, SIDE)
@@ -48,8 +51,10 @@ def run(setting: Setting) -> Report:
                 PROMPT, model=setting.model, strength=STRENGTH, seed=SEED, num_inference_steps=steps
             )
             with client.live(settings) as session:
-                _painted(session, noise_picture(0, side, side, 3))
+                for number in range(WARM):
+                    _painted(session, noise_picture(number, side, side, 3))
                 rows += _in_turns(session, steps, side, count, details)
+                rows += _overlapping(session, steps, side, count, details)
         rows += _hurried(client, setting.model, side, count)
         device = client.server_info().device
     return Report("live", setting.command("live"), machine_line(device), rows, details)
@@ -74,14 +79,14 @@ def _in_turns(
     session: LiveSession, steps: int, side: int, count: int, details: dict[str, Any]
 ) -> list[Row]:
     latencies, painting = [], []
-    canvases = [noise_picture(number, side, side, 3) for number in range(1, count + 1)]
+    canvases = [noise_picture(100 + number, side, side, 3) for number in range(count)]
     start = time.perf_counter()
     for canvas in canvases:
         sent = time.perf_counter()
         painting.append(_painted(session, canvas) * 1000)
         latencies.append((time.perf_counter() - sent) * 1000)
     rate = count / (time.perf_counter() - start)
-    name = f"{steps} step{'s' if steps > 1 else ''}"
+    name = _name(steps)
     details[name] = {"latency_ms": latencies, "worker_ms": painting}
     outside = median(a - b for a, b in zip(latencies, painting, strict=True))
     return [
@@ -92,6 +97,43 @@ def _in_turns(
         Row(f"{name}, latency p99", float(np.percentile(latencies, 99)), "ms", headline=True),
         Row(f"{name}, outside the worker", outside, "ms", note="client, gRPC and gateway"),
     ]  # fmt: skip
+
+
+def _overlapping(
+    session: LiveSession, steps: int, side: int, count: int, details: dict[str, Any]
+) -> list[Row]:
+    """The next canvas is sent before the last picture has come: two are under way at any time, and none is dropped."""
+    canvases = [noise_picture(500 + number, side, side, 3) for number in range(CANVASES)]
+    sent: dict[int, float] = {}
+    latencies: list[float] = []
+    before, start = session.figures.pictures, time.perf_counter()
+    first = last = session.send(canvases[0])
+    sent[first] = start
+    done = first - 1
+    while done < first + count - 1:
+        while last - done < IN_FLIGHT and last < first + count - 1:
+            last = session.send(canvases[(last - first + 1) % CANVASES])
+            sent[last] = time.perf_counter()
+        picture = session.latest(SECONDS)
+        if picture is None:
+            raise CannotMeasure(f"No picture came within {SECONDS:g} s.")
+        now = time.perf_counter()
+        done = picture.frame_number
+        latencies.append((now - sent[done]) * 1000)
+    rate = (session.figures.pictures - before) / (time.perf_counter() - start)
+    name = f"{_name(steps)}, two in flight"
+    details[name] = {"latency_ms": latencies}
+    return [
+        Row(f"{name}, {side} px", rate, "pictures/s", headline=True,
+            note=f"the next canvas is on its way when the picture comes; {count} of them"),
+        Row(f"{name}, latency p50", median(latencies), "ms", headline=True,
+            note="canvas to pixels, in the client"),
+        Row(f"{name}, latency p99", float(np.percentile(latencies, 99)), "ms", headline=True),
+    ]  # fmt: skip
+
+
+def _name(steps: int) -> str:
+    return f"{steps} step{'s' if steps > 1 else ''}"
 
 
 def _hurried(client: Client, model: str, side: int, count: int) -> list[Row]:

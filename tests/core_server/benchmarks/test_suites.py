@@ -60,6 +60,7 @@ def test_live(gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert rows["2 steps, latency p99"]["value"] >= rows["2 steps, latency p50"]["value"]
     assert 0 <= rows["dropped in a hurry"]["value"] < 100
     assert rows["1 step in a hurry, 32 px"]["value"] > 0
+    assert rows["2 steps, two in flight, 32 px"]["value"] > 0
     assert len(rows["report"]["details"]["1 step"]["latency_ms"]) == 4
 
 
