@@ -1,4 +1,7 @@
-"""ControlNet: pictures that keep the structure of the result. Stock pipelines of Stable Diffusion 1, 2 and XL.
+"""ControlNet: pictures that keep the structure of the result.
+
+UNets are painted with by the stock pipelines with control; a transformer's own pipelines paint as ever, and the control
+networks' answer is added inside (`pipelines.control_residuals`), so that every task of its family has control.
 
 Sources: Zhang et al., "Adding Conditional Control to Text-to-Image Diffusion Models", arXiv:2302.05543; ControlNet++
 (the union of kinds in one network), https://github.com/xinsir6/ControlNetPlus.
@@ -13,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
+import numpy as np
 import torch
 
 from core_server.canvas.colour import to_model_rgb
@@ -21,10 +25,11 @@ from core_server.canvas.pixels import Pixels
 from core_server.canvas.plan import CanvasPlan, SeamlessAxes
 from core_server.canvas.resample import document_to_model
 from core_server.errors import InvalidRequest
-from core_server.pipelines.control_files import UNION_MODES, ControlFile, ControlShelf
+from core_server.pipelines.control_files import ControlFile, ControlShelf, width_of
 from core_server.pipelines.control_networks import ControlNetwork, needed_networks
+from core_server.pipelines.families.registry import FAMILIES
 from core_server.pipelines.model import FloatArray, LoadedModel
-from core_server.pipelines.request import ControlImage
+from core_server.pipelines.request import ControlImage, ControlKind
 from core_server.pipelines.schedulers import make_scheduler
 from core_server.pipelines.settings import Settings
 
@@ -37,7 +42,8 @@ _SUFFIXES = {"text_to_image": "", "image_to_image": "Img2Img", "inpaint": "Inpai
 class Control:
     """Control pictures for one job. pictures: (height, width, 3) float32 sRGB 0..1, one for each of `images`.
 
-    document, context: where the pictures lie in an inpaint, document px; view: the part that is painted now.
+    document, context: where the pictures lie in an inpaint, document px; view: the part that is painted now. hidden:
+    (height, width) 0..1 over that part at the model's size, where it is repainted; beneath: what is there now.
     """
 
     images: tuple[ControlImage, ...]
@@ -47,6 +53,8 @@ class Control:
     context: Bounds | None = None
     document: Extent | None = None
     view: Bounds | None = None
+    hidden: FloatArray | None = None
+    beneath: FloatArray | None = None
     made: dict[str, Any] = field(default_factory=dict)
     """The job's pipelines by class; every part of the job gets the same one."""
 
@@ -78,6 +86,14 @@ class Control:
         """The same for one pass over `view`, document px."""
         return dataclasses.replace(self, view=view)
 
+    def hiding(self, mask: FloatArray, image: FloatArray) -> Control:
+        """The same for a pass that repaints `image` where `mask` is, both at the model's size."""
+        return dataclasses.replace(self, hidden=mask, beneath=image)
+
+    def shown(self, painted: Extent, multiple: int, axes: SeamlessAxes) -> list[FloatArray]:
+        """The pictures at the model's size `painted`, px: (height, width, 3) float32 sRGB 0..1."""
+        return [document_to_model(self._cut(it), painted, multiple, axes) for it in self.pictures]
+
     def pipeline(self, task: str, model: LoadedModel, scheduler: str) -> Any:
         """The stock pipeline with control for "text_to_image", "image_to_image" or "inpaint"."""
         start = "StableDiffusionXL" if model.family.adapters == _XL else "StableDiffusion"
@@ -108,9 +124,10 @@ class Control:
         self, task: str, painted: Extent, multiple: int, axes: SeamlessAxes
     ) -> dict[str, Any]:
         """What the pipeline takes beside the task's own arguments. painted: px at model size."""
+        shown = self.shown(painted, multiple, axes)
         pictures = [
-            _tensor(document_to_model(self._cut(it), painted, multiple, axes))
-            for it in self.pictures
+            _tensor(self._without_hidden(picture, it.kind))
+            for picture, it in zip(shown, self.images, strict=True)
         ]
         weights = [it.weight for it in self.images]
         single = len(pictures) == 1
@@ -120,8 +137,15 @@ class Control:
             "controlnet_conditioning_scale": weights[0] if single else weights,
         }
         if self.is_union:
-            found["control_mode"] = [UNION_MODES[it.kind] for it in self.images]
+            found["control_mode"] = [self.files[0].mode(it.kind) for it in self.images]
         return found
+
+    def _without_hidden(self, picture: FloatArray, kind: ControlKind) -> FloatArray:
+        """Networks for inpainting know by their marks what is to be repainted: -1, and black in a union."""
+        if kind is not ControlKind.INPAINT or self.hidden is None:
+            return picture
+        mark = np.float32(0 if self.is_union else -1)
+        return np.where(self.hidden[..., None] > 0.5, mark, picture)
 
     def recipe(self) -> list[dict[str, Any]]:
         """Its part of a recipe."""
@@ -148,8 +172,8 @@ class Control:
 
 
 def stock_pipeline(task: str, model: LoadedModel, settings: Settings) -> Any:
-    """The stock pipeline of a task, with control where the settings have some, and a fresh scheduler."""
-    if settings.control is None:
+    """The stock pipeline of a task, with a UNet's control where the settings have some, and a fresh scheduler."""
+    if settings.control is None or model.family.denoiser != "unet":
         return model.pipeline(task, settings.scheduler)
     return settings.control.pipeline(task, model, settings.scheduler)
 
@@ -162,17 +186,25 @@ def take_control(
     data_dir: Path,
 ) -> Control:
     """Finds and loads the networks. Errors: InvalidRequest for what cannot be done here, ModelLoadFailed."""
-    if model.family.denoiser != "unet" or task not in TASKS:
-        what = task if task not in TASKS else model.family.title
+    family = model.family
+    if not family.control or task not in TASKS:
+        what = task if task not in TASKS else family.title
+        having = [it.title for it in FAMILIES.values() if it.control]
         raise InvalidRequest(
             "parameters.control_images",
-            f"Control images do not work with {what}; they work in {', '.join(TASKS)} with Stable Diffusion "
-            "1, 2 and XL.",
+            f"Control images do not work with {what}; they work in {', '.join(TASKS)} with {', '.join(having)}.",
         )
-    width = int(model.denoiser.config.cross_attention_dim)
-    files = ControlShelf(data_dir).choose(
-        [it.kind for it in images], width, model.family.adapters, model.family.title
-    )
+    kinds = [it.kind for it in images]
+    width = width_of(model.denoiser.config)
+    shelf = ControlShelf(data_dir)
+    files = shelf.choose(kinds, family.control, width, family.adapters, family.title)
+    for index, file in enumerate(files):
+        if file.sees_mask and task != "inpaint":
+            raise InvalidRequest(
+                f"parameters.control_images[{index}].kind",
+                f"The ControlNet {file.name!r} reads a selection beside the picture, so it works in inpaint alone; "
+                f"leave the control image out of {task}.",
+            )
     return Control(
         images=images,
         pictures=tuple(to_model_rgb(pixels[it.image]) for it in images),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,19 @@ UNION_MODES = {
     ControlKind.TILE: 6,
     ControlKind.INPAINT: 7,
 }
-"""Numbers of the kinds in a ControlNet Union; those from 6 on exist in its ProMax edition alone."""
+"""Numbers of the kinds in a ControlNet Union for SDXL; those from 6 on exist in its ProMax edition alone."""
+FLUX_UNION_MODES = {
+    ControlKind.LINE: 0,
+    ControlKind.TILE: 1,
+    ControlKind.DEPTH: 2,
+    ControlKind.POSE: 4,
+}
+"""The same in those for FLUX.1 (InstantX, Shakker Labs) that are told what a picture shows."""
+
+_UNTOLD_UNION = (ControlKind.DEPTH, ControlKind.LINE, ControlKind.POSE)
+"""What networks named a union see by themselves."""
+_UNION, _PLAIN, _FLUX = "ControlNetUnionModel", "ControlNetModel", "FluxControlNetModel"
+_EXTRA = ("extra_conditioning_channels", "extra_condition_channels")
 
 _WORDS = {
     ControlKind.DEPTH: ("depth",),
@@ -35,13 +47,39 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class ControlFile:
-    """width: of the text embeddings that it reads, which tells the family. is_union: one network for all `kinds`."""
+    """class_name: diffusers'. width: see `width_of`. is_union: one network for all `kinds`, which is told them as
+    numbers. sees_mask: reads a mask beside the picture, so that it works in an inpaint alone."""
 
     name: str
     path: Path
+    class_name: str
     kinds: tuple[ControlKind, ...]
     width: int
-    is_union: bool
+    is_union: bool = False
+    sees_mask: bool = False
+
+    @property
+    def network(self) -> str:
+        """Its kind of network as `Family.control` names it."""
+        return _PLAIN if self.class_name == _UNION else self.class_name
+
+    def mode(self, kind: ControlKind) -> int | None:
+        """What a union is told of the kind."""
+        if not self.is_union:
+            return None
+        return (FLUX_UNION_MODES if self.class_name == _FLUX else UNION_MODES)[kind]
+
+
+def width_of(config: Mapping[str, Any]) -> int:
+    """What a control network and its denoiser have in common, by the configuration of either.
+
+    Width of the text embeddings that a UNet reads, or of a transformer's own tokens. 0 if it tells neither.
+    """
+    if config.get("dim"):
+        return int(config["dim"])
+    if config.get("num_layers"):
+        return int(config["num_attention_heads"]) * int(config["attention_head_dim"])
+    return int(config.get("cross_attention_dim") or 0)
 
 
 class ControlShelf:
@@ -58,13 +96,14 @@ class ControlShelf:
         return tuple(it for it in found if it is not None)
 
     def choose(
-        self, kinds: Sequence[ControlKind], width: int, family: str, title: str
+        self, kinds: Sequence[ControlKind], network: str, width: int, family: str, title: str
     ) -> list[ControlFile]:
-        """A network for each kind: one union for all where there is one. family: `Family.adapters`.
+        """A network for each kind: one union for all where there is one. network: `Family.control`; width: of the
+        model's denoiser; family: `Family.adapters`.
 
         Errors: InvalidRequest with how to install what is missing.
         """
-        fitting = [it for it in self.all() if it.width == width]
+        fitting = [it for it in self.all() if (it.network, it.width) == (network, width)]
         for union in (it for it in fitting if it.is_union):
             if all(kind in union.kinds for kind in kinds):
                 return [union] * len(kinds)
@@ -93,24 +132,29 @@ def _read(folder: Path) -> ControlFile | None:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         own = folder / "profile.json"
         told = json.loads(own.read_text(encoding="utf-8")) if own.is_file() else {}
-        is_union = "Union" in str(config.get("_class_name", ""))
-        kinds = (
-            tuple(
-                kind
-                for kind, mode in UNION_MODES.items()
-                if mode < int(config.get("num_control_type", 6))
-            )
-            if is_union
-            else _kinds_of(f"{folder.name} {told.get('title', '')}", told)
+        class_name = str(config.get("_class_name", ""))
+        is_union = class_name == _UNION or bool(config.get("num_mode"))
+        sees_mask = any(int(config.get(name) or 0) for name in _EXTRA)
+        if class_name == _UNION:
+            most = int(config.get("num_control_type", 6))
+            kinds = tuple(kind for kind, mode in UNION_MODES.items() if mode < most)
+        elif is_union:
+            kinds = tuple(FLUX_UNION_MODES)
+        elif sees_mask:
+            kinds = (ControlKind.INPAINT,)
+        else:
+            kinds = _kinds_of(f"{folder.name} {told.get('title', '')}", told)
+        return ControlFile(
+            folder.name, folder, class_name, kinds, width_of(config), is_union, sees_mask
         )
-        width = int(config.get("cross_attention_dim") or 0)
-    except (ValueError, OSError, AttributeError, TypeError):
+    except (ValueError, OSError, AttributeError, TypeError, KeyError):
         return None
-    return ControlFile(folder.name, folder, kinds, width, is_union)
 
 
 def _kinds_of(name: str, told: Any) -> tuple[ControlKind, ...]:
     """`controls` in profile.json, else what the name says."""
     if told.get("controls"):
         return tuple(ControlKind(it) for it in told["controls"])
-    return tuple(kind for kind, words in _WORDS.items() if any(it in name.lower() for it in words))
+    words = name.lower()
+    found = tuple(kind for kind, marks in _WORDS.items() if any(it in words for it in marks))
+    return found or (_UNTOLD_UNION if "union" in words else ())

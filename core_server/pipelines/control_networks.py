@@ -72,7 +72,7 @@ def _read(file: ControlFile, device: torch.device, dtype: torch.dtype) -> Contro
     for path in weights:
         read_header(path)
     sha256 = hashing(weights)
-    cls = diffusers.ControlNetUnionModel if file.is_union else diffusers.ControlNetModel
+    cls = getattr(diffusers, file.class_name)
     half = any(".fp16" in path.name for path in weights)
     try:
         module = cls.from_pretrained(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
@@ -16,12 +16,13 @@ from core_server.canvas.plan import SeamlessAxes
 from core_server.canvas.resample import extent_of, resize
 from core_server.pipelines.conditioning import prompt_arguments
 from core_server.pipelines.control import stock_pipeline
+from core_server.pipelines.control_residuals import Steering, steered, steering
 from core_server.pipelines.families.family import Guidance, Route, Seamless
 from core_server.pipelines.model import FloatArray, LoadedModel
 from core_server.pipelines.progress import LatentsHook, StepReporter
 from core_server.pipelines.schedulers import has_clean_steps
 from core_server.pipelines.seamless import seamless
-from core_server.pipelines.seamless_roll import rolled_denoiser
+from core_server.pipelines.seamless_roll import Roller, rolled_denoiser
 from core_server.pipelines.seamless_vae import seamless_vae
 from core_server.pipelines.settings import Settings
 from core_server.pipelines.shortcuts import Guided, cached_blocks, need_shortcuts
@@ -75,8 +76,11 @@ def denoise(
         "_auto_resize": False,
         **inputs,
     }
-    if control is not None:
-        multiple = TiledSizes.of(model, axes).multiple
+    multiple = TiledSizes.of(model, axes).multiple
+    steer = steering(
+        model, settings, pipeline, generator, seed=seed, painted=painted, multiple=multiple
+    )
+    if control is not None and steer is None:
         arguments |= control.arguments(task, painted, multiple, axes)
     if settings.reference is not None:
         config = model.denoiser.config
@@ -89,7 +93,14 @@ def denoise(
     words = nullcontext() if "adapters" in settings.recipe else model.prompts.used_by(pipeline)
     with (
         cached_blocks(model, settings),
-        tiling(axes, model, painted, precision=settings.denoiser_precision),
+        tiling(
+            axes,
+            model,
+            painted,
+            steer=steer,
+            networks=() if control is None else control.networks,
+            precision=settings.denoiser_precision,
+        ),
         lasting.by(model.denoiser),
         words,
         _encoding_once(model, settings, axes),
@@ -123,22 +134,31 @@ def denoise(
 
 @contextmanager
 def tiling(
-    axes: SeamlessAxes, model: LoadedModel, extent: Extent, *, precision: str = ""
+    axes: SeamlessAxes,
+    model: LoadedModel,
+    extent: Extent,
+    *,
+    steer: Steering | None = None,
+    networks: Iterable[torch.nn.Module] = (),
+    precision: str = "",
 ) -> Iterator[None]:
     """Within the context the model paints, encodes and decodes tiles along `axes`, as fast as it can.
 
-    extent: px at model size. precision: of the denoiser's products, "" as it is loaded.
+    extent: px at model size. steer: a transformer's control; networks: those for control, which tile too. precision: of
+    the denoiser's products, "" as it is loaded.
     """
     width, height = extent
     multiple = model.scale_factor * model.family.patch
     is_packed = model.latents.is_packed
     cell = multiple if is_packed else model.scale_factor  # px of what the denoiser takes as one
     rolled = axes if model.family.seamless is Seamless.ROLL else SeamlessAxes.NONE
+    roller = Roller(rolled, Extent(width // cell, height // cell))
     with (
         model.tiers.painting(model, axes, extent, precision),
-        seamless(axes, model.denoiser),
+        seamless(axes, model.denoiser, *networks),
         seamless_vae(axes, model.vae, model.scale_factor),
-        rolled_denoiser(rolled, model.denoiser, Extent(width // cell, height // cell)),
+        steered(steer, roller),
+        rolled_denoiser(model.denoiser, roller),
     ):
         yield
 

@@ -38,6 +38,7 @@ def inpaint_at_model_size(
     pipeline with the unmasked latents put back at each step. Denoisers with 9 channels are shown the mask and were
     trained on hard ones: theirs is cut at 0.5.
     """
+    settings = settings.hiding(mask, image)
     shown_the_mask = int(getattr(model.denoiser.config, "in_channels", 0)) == INPAINT_CHANNELS
     soft = "image_to_image" in model.family.tasks and not is_hard(mask) and not shown_the_mask
     if soft or model.route("inpaint") is Route.MASKED_LATENTS:

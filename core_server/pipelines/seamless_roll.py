@@ -25,19 +25,15 @@ _STEPS = (0.7548776662466927, 0.5698402909980532)
 
 
 @contextmanager
-def rolled_denoiser(axes: SeamlessAxes, denoiser: nn.Module, cells: Extent) -> Iterator[None]:
-    """Within the context `denoiser` sees its latents rolled along `axes`; afterwards nothing is left of it.
-
-    cells: columns and rows of what it takes as its grid: of tokens where latents come as tokens, else of latents.
-    """
-    if axes is SeamlessAxes.NONE:
+def rolled_denoiser(denoiser: nn.Module, roller: Roller) -> Iterator[None]:
+    """Within the context `denoiser` sees its latents rolled; afterwards nothing is left of it."""
+    if roller.axes is SeamlessAxes.NONE:
         yield
         return
-    original = denoiser.forward
-    roller = _Roller(axes, cells)
+    original, cells = denoiser.forward, roller.cells
 
     def forward(*args: Any, **kwargs: Any) -> Any:
-        shift = roller.shift(_timestep(args, kwargs))
+        shift = roller.turn(_timestep(args, kwargs))
         if args:
             args = (_rolled(args[0], cells, shift), *args[1:])
         elif "hidden_states" in kwargs:
@@ -55,23 +51,38 @@ def rolled_denoiser(axes: SeamlessAxes, denoiser: nn.Module, cells: Extent) -> I
         yield
 
 
-class _Roller:
-    """One shift for all calls of a step (with and without the prompt), another for the next step."""
+class Roller:
+    """One shift for all calls of a step (with and without the prompt), another for the next step.
+
+    cells: columns and rows of what the denoiser takes as its grid: of tokens where latents come as tokens, else of
+    latents. shift: of the step at hand, (rows, columns).
+    """
 
     def __init__(self, axes: SeamlessAxes, cells: Extent) -> None:
+        self.axes, self.cells = axes, cells
+        self.shift = (0, 0)
         self._rows = cells.height if wraps(axes, 0) else 0
         self._columns = cells.width if wraps(axes, 1) else 0
         self._count = 0
         self._last: float | None = None
 
-    def shift(self, timestep: float) -> tuple[int, int]:
+    def turn(self, timestep: float) -> tuple[int, int]:
+        """The shift of the step that begins at `timestep`."""
         if timestep != self._last:
             self._last = timestep
             self._count += 1
-        return (
-            int(self._rows * (self._count * _STEPS[0] % 1)),
-            int(self._columns * (self._count * _STEPS[1] % 1)),
-        )
+            self.shift = (
+                int(self._rows * (self._count * _STEPS[0] % 1)),
+                int(self._columns * (self._count * _STEPS[1] % 1)),
+            )
+        return self.shift
+
+    def rolled(self, value: torch.Tensor, px: int = 1) -> torch.Tensor:
+        """What lies over the latents, as the denoiser sees it in this step. px: cells of `value` a side of one."""
+        if px == 1:
+            found: torch.Tensor = _rolled(value, self.cells, self.shift)
+            return found
+        return torch.roll(value, (self.shift[0] * px, self.shift[1] * px), (-2, -1))
 
 
 def _timestep(args: tuple[Any, ...], kwargs: dict[str, Any]) -> float:

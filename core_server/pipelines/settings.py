@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from core_server.canvas.geometry import Bounds
     from core_server.canvas.plan import CanvasPlan
     from core_server.pipelines.control import Control
+    from core_server.pipelines.model import FloatArray
     from core_server.pipelines.reference import Reference
 
 
@@ -78,6 +79,14 @@ class Settings:
             self
             if self.control is None
             else dataclasses.replace(self, control=self.control.seen(view))
+        )
+
+    def hiding(self, mask: FloatArray, image: FloatArray) -> Settings:
+        """For a pass that repaints `image` where `mask` is; see `Control.hiding`."""
+        return (
+            self
+            if self.control is None
+            else dataclasses.replace(self, control=self.control.hiding(mask, image))
         )
 
     def at(self, seed: int) -> Settings:

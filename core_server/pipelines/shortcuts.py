@@ -43,6 +43,12 @@ def need_shortcuts(model: LoadedModel, settings: Settings) -> None:
         )
     if settings.denoiser_precision:
         need_precision(model, settings)
+    if settings.block_cache and settings.control is not None:
+        raise InvalidRequest(
+            "parameters.block_cache",
+            "A block cache does not go with control images, which it would add twice; leave one of them out.",
+            allowed="unset",
+        )
 
 
 class Guided:

@@ -101,6 +101,7 @@ class Family:
     tasks: text_to_image, image_to_image and inpaint by name; refused: why the others cannot be done.
     denoiser, text_encoders, tokenizers: names of components. min_side, max_side: px a side that it paints well.
     patch: latents a side of what its denoiser sees as one cell. fill: default prefill under a mask, "auto" by intent.
+    control: the diffusers class of its ControlNets, "" if diffusers runs none for it.
     license, commercial_use: of the original weights; a checkpoint may say otherwise. matches: whether a pipeline of
     this family's classes with this denoiser configuration belongs to it. pipeline_options: for the pipelines' __init__.
     """
@@ -126,6 +127,7 @@ class Family:
     max_side: int = 2048
     patch: int = 2
     fill: str = "auto"
+    control: str = ""
     other_classes: tuple[str, ...] = ()
     """Pipeline classes that may stand in a model_index.json beside those of `tasks`."""
     pipeline_options: Mapping[str, Any] = field(default_factory=dict)

@@ -55,6 +55,7 @@ FLUX = Family(
         "inpaint": TaskPipeline("FluxInpaintPipeline"),
     },
     original="black-forest-labs/FLUX.1-dev",
+    control="FluxControlNetModel",
     defaults=_defaults,
     **_COMMON,
 )

@@ -61,6 +61,7 @@ QWEN_IMAGE = Family(
         "inpaint": TaskPipeline("QwenImageInpaintPipeline"),
     },
     original="Qwen/Qwen-Image",
+    control="QwenImageControlNetModel",
     **_COMMON,
 )
 QWEN_IMAGE_EDIT = Family(

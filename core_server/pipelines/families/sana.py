@@ -39,6 +39,7 @@ SANA = Family(
     original="Efficient-Large-Model/Sana_1600M_1024px_diffusers",
     min_side=512,
     patch=1,
+    control="SanaControlNetModel",
     defaults=lambda _index, _denoiser: Defaults(20, 4.5),
     arguments=as_planned_arguments,
 )

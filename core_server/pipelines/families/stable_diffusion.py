@@ -62,6 +62,7 @@ def _family(
         max_side=1024,
         patch=1,
         half="float16",
+        control="ControlNetModel",
         pipeline_options=_OPTIONS,
         defaults=lambda _index, _denoiser: Defaults(25, 7.0),
         matches=lambda denoiser: _is_second(denoiser) == second and is_inpaint(denoiser) == inpaint,

@@ -35,5 +35,6 @@ STABLE_DIFFUSION_3 = Family(
     min_side=512,
     max_side=1536,
     counts_partial_step=True,
+    control="SD3ControlNetModel",
     defaults=lambda _index, _denoiser: Defaults(28, 4.5),
 )

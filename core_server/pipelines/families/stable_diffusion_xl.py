@@ -37,6 +37,7 @@ _COMMON: dict[str, Any] = {
     "max_side": 1536,
     "patch": 1,
     "half": "float16",
+    "control": "ControlNetModel",
     "upcasts_vae": True,
     # The stock watermark is a fixed message in every picture; marking pictures is the server's own business.
     "pipeline_options": {"add_watermarker": False},

@@ -31,5 +31,6 @@ Z_IMAGE = Family(
     original="Tongyi-MAI/Z-Image-Turbo",
     min_side=512,
     counts_partial_step=True,
+    control="ZImageControlNetModel",
     defaults=lambda _index, _denoiser: Defaults(9, 0.0),
 )

@@ -14,6 +14,7 @@ import torch
 
 from core_server.canvas.geometry import Extent
 from core_server.canvas.pixels import Pixels
+from core_server.canvas.plan import SeamlessAxes
 from core_server.errors import InvalidRequest
 from core_server.pipelines import control_networks
 from core_server.pipelines.control_files import ControlShelf
@@ -26,6 +27,7 @@ from core_server.pipelines.request import (
     Parameters,
     TextToImage,
 )
+from core_server.pipelines.seamless import seamless
 from core_server.pipelines.tiny import make_tiny_pipeline
 from tests.core_server.pipelines.conftest import picture, quiet
 from tests.core_server.pipelines.tiny_families import save_tiny_family
@@ -160,6 +162,65 @@ def test_inpaint_takes_the_part_that_is_painted(runtime: LocalRuntime) -> None:
         runtime.run(request, images | {"c0": control(0, (40, 40))}, quiet)
 
 
+def test_a_network_for_inpainting_is_shown_what_is_repainted(tmp_path: Path) -> None:
+    """As its authors mark it: -1 where something new is to be."""
+    network(1).save_pretrained(tmp_path / "controls" / "tiny-inpaint")
+    runtime = LocalRuntime("tiny", "cpu", tmp_path)
+    selection = np.zeros((SIDE, SIDE, 1), np.uint8)
+    selection[16:48, 16:48] = 255
+    images = {"i": picture(SIDE, SIDE), "s": Pixels(selection), "c0": picture(SIDE, SIDE)}
+    wanted = parameters((ControlKind.INPAINT, 1.0))
+    request = Inpaint(parameters=wanted, image="i", selection="s")
+    plain = TextToImage(parameters=wanted, extent=Extent(SIDE, SIDE))
+    runtime.run(plain, images, quiet)
+    made = next(reversed(control_networks._loaded.values())).module
+    seen: list[torch.Tensor] = []
+    forward = made.forward
+
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        seen.append(kwargs["controlnet_cond"])
+        return forward(*args, **kwargs)
+
+    made.forward = watched
+    runtime.run(request, images, quiet)
+    runtime.run(plain, images, quiet)
+    hidden = seen[0][0] == -1
+    assert 0 < hidden.float().mean() < 1 and bool((hidden[0] == hidden[2]).all())
+    assert not (seen[-1] < 0).any()
+
+
+def test_tiles_have_no_border_in_their_control(runtime: LocalRuntime) -> None:
+    """The network's convolutions wrap as the UNet's do: its answer to a rolled picture is its answer, rolled."""
+    wanted = parameters((DEPTH, 1.0))
+    request = TextToImage(
+        parameters=msgspec.structs.replace(wanted, seamless=SeamlessAxes.XY),
+        extent=Extent(SIDE, SIDE),
+    )
+    runtime.run(request, {"c0": control(0)}, quiet)
+    made = next(reversed(control_networks._loaded.values())).module
+    inputs = (torch.randn(1, 4, 16, 16), torch.tensor([500]), torch.randn(1, 5, 32))
+    condition = torch.rand(1, 3, 128, 128)
+    with torch.no_grad(), seamless(SeamlessAxes.XY, made):
+        plain = made(*inputs, condition, return_dict=False)[1]
+        rolled = made(inputs[0].roll(4, 3), *inputs[1:], condition.roll(32, 3), return_dict=False)[
+            1
+        ]
+    assert torch.allclose(plain.roll(2, 3), rolled, atol=1e-4)
+    pad = made.controlnet_cond_embedding.conv_in
+    assert "_conv_forward" not in vars(pad)
+    seen: list[bool] = []
+    forward = made.forward
+
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        seen.append("_conv_forward" in vars(pad))
+        return forward(*args, **kwargs)
+
+    made.forward = watched
+    runtime.run(request, {"c0": control(0)}, quiet)
+    del made.forward
+    assert seen and all(seen)
+
+
 def test_what_is_not_installed_is_refused_with_the_way_out(
     runtime: LocalRuntime, tmp_path: Path
 ) -> None:
@@ -179,7 +240,9 @@ def test_a_union_knows_its_kinds(tmp_path: Path) -> None:
     plain, promax = ControlShelf(tmp_path).all()
     assert ControlKind.TILE not in plain.kinds
     assert set(promax.kinds) == set(ControlKind)
-    both = ControlShelf(tmp_path).choose([DEPTH, ControlKind.INPAINT], 2048, "x", "X")
+    both = ControlShelf(tmp_path).choose(
+        [DEPTH, ControlKind.INPAINT], "ControlNetModel", 2048, "x", "X"
+    )
     assert {it.name for it in both} == {"promax"}
 
 

@@ -45,14 +45,14 @@ class Zoo:
     """Runtimes of the tiny families, made when first asked for; the pipelines they were made from."""
 
     def __init__(self, root: Any) -> None:
-        self._root = root
+        self.root = root
         self._made: dict[str, tuple[LocalRuntime, Any]] = {}
 
     def __call__(self, name: str) -> tuple[LocalRuntime, Any]:
         if name not in self._made:
-            folder = self._root / "models" / name
+            folder = self.root / "models" / name
             made = save_tiny_family(name, folder)
-            runtime = LocalRuntime(name, "cpu", self._root)
+            runtime = LocalRuntime(name, "cpu", self.root)
             runtime.load("")
             components = runtime._model("").components
             for part, module in made.components.items():

@@ -1,0 +1,350 @@
+"""ControlNets of transformers: equal to the stock pipelines bit for bit, and at work in every other task as well."""
+
+from __future__ import annotations
+
+import inspect
+import shutil
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+
+from core_server.canvas.geometry import Extent
+from core_server.canvas.pixels import Pixels
+from core_server.canvas.plan import SeamlessAxes
+from core_server.errors import InvalidRequest
+from core_server.pipelines import control_networks
+from core_server.pipelines.denoise import as_tensor, denoise
+from core_server.pipelines.families.registry import FAMILIES
+from core_server.pipelines.local_runtime import LocalRuntime
+from core_server.pipelines.masked_denoising import inpaint_at_model_size
+from core_server.pipelines.memory import Rung
+from core_server.pipelines.outfit import dressed
+from core_server.pipelines.placement import place
+from core_server.pipelines.progress import StepReporter
+from core_server.pipelines.request import (
+    ControlImage,
+    ControlKind,
+    ImageToImage,
+    Inpaint,
+    Parameters,
+    TextToImage,
+)
+from core_server.pipelines.schedulers import make_scheduler
+from core_server.pipelines.settings import settle
+from tests.core_server.pipelines.conftest import picture, quiet
+from tests.core_server.pipelines.test_families import Zoo
+from tests.core_server.pipelines.tiny_controls import control_network
+
+SIDE, STEPS, SEED = 64, 2, 7
+DEPTH, LINE, POSE = ControlKind.DEPTH, ControlKind.LINE, ControlKind.POSE
+INPAINT = ControlKind.INPAINT
+CONTROLLED = [name for name, it in FAMILIES.items() if it.control and it.denoiser != "unet"]
+START = {"i": picture(SIDE, SIDE)}
+MASK = np.zeros((SIDE, SIDE), np.float32)
+MASK[16:48, 16:64] = 1
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    torch.set_num_threads(1)
+    return Zoo(tmp_path_factory.mktemp("controlled"))
+
+
+def shelve(zoo: Any, family: str, networks: dict[str, dict[str, Any]]) -> tuple[LocalRuntime, Any]:
+    """Runtime and stock pipeline of a family for which these networks alone are installed, by name."""
+    runtime, pipeline = zoo(family)
+    shutil.rmtree(zoo.root / "controls", ignore_errors=True)
+    control_networks.give_up_networks(needed_too=True)
+    for seed, (name, changes) in enumerate(networks.items()):
+        made = control_network(family, pipeline.transformer, seed, **changes)
+        made.save_pretrained(zoo.root / "controls" / name)
+    return runtime, pipeline
+
+
+def loaded() -> list[Any]:
+    """The networks that the runtime read: where numbers lie in memory decides last bits."""
+    return [it.module for it in control_networks._loaded.values()]
+
+
+def looks(k: int) -> Pixels:
+    return Pixels(np.ascontiguousarray(np.rot90(picture(SIDE, SIDE).array, k)))
+
+
+def asked(*controls: tuple[ControlKind, float], **more: Any) -> Parameters:
+    images = tuple(
+        ControlImage(kind=kind, image=f"c{k}", weight=weight)
+        for k, (kind, weight) in enumerate(controls)
+    )
+    return Parameters(
+        prompt="red bricks", num_inference_steps=STEPS, guidance_scale=3.0, seed=SEED,
+        control_images=images, **more,
+    )  # fmt: skip
+
+
+def images_of(parameters: Parameters) -> dict[str, Pixels]:
+    return START | {it.image: looks(k) for k, it in enumerate(parameters.control_images)}
+
+
+def painted(zoo: Any, runtime: LocalRuntime, task: str, parameters: Parameters) -> np.ndarray:
+    """(height, width, 3) floats 0..1 at the model's size."""
+    model = runtime._model("")
+    request: Any = TextToImage(parameters=parameters, extent=Extent(SIDE, SIDE))
+    if task == "image_to_image":
+        request = ImageToImage(parameters=parameters, image="i")
+    if task == "inpaint":
+        request = Inpaint(parameters=parameters, image="i", selection="i")
+    settings = settle(request, model.profile)
+    common = {"axes": SeamlessAxes.NONE, "reporter": StepReporter(model, quiet, STEPS, 1)}
+    start = START["i"].array.astype(np.float32) / 255
+    with dressed(model, request, settings, images_of(parameters), zoo.root) as settings:
+        if task == "inpaint":
+            return inpaint_at_model_size(
+                model, settings, SEED, image=start, mask=MASK, strength=0.6, **common
+            )
+        inputs: dict[str, Any] = {"width": SIDE, "height": SIDE}
+        if task == "image_to_image":
+            inputs = {"image": as_tensor(start), "strength": 0.6}
+        return denoise(task, model, settings, SEED, **common, **inputs)
+
+
+def stock(class_name: str, pipeline: Any, networks: Any, **arguments: Any) -> np.ndarray:
+    kind = getattr(diffusers, class_name)
+    known = inspect.signature(kind.__init__).parameters
+    parts = {name: part for name, part in pipeline.components.items() if name in known}
+    made = kind(**parts, controlnet=networks)
+    made.set_progress_bar_config(disable=True)
+    made.scheduler = make_scheduler("flow_euler", pipeline.scheduler.config)
+    takes = inspect.signature(made.__call__).parameters
+    words = {
+        "negative_prompt": " ", "guidance_scale": 3.0, "strength": 0.6,
+        "true_cfg_scale": 3.0 if "Qwen" in class_name else 1.0,
+        "use_resolution_binning": False, "clean_caption": False,
+        "image": START["i"].array[None].astype(np.float32) / 255,
+        "mask_image": torch.from_numpy(MASK)[None, None],
+    }  # fmt: skip
+    torch.manual_seed(SEED)  # some draw from the process's random numbers
+    [image] = made(
+        prompt="red bricks", width=SIDE, height=SIDE, num_inference_steps=STEPS, output_type="np",
+        generator=torch.Generator("cpu").manual_seed(SEED),
+        **{key: value for key, value in words.items() if key in takes}, **arguments,
+    ).images  # fmt: skip
+    return np.asarray(image)
+
+
+def unit(k: int) -> np.ndarray:
+    return looks(k).array[None].astype(np.float32) / 255
+
+
+T2I, I2I, PAINT = "text_to_image", "image_to_image", "inpaint"
+SINGLE = [
+    ("flux", T2I, "FluxControlNetPipeline", {}),
+    ("flux", T2I, "FluxControlNetPipeline", {"guidance_embeds": False}),
+    ("flux", T2I, "FluxControlNetPipeline",
+     {"conditioning_embedding_channels": 4, "patch_size": 2}),
+    ("flux", I2I, "FluxControlNetImg2ImgPipeline", {}),
+    ("flux", PAINT, "FluxControlNetInpaintPipeline", {}),
+    ("stable_diffusion_3", T2I, "StableDiffusion3ControlNetPipeline", {}),
+    ("stable_diffusion_3", T2I, "StableDiffusion3ControlNetPipeline",
+     {"force_zeros_for_pooled_projection": False}),
+    ("qwen_image", T2I, "QwenImageControlNetPipeline", {}),
+    ("z_image", T2I, "ZImageControlNetPipeline", {}),
+    ("z_image", T2I, "ZImageControlNetPipeline", {
+        "control_in_dim": 9, "control_refiner_layers_places": [0],
+        "add_control_noise_refiner": "control_noise_refiner"}),
+    ("sana", T2I, "SanaControlNetPipeline", {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("family", "task", "class_name", "changes"), SINGLE)
+def test_one_network_is_stock_diffusers_bit_for_bit(
+    zoo: Any, family: str, task: str, class_name: str, changes: dict[str, Any]
+) -> None:
+    runtime, pipeline = shelve(zoo, family, {"tiny-depth": changes})
+    negative = "" if family == "flux" else " "
+    wanted = asked((DEPTH, 0.7), negative_prompt=negative, scheduler="flow_euler")
+    found = painted(zoo, runtime, task, wanted)
+    [network] = loaded()
+    expected = stock(
+        class_name, pipeline, network, control_image=unit(0), controlnet_conditioning_scale=0.7
+    )
+    assert (found == expected).all()
+    plain = painted(zoo, runtime, task, asked(negative_prompt=negative, scheduler="flow_euler"))
+    assert (found != plain).any()
+
+
+SEVERAL = [
+    ("flux", "FluxControlNetPipeline", {"a-depth": {}, "b-canny": {}}, (DEPTH, LINE)),
+    ("flux", "FluxControlNetPipeline", {"one": {"num_mode": 7}}, (DEPTH, POSE)),
+    ("flux", "FluxControlNetPipeline", {"one": {"num_mode": 7}}, (LINE,)),
+    ("stable_diffusion_3", "StableDiffusion3ControlNetPipeline",
+     {"a-depth": {}, "b-canny": {}}, (DEPTH, LINE)),
+    ("qwen_image", "QwenImageControlNetPipeline", {"my-union": {}}, (LINE, POSE)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("family", "class_name", "networks", "kinds"), SEVERAL)
+def test_several_pictures_are_stock_diffusers_bit_for_bit(
+    zoo: Any, family: str, class_name: str, networks: dict[str, Any], kinds: tuple[ControlKind, ...]
+) -> None:
+    """By a network each, by one that is told what each picture shows, by one that sees it by itself."""
+    runtime, pipeline = shelve(zoo, family, networks)
+    negative = "" if family == "flux" else " "
+    weights = (0.7, 0.4)[: len(kinds)]
+    wanted = asked(
+        *zip(kinds, weights, strict=True), negative_prompt=negative, scheduler="flow_euler"
+    )
+    found = painted(zoo, runtime, T2I, wanted)
+    of_it = {
+        "qwen_image": diffusers.QwenImageMultiControlNetModel,
+        "flux": diffusers.FluxMultiControlNetModel,
+    }
+    nets: Any = loaded()
+    if len(nets) == 1:
+        nets = of_it[family](nets)
+    arguments: dict[str, Any] = {
+        "control_image": [unit(k) for k in range(len(kinds))],
+        "controlnet_conditioning_scale": list(weights),
+    }
+    if "one" in networks:
+        arguments["control_mode"] = [{LINE: 0, DEPTH: 2, POSE: 4}[it] for it in kinds]
+    if len(kinds) > 1 and len(loaded()) == 1:
+        arguments |= {"control_guidance_start": [0.0] * 2, "control_guidance_end": [1.0] * 2}
+    expected = stock(class_name, pipeline, nets, **arguments)
+    assert (found == expected).all()
+
+
+@pytest.mark.parametrize("family", CONTROLLED)
+def test_control_acts_in_every_task_and_tiles(zoo: Any, family: str) -> None:
+    """Another control picture, another result; tiles have control too; afterwards nothing is left of it."""
+    runtime, _ = shelve(zoo, family, {"a-depth": {}})
+    model = runtime._model("")
+    plain = asked()
+    before = {task: painted(zoo, runtime, task, plain) for task in (T2I, I2I, PAINT)}
+    for task, without in before.items():
+        strong, weak = (painted(zoo, runtime, task, asked((DEPTH, it))) for it in (1.0, 0.5))
+        assert (strong != without).any() and (strong != weak).any()
+        assert (painted(zoo, runtime, task, plain) == without).all()
+    tiles = []
+    for weight in (0.0, 1.0):
+        wanted = asked((DEPTH, weight), seamless=SeamlessAxes.XY)
+        request = TextToImage(parameters=wanted, extent=Extent(SIDE, SIDE))
+        [output] = runtime.run(request, images_of(wanted), quiet)
+        tiles.append(output)
+    assert (tiles[0].pixels.array != tiles[1].pixels.array).any()
+    assert tiles[1].recipe["control_images"][0]["network"] == "a-depth"
+    assert "forward" not in vars(model.denoiser)
+
+
+@pytest.mark.parametrize("family", CONTROLLED)
+def test_what_is_rolled_for_a_tile_is_rolled_for_its_control(zoo: Any, family: str) -> None:
+    """At each step another place of the picture is the border, and of the control picture the same."""
+    runtime, _ = shelve(zoo, family, {"a-depth": {}})
+    seen: list[Any] = []
+    for axes in (SeamlessAxes.NONE, SeamlessAxes.XY):
+        wanted = asked((DEPTH, 1.0), seamless=axes)
+        request = TextToImage(parameters=wanted, extent=Extent(SIDE, SIDE))
+        runtime.run(request, images_of(wanted), quiet)
+        if axes is SeamlessAxes.NONE:
+            [network] = loaded()
+            hook = network.register_forward_pre_hook(
+                lambda _, args, kwargs: seen.append(kwargs.get("controlnet_cond", args[-1:])),
+                with_kwargs=True,
+            )
+    hook.remove()
+    found = [it if isinstance(it, torch.Tensor) else it[0] for it in seen]
+    values = [torch.sort(it[0].flatten()).values for it in found]
+    assert all(torch.equal(values[0], it) for it in values[1:])
+    assert not torch.equal(found[0], found[-1])
+
+
+MASKED = [
+    ("stable_diffusion_3", "StableDiffusion3ControlNetInpaintingPipeline",
+     {"extra_conditioning_channels": 1}),
+    ("qwen_image", "QwenImageControlNetInpaintPipeline", {"extra_condition_channels": 4}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("family", "class_name", "changes"), MASKED)
+def test_networks_for_inpainting_see_the_mask_as_in_diffusers(
+    zoo: Any, family: str, class_name: str, changes: dict[str, Any]
+) -> None:
+    """Their stock pipelines start from noise alone: so does text_to_image here, told what is hidden."""
+    runtime, pipeline = shelve(zoo, family, {"any": changes})
+    model = runtime._model("")
+    wanted = asked((INPAINT, 0.7), negative_prompt=" ", scheduler="flow_euler")
+    request = Inpaint(parameters=wanted, image="i", selection="i")
+    settings = settle(request, model.profile)
+    common = {"axes": SeamlessAxes.NONE, "reporter": StepReporter(model, quiet, STEPS, 1)}
+    with dressed(model, request, settings, images_of(wanted), zoo.root) as settings:
+        told = settings.hiding(MASK, unit(0)[0])
+        found = denoise(T2I, model, told, SEED, **common, width=SIDE, height=SIDE)
+    [network] = loaded()
+    expected = stock(
+        class_name, pipeline, network, control_image=unit(0), controlnet_conditioning_scale=0.7,
+        control_mask=torch.from_numpy(MASK)[None, None],
+    )  # fmt: skip
+    assert (found == expected).all()
+    assert (painted(zoo, runtime, PAINT, wanted) != painted(zoo, runtime, PAINT, asked())).any()
+    with pytest.raises(InvalidRequest, match=r"reads a selection.*works in inpaint alone"):
+        painted(zoo, runtime, T2I, wanted)
+
+
+def test_z_images_network_sees_what_is_repainted(zoo: Any) -> None:
+    """The newer ones have room for mask and picture beside the control, which diffusers fills in its inpainting."""
+    changes = {
+        "control_in_dim": 9, "control_refiner_layers_places": [0],
+        "add_control_noise_refiner": "control_noise_refiner",
+    }  # fmt: skip
+    runtime, pipeline = shelve(zoo, "z_image", {"a-depth": changes})
+    model = runtime._model("")
+    wanted = asked((DEPTH, 0.7), negative_prompt=" ", scheduler="flow_euler")
+    request = Inpaint(parameters=wanted, image="i", selection="i")
+    settings = settle(request, model.profile)
+    common = {"axes": SeamlessAxes.NONE, "reporter": StepReporter(model, quiet, STEPS, 1)}
+    start = START["i"].array.astype(np.float32) / 255
+    with dressed(model, request, settings, images_of(wanted), zoo.root) as settings:
+        told = settings.hiding(MASK, start)
+        found = denoise(T2I, model, told, SEED, **common, width=SIDE, height=SIDE)
+    [network] = loaded()
+    expected = stock(
+        "ZImageControlNetInpaintPipeline", pipeline, network,
+        control_image=unit(0), controlnet_conditioning_scale=0.7,
+    )  # fmt: skip
+    assert (found == expected).all()
+
+
+@pytest.mark.parametrize("rung", [Rung.ENCODERS_OFF, Rung.MODEL_OFFLOAD, Rung.GROUP_OFFLOAD])
+@pytest.mark.parametrize("family", ["flux", "z_image"])
+def test_control_works_on_every_rung(tmp_path: Path, family: str, rung: Rung) -> None:
+    """Also where the network's parts are the transformer's own, which come and go."""
+    zoo = Zoo(tmp_path)
+    runtime, _ = shelve(zoo, family, {"a-depth": {}})
+    wanted = asked((DEPTH, 1.0))
+    request = TextToImage(parameters=wanted, extent=Extent(SIDE, SIDE))
+    [resident] = runtime.run(request, images_of(wanted), quiet)
+    place(runtime._keeper.loaded[family], rung)
+    [offloaded] = runtime.run(request, images_of(wanted), quiet)
+    assert offloaded.recipe["memory"] == rung.name.lower()
+    assert np.array_equal(offloaded.pixels.array, resident.pixels.array)
+
+
+def test_networks_of_another_model_are_not_taken(zoo: Any) -> None:
+    """Families without a ControlNet say which have one; a network of another width is not one for this model."""
+    runtime, _ = shelve(zoo, "flux", {"a-depth": {}})
+    with pytest.raises(InvalidRequest, match=r"No ControlNet for depth.*Stable Diffusion 3"):
+        painted(zoo, zoo("stable_diffusion_3")[0], T2I, asked((DEPTH, 1.0)))
+    with pytest.raises(
+        InvalidRequest, match=r"No ControlNet for pose.*models install flux-control"
+    ):
+        painted(zoo, runtime, T2I, asked((POSE, 1.0)))
+    with pytest.raises(InvalidRequest, match=r"block cache does not go with control"):
+        painted(zoo, runtime, T2I, asked((DEPTH, 1.0), block_cache=0.1))
+    for family in ("flux_kontext", "flux_2_klein", "pixart_sigma"):
+        with pytest.raises(
+            InvalidRequest, match=r"do not work with .*they work in .*FLUX\.1.*Sana"
+        ):
+            painted(zoo, zoo(family)[0], T2I, asked((DEPTH, 1.0)))
