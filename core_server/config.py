@@ -94,6 +94,8 @@ class Tiers:
     """Our own kernels and the fastest attention of the device; they change the last bits of a picture."""
     graphs: bool = True
     """CUDA graphs of the denoiser; they change nothing but the time, and take some of the device's memory."""
+    compiled: bool = True
+    """Blocks of transformers, compiled by a process of its own while pictures are painted without; kept on disk."""
     processor: bool = True
     """Models that allow it compute in bfloat16 on a processor that has it, by our own blocks."""
 

@@ -85,7 +85,7 @@ class LocalRuntime:
         self._live = LivePainter(self._styles, data_dir)
         if workshop is None:
             half = torch.float32 if self._device.type == "cpu" else torch.float16
-            workshop = make_workshop(self._device, half, tiers or Tiers())
+            workshop = make_workshop(self._device, half, tiers or Tiers(), data_dir / "compiled")
         self._workshop = workshop
 
     def load(self, model: str) -> ModelProfile:

@@ -53,7 +53,7 @@ def make_recipe(
         "denoiser_dtype": str(model.tiers.denoiser_dtype or model.dtype).removeprefix("torch."),
         "autoencoder_dtype": str(model.autoencoder_dtype or model.dtype).removeprefix("torch."),
         "memory": (model.rung or Rung.RESIDENT).name.lower(),
-        "kernels": model.tiers.kernels,
+        "kernels": model.tiers.told,
         "launched": model.tiers.launched,
         "versions": versions(),
         "notes": [*model.notes, *model.memory_notes, *settings.notes, *notes],
