@@ -12,17 +12,20 @@ import torch
 from core_server.canvas.geometry import Extent
 from core_server.canvas.plan import SeamlessAxes
 from core_server.pipelines.local_runtime import LocalRuntime
+from core_server.pipelines.memory import Rung
 from core_server.pipelines.request import Parameters, TextToImage
 from core_server.pipelines.tiers.attention import best_attention
+from core_server.pipelines.tiers.graphs import WARM_CALLS
 from core_server.pipelines.tiers.operations import TorchOperations, fast_operations, works
 from core_server.pipelines.tiers.workshop import Workshop
 from tests.core_server.pipelines.conftest import quiet
+from tests.core_server.pipelines.tiers.recorder import Recorder
 from tests.core_server.pipelines.tiny_families import save_tiny_family
 
 
 def asked(**changes: Any) -> TextToImage:
-    parameters = Parameters(prompt="moss", num_inference_steps=3, seed=3, **changes)
-    return TextToImage(parameters=parameters, extent=Extent(64, 64))
+    given = {"prompt": "moss", "num_inference_steps": 3, "seed": 3, **changes}
+    return TextToImage(parameters=Parameters(**given), extent=Extent(64, 64))
 
 
 @pytest.mark.parametrize("name", ["stable_diffusion", "stable_diffusion_xl", "flux", "qwen_image"])
@@ -76,6 +79,28 @@ def test_kernels_that_are_wrong_are_not_used(tmp_path: Path) -> None:
     assert not works(_Wrong(), torch.device("cpu"))
 
 
+@pytest.mark.parametrize("rung", [Rung.ENCODERS_OFF, Rung.VAE_TILED])
+def test_what_saves_memory_beside_the_denoiser_is_painted_fast(tmp_path: Path, rung: Rung) -> None:
+    """What makes the text encoders leave before the denoiser is called is called by graphs and kernels, too."""
+    save_tiny_family("stable_diffusion_xl", tmp_path / "models" / "stable_diffusion_xl")
+    stock = LocalRuntime("stable_diffusion_xl", "cpu", tmp_path)
+    workshop = Workshop(operations=TorchOperations(), backend=Recorder())
+    fast = LocalRuntime("stable_diffusion_xl", "cpu", tmp_path, workshop=workshop)
+    model = fast._model("stable_diffusion_xl")
+    model.rung = rung
+    calls: list[int] = []
+    model.denoiser.register_forward_pre_hook(lambda *_: calls.append(1))
+    steps = WARM_CALLS + 3
+    for prompt in ("moss", "rust", "moss"):
+        request = asked(prompt=prompt, num_inference_steps=steps)
+        (expected,) = stock.run(request, {}, quiet)
+        (found,) = fast.run(request, {}, quiet)
+        assert found.recipe["kernels"] == "triton"
+        assert found.recipe["launched"] == "graph"
+        assert np.abs(found.pixels.array.astype(int) - expected.pixels.array).max() <= 1
+    assert len(calls) == 3 * steps
+
+
 def test_a_cpu_has_no_kernels_of_ours() -> None:
     device = torch.device("cpu")
     assert fast_operations(device) is None
@@ -92,7 +117,8 @@ def test_triton_on_a_device(tmp_path: Path) -> None:
     fast = LocalRuntime(name, "cuda", tmp_path)
     (expected,) = stock.run(asked(), {}, quiet)
     pictures = [fast.run(asked(), {}, quiet)[0] for _ in range(3)]
-    assert pictures[0].recipe["launched"] == "graph"
+    # The first picture's three calls are the comparison with stock PyTorch and the two before a graph is recorded.
+    assert [it.recipe["launched"] for it in pictures] == ["eager", "graph", "graph"]
     assert all((it.pixels.array == pictures[0].pixels.array).all() for it in pictures)
     difference = pictures[0].pixels.array.astype(float) - expected.pixels.array
     assert 10 * np.log10(255**2 / max(np.mean(difference**2), 1e-9)) >= 40
