@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,9 +15,12 @@ from core_server.canvas.geometry import Extent
 from core_server.canvas.plan import SeamlessAxes
 from core_server.config import Tiers
 from core_server.pipelines import devices
-from core_server.pipelines.memory import Rung
+from core_server.pipelines.memory import TILE_SIDE, Rung
 from core_server.pipelines.overrides import called_by
 from core_server.pipelines.tiers.attention import attention_by, best_attention
+from core_server.pipelines.tiers.compiled import COMPILED, CompiledBlocks, Programs
+from core_server.pipelines.tiers.compiled_builder import BlockCompiler, can_compile
+from core_server.pipelines.tiers.frame_graphs import FrameGraphs
 from core_server.pipelines.tiers.graphs import Backend, GraphedNetwork, is_close
 from core_server.pipelines.tiers.kernels import Kernels, channels_last
 from core_server.pipelines.tiers.low_precision import Precisions, row_operations
@@ -54,10 +58,22 @@ class Workshop:
     backend: Backend | None = None
     processor: torch.dtype | None = None
     rows: Callable[[torch.device, str], RowOperations] = row_operations
+    compiler: Programs | None = None
+    """Programs for the blocks of transformers."""
 
 
-def make_workshop(device: torch.device, dtype: torch.dtype, tiers: Tiers) -> Workshop:
-    """What `device` can do of the tiers that are switched on. dtype: what its models compute in."""
+def make_workshop(
+    device: torch.device, dtype: torch.dtype, tiers: Tiers, folder: Path | None = None
+) -> Workshop:
+    """What `device` can do of the tiers that are switched on. dtype: what its models compute in. folder: where compiled
+    programs are kept; None for no compiler."""
+    workshop = _uncompiled(device, dtype, tiers)
+    if not tiers.compiled or folder is None or not can_compile(device):
+        return workshop
+    return replace(workshop, compiler=BlockCompiler(device, folder, workshop.attention))
+
+
+def _uncompiled(device: torch.device, dtype: torch.dtype, tiers: Tiers) -> Workshop:
     backend: Backend | None = None
     if tiers.graphs and device.type == "cuda" and torch.version.hip is None:
         from core_server.pipelines.tiers.cuda_graphs import CudaGraphs  # noqa: PLC0415
@@ -82,6 +98,12 @@ class ModelTiers:
     """What computed the last picture: "stock", or the names of our kernels and of the attention."""
     launched: str = "eager"
     graphs: GraphedNetwork | None = field(init=False)
+    frames: FrameGraphs | None = field(init=False)
+    """Graphs of whole live frames."""
+    ungraphed: Call | None = None
+    """Within `painting`: the denoiser's forward by its kernels, for a graph of more than the denoiser."""
+    serving: Any = None
+    """Within `painting`: for `ready`; None where the prompt is not worked out before."""
     processor: ProcessorTier | None = field(init=False)
     _wide_vae: Any = None
     _plain: bool = True
@@ -90,10 +112,13 @@ class ModelTiers:
     _proven: bool | None = None
     precisions: Precisions = field(default_factory=Precisions)
     """The denoiser's weights in 8 bit, once they were asked for."""
+    _compiled: CompiledBlocks | None = None
+    _acts: bool = False
 
     def __post_init__(self) -> None:
         backend = self.workshop.backend
         self.graphs = None if backend is None else GraphedNetwork(backend)
+        self.frames = None if backend is None else FrameGraphs(backend)
         dtype = self.workshop.processor
         self.processor = None if dtype is None else ProcessorTier(dtype)
 
@@ -103,9 +128,34 @@ class ModelTiers:
         return None if self.processor is None else self.processor.used
 
     @property
+    def told(self) -> str:
+        """What computed the last picture, for its recipe: `kernels`, and whether blocks were compiled."""
+        if not self._acts:
+            return self.kernels
+        return COMPILED if self.kernels == STOCK else f"{self.kernels} + {COMPILED}"
+
+    @property
     def size(self) -> int:
         """Bytes that graphs keep on the device."""
-        return sum(it.size for it in (self.graphs, self._prompts) if it is not None)
+        return sum(it.size for it in (self.graphs, self.frames, self._prompts) if it is not None)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether what computes now will go on to: our kernels were compared with stock PyTorch, or there are none."""
+        if self._compiled is not None and not self._compiled.is_proven:
+            return False
+        return self.kernels in (STOCK, ONEDNN) or self._proven is not None
+
+    def frames_for(self, model: LoadedModel, extent: Extent) -> FrameGraphs | None:
+        """The graphs of whole live frames, where there may be some; asked outside of `painting`."""
+        if model.rung is not Rung.RESIDENT or self._graphs_for(model, extent) is None:
+            return None
+        return self.frames
+
+    def ready(self, serving: Any, arguments: dict[str, Any]) -> Any:
+        """Readies the prompt among the denoiser's arguments for `ungraphed`, and for a graph that holds it. serving: as
+        it was when that was recorded. The result stands for the memory that is read, in the graph's key."""
+        return None if serving is None else self._prompts.prepare((), arguments, serving)
 
     def wide_vae(self, model: LoadedModel) -> Any:
         """The model's autoencoder in bfloat16, which has float32's range at half its cost; None where it may not be.
@@ -114,12 +164,7 @@ class ModelTiers:
         cost the weights their last bits.
         """
         device = model.device
-        if (
-            self.kernels == STOCK
-            or not self._plain
-            or not _stays(model)
-            or device.type != "cuda"
-        ):
+        if self.kernels == STOCK or not self._plain or not _stays(model) or device.type != "cuda":
             return None
         if not torch.cuda.is_bf16_supported(including_emulation=False):
             return None
@@ -140,10 +185,10 @@ class ModelTiers:
 
     def release(self) -> bool:
         """Gives the graphs' memory back and makes no more; whether there were any."""
-        had = self.graphs is not None and self.graphs.clear()
-        self.graphs = self._wide_vae = None
+        cleared = [it.clear() for it in (self.graphs, self.frames) if it is not None]
+        self.graphs = self.frames = self._wide_vae = None
         self._prompts.clear()
-        return self.precisions.release() or had
+        return self.precisions.release() or any(cleared)
 
     @contextmanager
     def painting(
@@ -165,7 +210,7 @@ class ModelTiers:
                 stack.enter_context(torch.cuda.device(model.device))
             stack.enter_context(attention_by(attention))
             if precision:  # before our other kernels: what hides a method first is what acts
-                stack.enter_context(self.precisions.used(model, precision))
+                stack.enter_context(self.precisions.used(model, precision, self._prompts))
             if kernels is not None:
                 kernels.put_on()
                 stack.callback(kernels.take_off)
@@ -173,18 +218,42 @@ class ModelTiers:
                 self.kernels = ONEDNN
             denoiser, name = model.denoiser, _called(model.denoiser)
             forward: Call = getattr(denoiser, name)
-            call = forward
+            blocks = self._blocks_for(model) if fast and not precision else None
+            if blocks is not None:
+                stack.enter_context(blocks.painting())
+                forward = blocks.proving(forward, extent)
+            self.ungraphed = call = forward
+            self.serving = None
             if (graphs := self._graphs_for(model, extent)) is not None or kernels is not None:
-                state = axes, self.kernels, state_of(denoiser, has_adapters=model.rack is not None)
-                by_kernels = kernels is not None and not precision
+                how = self.kernels if blocks is None else f"{self.kernels} {blocks.version}"
+                state = axes, how, state_of(denoiser, has_adapters=model.rack is not None)
+                by_kernels = kernels is not None
                 call = self._fast(graphs, forward, state, by_kernels=by_kernels)
+                if by_kernels:
+                    self.serving, self.ungraphed = state, self._prompts.served(forward)
             if kernels is not None and model.rack is not None:
                 self._prompts.forget()  # what happened to the weights meanwhile is not always seen
             if names and self._proven is None and not precision:
                 call = self._proving(forward, call, kernels)
-            if call is not forward:
+            if call is not forward or blocks is not None:
                 stack.enter_context(called_by(denoiser, call, name))
-            yield
+            try:
+                yield
+            finally:
+                self._acts = blocks is not None and blocks.acts(extent)
+
+    def _blocks_for(self, model: LoadedModel) -> CompiledBlocks | None:
+        """The compiled tier of a transformer; programs that have become ready act from now on."""
+        compiler = self.workshop.compiler
+        if compiler is None or model.family.denoiser == "unet":
+            return None
+        if self._compiled is None:
+            self._compiled = CompiledBlocks(model.denoiser, compiler)
+        if self._compiled.adopt():
+            for graphs in (self.graphs, self.frames):
+                if graphs is not None:
+                    graphs.clear()
+        return self._compiled
 
     def _kernels_for(self, model: LoadedModel) -> Kernels | None:
         operations = self.workshop.operations
@@ -204,13 +273,14 @@ class ModelTiers:
         denoiser = model.denoiser
         # Somebody else has a hand in it, or reference pictures with weights of their own.
         others = "forward" in vars(denoiser) if _called(denoiser) == "forward" else False
-        others = others or (model.rung is not Rung.RESIDENT and hasattr(denoiser, "_diffusers_hook"))
+        others = others or (
+            model.rung is not Rung.RESIDENT and hasattr(denoiser, "_diffusers_hook")
+        )
         if others or getattr(denoiser, "encoder_hid_proj", None):
             return None
         if model.device.type == "cpu":  # a stand-in for a device
             return self.graphs
-        needed = _ROOM * model.activations.denoise * extent.area + _on_their_way(model)
-        return self.graphs if devices.memory_of(model.device).free > needed else None
+        return self.graphs if devices.memory_of(model.device).free > _room(model, extent) else None
 
     def _fast(
         self, graphs: GraphedNetwork | None, forward: Call, state: Any, *, by_kernels: bool
@@ -262,12 +332,13 @@ def _called(denoiser: Any) -> str:
     return "_old_forward" if hasattr(denoiser, "_hf_hook") else "forward"
 
 
-def _on_their_way(model: LoadedModel) -> int:
-    """Bytes of text encoders that are not on the device now, and will be before the next picture."""
+def _room(model: LoadedModel, extent: Extent) -> float:
+    """Bytes that must be free where a graph is to be: what it keeps, and what is needed beside it."""
+    keeps = model.activations.denoise * extent.area
     if model.rung is Rung.RESIDENT:
-        return 0
-    weights = (it for encoder in model.text_encoders.values() for it in encoder.parameters())
-    return sum(it.numel() * it.element_size() for it in weights if it.device != model.device)
+        return _ROOM * keeps
+    tile = min(extent.area, TILE_SIDE**2) if model.rung is Rung.VAE_TILED else extent.area
+    return keeps + model.activations.decode * tile
 
 
 def _agree(fast: Any, stock: Any) -> bool:
