@@ -22,7 +22,8 @@ from core_server.errors import InvalidRequest
 from core_server.pipelines.memory import Rung
 from core_server.pipelines.overrides import Function, Overrides
 from core_server.pipelines.tiers.kernels import is_free
-from core_server.pipelines.tiers.low_precision_blocks import block_forward, is_plain_block
+from core_server.pipelines.tiers.low_precision_blocks import block_forward, fits, is_plain_block
+from core_server.pipelines.tiers.prompt_features import PromptFeatures
 from core_server.pipelines.tiers.scaled_rows import RowOperations, Rows, TorchRows
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 FORMATS = {"fp8": torch.float8_e4m3fn, "int8": torch.int8}
 NEEDED = {"fp8": (8, 9), "int8": (8, 0)}
 """Compute capability of CUDA devices whose matrix units have the format."""
+_LOSES_TOO_MUCH = ("sana", "sana_sprint")
+"""Families: less than 40 dB between pictures in float32 and in fp8."""
 _TOLERANCE = 0.01
 _BLOCKS = ("transformer_blocks", "single_transformer_blocks", "layers")
 _INSIDE = {
@@ -67,15 +70,18 @@ class Precisions:
         return had
 
     @contextmanager
-    def used(self, model: LoadedModel, precision: str) -> Iterator[None]:
-        """Within the context the denoiser computes in `precision`. Errors: InvalidRequest where it cannot."""
+    def used(self, model: LoadedModel, precision: str, prompts: PromptFeatures) -> Iterator[None]:
+        """Within the context the denoiser computes in `precision`. prompts: the denoiser's.
+
+        Errors: InvalidRequest where it cannot.
+        """
         name = model.profile.model_id
         known = self._made.get(precision)
         if known is None or model.rack is not None or model.reference_kit is not None:
             if self._no_room:
                 raise _refused(f"There is no room for {precision} weights of the model {name!r}")
             rows = _operations(model, precision)
-            known = LowPrecision(rows, model.denoiser, known)
+            known = LowPrecision(rows, model.denoiser, prompts, known)
             if not known:
                 raise _refused(f"The model {name!r} has no layers that could be {precision}")
             self._made[precision] = known
@@ -90,9 +96,11 @@ def need_precision(model: LoadedModel, settings: Settings) -> None:
     """Errors: InvalidRequest where the model cannot paint in the precision that the settings ask for."""
     precision, name = settings.denoiser_precision, model.profile.model_id
     _operations(model, precision)
-    if model.rung not in (None, Rung.RESIDENT):
+    if model.profile.family in _LOSES_TOO_MUCH:
+        raise _refused(f"The model {name!r} loses too much in {precision}: its attention is linear")
+    if model.rung is not None and model.rung > Rung.VAE_TILED:
         raise _refused(
-            f"The model {name!r} cannot paint in {precision} here, since it is not wholly in the GPU's memory"
+            f"The model {name!r} cannot paint in {precision} here, since its denoiser does not stay in the GPU's memory"
         )
     if settings.block_cache:
         raise _refused(f"A block cache and {precision} cannot be had together")
@@ -118,12 +126,18 @@ class LowPrecision(Overrides):
 
     Weights are turned into 8 bit when they are first used, and kept beside those that were loaded. kept: the weights
     of an earlier one for the same denoiser, since adapters change what is replaced but never the model's own layers.
+    prompts: the denoiser's.
     """
 
     def __init__(
-        self, rows: RowOperations, denoiser: nn.Module, kept: LowPrecision | None = None
+        self,
+        rows: RowOperations,
+        denoiser: nn.Module,
+        prompts: PromptFeatures | None = None,
+        kept: LowPrecision | None = None,
     ) -> None:
         super().__init__()
+        prompts = prompts or PromptFeatures()
         self.rows = rows
         self._weights: WeakKeyDictionary[nn.Module, Rows] = (
             WeakKeyDictionary() if kept is None else kept._weights
@@ -132,8 +146,8 @@ class LowPrecision(Overrides):
             WeakKeyDictionary() if kept is None else kept._joined
         )
         for module in denoiser.modules():
-            if is_plain_block(module) and all(_fits(it, rows) for it in _linear(module)):
-                self.add(module, "forward", block_forward(module, rows, self.weight))
+            if is_plain_block(module, rows):
+                self.add(module, "forward", block_forward(module, rows, self.weight, prompts))
         for layer in replaced(denoiser, rows):
             self.add(layer, "forward", self._forward(layer))
 
@@ -186,20 +200,12 @@ class LowPrecision(Overrides):
 def replaced(denoiser: nn.Module, rows: RowOperations) -> Iterator[nn.Linear]:
     """The layers that may be in 8 bit: inside a repeated block, below attention or feed-forward, no adapter's."""
     for name, module in denoiser.named_modules():
-        if type(module) is nn.Linear and is_free(module) and _fits(module, rows):
+        if type(module) is nn.Linear and is_free(module) and fits(module, rows):
             parts = name.split(".")
             blocks = [k for k, part in enumerate(parts) if part in _BLOCKS]
             inside = set(parts[blocks[-1] + 2 :]) if blocks else set()
             if inside & _INSIDE and not any(part.startswith("lora_") for part in inside):
                 yield module
-
-
-def _linear(block: nn.Module) -> Iterator[nn.Linear]:
-    return (it for it in block.modules() if isinstance(it, nn.Linear))
-
-
-def _fits(layer: nn.Linear, rows: RowOperations) -> bool:
-    return layer.in_features % rows.multiple == 0 and layer.out_features % rows.multiple == 0
 
 
 @functools.cache
