@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from functools import partial
 from statistics import median
-from time import perf_counter
+from time import perf_counter, time_ns
 from typing import TYPE_CHECKING
 
 from core_server.benchmarks.job import PROMPT, SEED, SIDE, STEPS, STRENGTH
@@ -21,12 +25,26 @@ if TYPE_CHECKING:
 OVERHEAD_MS, OVERHEAD_SHARE = 5.0, 0.01
 """The goal on a GPU machine: 5 ms and 1 % above the same call in-process."""
 
+CROWDS = (4, 16)
+"""Clients at once, each with a connection and one picture of its own."""
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """wall: seconds from the first request to the last pixels. direct: of the same call in-process, meanwhile."""
+
+    wall: float
+    direct: float
+
 
 def run(setting: Setting) -> Report:
     """Measures in turns, so that whatever else the computer does falls on every side."""
     side = 128 if setting.quick else SIDE
     ways = ["scumble", *([setting.against] if setting.against else [])]
-    seconds: dict[str, list[float]] = {way: [] for way in ("server", "outside", "transfer", *ways)}
+    kinds = ("server", "outside", "upload", "download", *ways)
+    seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
+    crowds: dict[int, Crowd] = {}
+    seeds = itertools.count(time_ns())  # a known picture would not be stored again
     with ExitStack() as stack:
         client = stack.enter_context(setting.connect())
         calls = {
@@ -35,20 +53,26 @@ def run(setting: Setting) -> Report:
             )
             for way in ways
         }
-        _round_trip(client, setting.model, noise_picture(0, side, side))  # loads the model
+        first = noise_picture(next(seeds), side, side)
+        _round_trip(client, setting.model, first)  # loads the model
         for call in calls.values():
             call()
-        for index in range(1, setting.runs + 1):
-            picture = noise_picture(
-                2 * index, side, side
-            )  # a known picture would not be stored again
+        for _ in range(setting.runs):
+            picture = noise_picture(next(seeds), side, side)
             whole, outside = _round_trip(client, setting.model, picture)
             seconds["server"].append(whole)
             seconds["outside"].append(outside)
             for way, call in calls.items():
                 seconds[way].append(call())
-            other = noise_picture(2 * index + 1, side, side)
-            seconds["transfer"].append(timed(partial(_transfer, client, other)))
+            other = noise_picture(next(seeds), side, side)
+            start = perf_counter()
+            image_id = client.upload(other)
+            seconds["upload"].append(perf_counter() - start)
+            seconds["download"].append(timed(partial(client.download, image_id)))
+        for count in CROWDS:
+            before = calls["scumble"]()
+            wall = _crowd(setting, count, side, seeds)
+            crowds[count] = Crowd(wall, (before + calls["scumble"]()) / 2)
         device = client.server_info().device
     server, direct = median(seconds["server"]), median(seconds["scumble"])
     rows = [
@@ -59,8 +83,20 @@ def run(setting: Setting) -> Report:
             at_most(OVERHEAD_MS + OVERHEAD_SHARE * direct * 1000), headline=True),
         Row("of it outside the run", median(seconds["outside"]) * 1000, "ms",
             note="request to pixels less the time between the job's start and end; holds on a busy machine"),
-        Row("an upload and a download", median(seconds["transfer"]) * 1000, "ms"),
+        Row("an upload", median(seconds["upload"]) * 1000, "ms", note="until it is on disk"),
+        Row("a download", median(seconds["download"]) * 1000, "ms"),
     ]  # fmt: skip
+    for count, crowd in crowds.items():
+        rows.append(
+            Row(
+                f"{count} clients, overhead for each picture",
+                (crowd.wall / count - crowd.direct) * 1000,
+                "ms",
+                at_most(OVERHEAD_MS + OVERHEAD_SHARE * crowd.direct * 1000),
+                headline=True,
+                note=f"{count} pictures in {crowd.wall:.3g} s; in-process {crowd.direct:.3g} s each, before and after",
+            )
+        )
     if setting.against:
         stock = median(seconds[setting.against])
         rows += [
@@ -69,9 +105,8 @@ def run(setting: Setting) -> Report:
             Row(f"in-process / stock {setting.against}", direct / stock, headline=True),
             Row(f"through the server / stock {setting.against}", server / stock, headline=True),
         ]  # fmt: skip
-    return Report(
-        "server", setting.command("server"), machine_line(device), rows, {"seconds": seconds}
-    )
+    details = {"seconds": seconds, "crowds": {count: asdict(it) for count, it in crowds.items()}}
+    return Report("server", setting.command("server"), machine_line(device), rows, details)
 
 
 def _round_trip(client: Client, model: str, picture: Pixels) -> tuple[float, float]:
@@ -92,5 +127,14 @@ def _round_trip(client: Client, model: str, picture: Pixels) -> tuple[float, flo
     return seconds, seconds - (status.end_time - status.start_time).total_seconds()
 
 
-def _transfer(client: Client, picture: Pixels) -> None:
-    client.download(client.upload(picture))
+def _crowd(setting: Setting, count: int, side: int, seeds: Iterator[int]) -> float:
+    """Seconds from the first request to the last pixels."""
+    with ExitStack() as stack:
+        clients = [stack.enter_context(setting.connect()) for _ in range(count)]
+        pictures = [noise_picture(next(seeds), side, side) for _ in clients]
+        pool = stack.enter_context(ThreadPoolExecutor(count))
+
+        def paint(client: Client, picture: Pixels) -> None:
+            _round_trip(client, setting.model, picture)
+
+        return timed(lambda: list(pool.map(paint, clients, pictures)))

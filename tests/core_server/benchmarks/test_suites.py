@@ -71,8 +71,10 @@ def test_server_beside_stock_diffusers(
                  "--model", "tiny", "--against", "diffusers")  # fmt: skip
     seconds = rows["report"]["details"]["seconds"]
     assert {name: len(runs) for name, runs in seconds.items()} == dict.fromkeys(
-        ("server", "outside", "transfer", "scumble", "diffusers"), 1
+        ("server", "outside", "upload", "download", "scumble", "diffusers"), 1
     )
+    assert set(rows["report"]["details"]["crowds"]) == {"4", "16"}
+    assert rows["16 clients, overhead for each picture"]["target"]["kind"] == "at most"
     ours, stock = rows["in-process"]["value"], rows["stock diffusers"]["value"]
     assert rows["in-process / stock diffusers"]["value"] == pytest.approx(ours / stock)
 
