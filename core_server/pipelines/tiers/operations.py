@@ -35,6 +35,9 @@ class Operations(Protocol):
     def geglu(self, x: torch.Tensor) -> torch.Tensor:
         """a * gelu(b) where the last dimension of x is a, then b."""
 
+    def doubled(self, x: torch.Tensor) -> torch.Tensor:
+        """Each px four times: twice as high and wide."""
+
     def layer_norm(
         self,
         x: torch.Tensor,
@@ -83,6 +86,10 @@ class TorchOperations:
         """As the protocol says."""
         value, gate = x.chunk(2, dim=-1)
         return value * functional.gelu(gate)
+
+    def doubled(self, x: torch.Tensor) -> torch.Tensor:
+        """As the protocol says."""
+        return functional.interpolate(x, scale_factor=2.0, mode="nearest")
 
     def layer_norm(
         self,
@@ -150,6 +157,7 @@ def works(operations: Operations, device: torch.device) -> bool:
             )
             pairs.append((ours, wanted))
         pairs.append((operations.added_up(x, h, bias), stock.added_up(x, h, bias)))
+        pairs.append((operations.doubled(x), stock.doubled(x)))
         pairs.append((operations.geglu(x[..., :16]), stock.geglu(x[..., :16])))
         both = (it.layer_norm(tokens, weight, bias, 1e-5, bias) for it in (operations, stock))
         pairs.extend(zip(*both, strict=True))

@@ -54,6 +54,22 @@ def _gated(x, y, rows, width, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     tl.store(y + at, (value * gate).to(y.dtype.element_ty), mask=mask)
 
 
+@triton.jit(do_not_specialize=["pixels", "width"])
+def _doubled(x, y, pixels, width, channels, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """y: each px of x four times. pixels: of all pictures; width: of x."""
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    mask = (row < pixels)[:, None] & (column < channels)[None, :]
+    value = tl.load(x + row[:, None] * channels + column[None, :], mask=mask, other=0.0)
+    to = row // width * (4 * width) + row % width * 2
+    at = to[:, None] * channels + column[None, :]
+    tl.store(y + at, value, mask=mask)
+    tl.store(y + at + channels, value, mask=mask)
+    below = at + 2 * width * channels
+    tl.store(y + below, value, mask=mask)
+    tl.store(y + below + channels, value, mask=mask)
+
+
 @triton.jit(do_not_specialize=["batch", "channels"])
 def _timed(
     time, weight, bias, more, y, batch, channels, length,
@@ -91,6 +107,23 @@ def added_up(x: torch.Tensor, h: torch.Tensor, bias: torch.Tensor | None) -> tor
         x, h, given, y, rows, channels,
         HAS_BIAS=bias is not None, ROWS=_SUM_ROWS, COLUMNS=_SUM_COLUMNS,
     )  # fmt: skip
+    return y
+
+
+def doubled(x: torch.Tensor) -> torch.Tensor:
+    """Each px four times, channels last. x: (batch, channels, height, width)."""
+    batch, channels, height, width = x.shape
+    if 4 * x.numel() >= _MOST:
+        return TorchOperations().doubled(x)
+    x = x.contiguous(memory_format=torch.channels_last)
+    y = torch.empty(
+        (batch, channels, 2 * height, 2 * width), dtype=x.dtype, device=x.device,
+        memory_format=torch.channels_last,
+    )  # fmt: skip
+    pixels = batch * height * width
+    _doubled[(triton.cdiv(pixels, _SUM_ROWS), triton.cdiv(channels, _SUM_COLUMNS))](
+        x, y, pixels, width, channels, ROWS=_SUM_ROWS, COLUMNS=_SUM_COLUMNS
+    )
     return y
 
 

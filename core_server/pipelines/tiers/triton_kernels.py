@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core_server.pipelines.tiers.triton_gates import added_up, geglu, timed
+from core_server.pipelines.tiers.triton_gates import added_up, doubled, geglu, timed
 from core_server.pipelines.tiers.triton_norms import group_norm, layer_norm
 
-__all__ = ["added_up", "geglu", "group_norm", "layer_norm", "timed"]
+__all__ = ["added_up", "doubled", "geglu", "group_norm", "layer_norm", "timed"]
