@@ -70,13 +70,13 @@ class SampleCheck:
         self._dtype = np.dtype(header.dtype).newbyteorder("<")
         self._rest = b""
 
-    def add(self, piece: bytes) -> None:
+    def add(self, piece: bytes | memoryview) -> None:
         """The next bytes of the payload. Errors: InvalidRequest for NaN or infinity."""
         if self._dtype.kind != "f":
             return
         data = self._rest + piece if self._rest else piece
         whole = len(data) - len(data) % self._dtype.itemsize
-        self._rest = data[whole:]
+        self._rest = bytes(data[whole:])
         if whole:
             _check_finite(np.frombuffer(data, self._dtype, whole // self._dtype.itemsize))
 

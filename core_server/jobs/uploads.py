@@ -21,7 +21,7 @@ class Upload:
         self._busy: asyncio.Task[None] | None = None
         self._finishes = False
 
-    async def add(self, piece: bytes) -> None:
+    async def add(self, piece: bytes | memoryview) -> None:
         """The next bytes; what is wrong with them may be told by the next call.
 
         Errors: InvalidRequest for NaN or infinity, OSError.
@@ -63,7 +63,7 @@ class _File:
         self._check = SampleCheck(header)
         self._writer: BlobWriter | None = None
 
-    def add(self, piece: bytes) -> None:
+    def add(self, piece: bytes | memoryview) -> None:
         if self._writer is None:
             self._writer = self._blobs.writer(self._header, self._size)
         self._check.add(piece)

@@ -15,6 +15,7 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from core_server.errors import InvalidRequest, LimitExceeded, ScumbleServerError, Unavailable
+from core_server.rpc import chunks
 from core_server.rpc.auth import current_caller
 from core_server.rpc.connections import Connections
 from core_server.rpc.status import INTERNAL_SENTENCE, abort_with
@@ -102,8 +103,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         decoded = _decoded_stream if handler.request_streaming else _decoded
         return make(
             wrap(method, inner, decoded),
-            _lenient(handler.request_deserializer),
-            handler.response_serializer,
+            _lenient(chunks.request_deserializer(method, handler.request_deserializer)),
+            chunks.response_serializer(method, handler.response_serializer),
         )
 
     def _single(

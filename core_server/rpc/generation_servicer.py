@@ -27,7 +27,7 @@ from core_server.rpc.convert.job import (
     to_proto_job,
     to_proto_time,
 )
-from core_server.rpc.images import Uploads, parts_of
+from core_server.rpc.images import Part, Uploads, parts_of
 from core_server.rpc.known import WAIT_SECONDS, profile_for, require_names
 from scumble.v1 import generation_service_pb2 as messages
 from scumble.v1 import image_pb2
@@ -67,7 +67,7 @@ class GenerationServicer(GenerationServiceServicer):
         return messages.PlanCanvasResponse(plan=canvas.to_proto_plan(plan))
 
     async def UploadImage(
-        self, request_iterator: AsyncIterator[messages.UploadImageRequest], context: Context
+        self, request_iterator: AsyncIterator[Part], context: Context
     ) -> messages.UploadImageResponse:
         with fields.renamed_fields({"image": "chunk"}):
             image = await self._uploads.receive(
@@ -155,7 +155,7 @@ class GenerationServicer(GenerationServiceServicer):
 
     async def DownloadImage(
         self, request: messages.DownloadImageRequest, context: Context
-    ) -> AsyncIterator[messages.DownloadImageResponse]:
+    ) -> AsyncIterator[Any]:
         image_id = fields.identifier(request.image_id, "image_id", "The image id")
         encoding = ENCODINGS.from_proto(request.encoding, "encoding") if request.encoding else None
         with fields.renamed_fields({"image": "encoding"}):

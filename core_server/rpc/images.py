@@ -10,10 +10,13 @@ from core_server.config import MIB, Limits
 from core_server.errors import InvalidRequest, LimitExceeded
 from core_server.jobs.images import Images
 from core_server.jobs.job import ImageHeader, StoredImage
+from core_server.rpc.chunks import Chunk
 from core_server.rpc.convert.image import from_proto_header, payload_bytes, to_proto_header
 from scumble.v1 import generation_service_pb2 as messages
 
 MAX_CHUNK_BYTES = 2 * MIB
+
+Part = messages.UploadImageRequest | Chunk
 
 
 class Uploads:
@@ -23,13 +26,11 @@ class Uploads:
         self._limits = limits
         self._held = 0
 
-    async def receive(
-        self, owner: str, parts: AsyncIterator[messages.UploadImageRequest], images: Images
-    ) -> StoredImage:
+    async def receive(self, owner: str, parts: AsyncIterator[Part], images: Images) -> StoredImage:
         """The owner's image, on disk. Errors: InvalidRequest, LimitExceeded, both at a piece that is wrong or right
         behind it."""
         first = await self._next(parts)
-        if first is None or first.WhichOneof("part") != "header":
+        if not isinstance(first, messages.UploadImageRequest) or not first.HasField("header"):
             raise InvalidRequest(
                 "header",
                 "An upload must begin with the image's header; send it in the first message.",
@@ -56,9 +57,7 @@ class Uploads:
                 )
             return await images.keep(owner, upload)
 
-    async def _file(
-        self, header: ImageHeader, parts: AsyncIterator[messages.UploadImageRequest]
-    ) -> bytes:
+    async def _file(self, header: ImageHeader, parts: AsyncIterator[Part]) -> bytes:
         """The bytes of an encoded image; they are decoded before anything is stored."""
         payload = bytearray()
         async with aclosing(self._chunks(header, parts, None)) as chunks:
@@ -73,9 +72,9 @@ class Uploads:
     async def _chunks(
         self,
         header: ImageHeader,
-        parts: AsyncIterator[messages.UploadImageRequest],
+        parts: AsyncIterator[Part],
         exact: int | None,
-    ) -> AsyncGenerator[bytes, None]:
+    ) -> AsyncGenerator[bytes | memoryview, None]:
         """What follows the header, as long as it is within the limits."""
         most = self._limits.max_upload_bytes if exact is None else exact
         received = 0
@@ -88,9 +87,7 @@ class Uploads:
                 hold(len(chunk))
                 yield chunk
 
-    async def _next(
-        self, parts: AsyncIterator[messages.UploadImageRequest]
-    ) -> messages.UploadImageRequest | None:
+    async def _next(self, parts: AsyncIterator[Part]) -> Part | None:
         """The next piece, None at the end. Errors: InvalidRequest for an upload that has fallen asleep."""
         seconds = self._limits.max_upload_pause_seconds
         try:
@@ -127,14 +124,14 @@ class Uploads:
 
 async def parts_of(
     header: ImageHeader, pieces: AsyncIterator[bytes]
-) -> AsyncGenerator[messages.DownloadImageResponse, None]:
+) -> AsyncGenerator[messages.DownloadImageResponse | Chunk, None]:
     """The header, then the bytes."""
     yield messages.DownloadImageResponse(header=to_proto_header(header))
     async for piece in pieces:
-        yield messages.DownloadImageResponse(chunk=piece)
+        yield Chunk(piece)
 
 
-def _chunk_of(part: messages.UploadImageRequest) -> bytes:
+def _chunk_of(part: Part) -> bytes | memoryview:
     if part.WhichOneof("part") != "chunk":
         raise InvalidRequest(
             "chunk",

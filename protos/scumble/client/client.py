@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from scumble import __version__
-from scumble.client import models
+from scumble.client import models, transfers
 from scumble.client.catalogue import (
     AdapterInfo,
     InstallPlan,
@@ -217,16 +217,14 @@ class Client:
 
     def upload(self, pixels: Pixels) -> str:
         """Stores pixels on the server and returns their image_id; the same pixels always get the same one."""
-        header = header_to_message(pixels)
         view = pixels.view
-        part = generation_service_pb2.UploadImageRequest
 
-        def parts() -> Iterator[generation_service_pb2.UploadImageRequest]:
-            yield part(header=header)
+        def parts() -> Iterator[transfers.Part]:
+            yield header_to_message(pixels)
             for start in range(0, len(view), CHUNK_BYTES):
-                yield part(chunk=bytes(view[start : start + CHUNK_BYTES]))
+                yield view[start : start + CHUNK_BYTES]
 
-        method = self._connection.generation.UploadImage
+        method = self._connection.upload_image
         return self._connection.upload(method, parts, TRANSFER_SECONDS).image_id
 
     def download(self, image_id: str) -> Pixels:
@@ -237,13 +235,10 @@ class Client:
         header: image_pb2.ImageHeader | None = None
         payload = bytearray()
         with self._connection.stream(
-            self._connection.generation.DownloadImage,
-            request,
-            generation_service_pb2.DownloadImageResponse,
-            TRANSFER_SECONDS,
+            self._connection.download_image, request, transfers.DownloadPart, TRANSFER_SECONDS
         ) as parts:
             for part in parts:
-                if part.HasField("header"):
+                if part.header is not None:
                     header = part.header
                 else:
                     payload += part.chunk

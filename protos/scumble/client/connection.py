@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 import grpc
 
+from scumble.client import transfers
 from scumble.client.discovery import TOKEN_VARIABLE, Location
 from scumble.client.errors import NotRunning, ScumbleError, Unauthenticated, Unavailable
 from scumble.client.pairing import CERTIFICATE_NAME
@@ -88,6 +89,8 @@ class Connection:
         self._metadata = (("authorization", f"Bearer {location.token}"),) if location.token else ()
         self._closed = threading.Event()
         self.generation = GenerationServiceStub(self._channel)
+        self.upload_image = transfers.upload_image(self._channel)
+        self.download_image = transfers.download_image(self._channel)
         self.live = LiveServiceStub(self._channel)
         self.model = ModelServiceStub(self._channel)
         self.server = ServerServiceStub(self._channel)
