@@ -18,12 +18,13 @@ from core_server.pipelines.memory import (
     Rung,
     Sizes,
     choose_rung,
+    kept,
     next_rung,
     peak,
     rungs_of,
 )
 from core_server.pipelines.model import LoadedModel
-from core_server.pipelines.placement import measure, must_reload, place
+from core_server.pipelines.placement import bytes_on, measure, must_reload, place
 from core_server.pipelines.task import ModelProfile
 from core_server.pipelines.tiers.workshop import GRAPH
 
@@ -33,6 +34,7 @@ SINGLE_PRECISION = 2.0
 """What a picture takes in float32, relative to half precision."""
 
 FAST_PATHS_GIVEN_UP = "what was kept to paint faster gave its memory back; it is made anew"
+FEWER_LAYERS = "fewer of the denoiser's layers stay on the device; each step takes longer"
 OTHERS_GIVEN_UP = "the other models left the device; they are read again when they are needed"
 
 Budget = Callable[[torch.device], devices.Memory]
@@ -104,9 +106,15 @@ class ModelKeeper:
         devices.give_back(self._device)
         if others:
             return Relief(model, OTHERS_GIVEN_UP)
-        below = None if model.rung is None else next_rung(self._rungs, model.rung)
+        rung, stayed = _rung(model), model.kept
         del model  # or two copies of it would be in the machine's memory
-        lower = self._settle(model_id, below)
+        if stayed:
+            half = stayed // 2 if stayed > self._sizes[model_id].denoiser // 4 else 0
+            fewer = self._settle(model_id, rung, half)
+            if fewer is None or fewer.rung is rung:
+                return None if fewer is None else Relief(fewer, FEWER_LAYERS)
+            return Relief(fewer, _rung(fewer).told)
+        lower = self._settle(model_id, next_rung(self._rungs, rung))
         return None if lower is None else Relief(lower, _rung(lower).told)
 
     def learn(self, model: LoadedModel, extent: Extent) -> None:
@@ -130,7 +138,7 @@ class ModelKeeper:
         self._sizes[files.model_id] = measure(model)
         factor = _width(model) * (SINGLE_PRECISION if model.dtype is torch.float32 else 1.0)
         model.activations = self._activations.get(files.model_id, Activations().scaled(factor))
-        usual = model.profile.best_extent or _usual(model.profile)
+        usual = _usual(model.profile)
         while self._loaded and self._rung_for(model, usual) > Rung.RESIDENT:
             self._evict()
         rung = self._rung_for(model, usual)
@@ -148,18 +156,33 @@ class ModelKeeper:
         if self._device.type == "cpu" and self._budget is devices.memory_of:
             return self._lowest.get(model.profile.model_id, Rung.RESIDENT)
         model_id = model.profile.model_id
-        graphs = sum(it.tiers.size for it in self._loaded.values())
-        free = self._budget(self._device).free - graphs
-        if model_id in self._loaded and model.rung in (Rung.RESIDENT, None):
-            free += self._sizes[model_id].all
-        chosen = choose_rung(self._rungs, self._sizes[model_id], model.activations, extent, free)
+        found = (self._sizes[model_id], model.activations, extent, self._free())
+        chosen = choose_rung(self._rungs, *found, steps=model.profile.num_inference_steps)
         return max(chosen, self._lowest.get(model_id, Rung.RESIDENT))
 
-    def _settle(self, model_id: str, rung: Rung | None) -> LoadedModel | None:
-        """The model on that rung, or on the first one below where its parts find room; None if there is none."""
+    def _free(self) -> int:
+        return self._budget(self._device).free - sum(it.tiers.size for it in self._loaded.values())
+
+    def _kept_on(self, rung: Rung, model: LoadedModel) -> int:
+        """Bytes of the denoiser's layers that may stay."""
+        sizes = self._sizes[model.profile.model_id]
+        free = self._free() + bytes_on(model)
+        room = kept(rung, sizes, model.activations, _usual(model.profile), free)
+        # Memory ran out where it stood: what is free was misjudged.
+        return room if model.rung is None else min(room, sizes.denoiser // 2)
+
+    def _settle(
+        self, model_id: str, rung: Rung | None, most: int | None = None
+    ) -> LoadedModel | None:
+        """The model on that rung, or on the first one below where its parts find room; None if there is none.
+
+        most: bytes of layers that may stay on the device; None: as planned.
+        """
         while rung is not None:
+            planned = self._kept_on(rung, self._loaded[model_id])
+            stay = planned if most is None else min(planned, most)
             try:
-                return self._move(model_id, rung)
+                return self._move(model_id, rung, stay)
             except Exception as error:
                 if model_id not in self._loaded or not devices.is_out_of_memory(error):
                     self._drop(model_id)  # nobody knows where its parts are
@@ -168,21 +191,21 @@ class ModelKeeper:
             others = self._give_up_others(model_id)
             devices.give_back(self._device)
             if not others:
-                rung = next_rung(self._rungs, rung)
+                rung, most = (rung, 0) if stay else (next_rung(self._rungs, rung), None)
         return None
 
-    def _move(self, model_id: str, rung: Rung) -> LoadedModel:
+    def _move(self, model_id: str, rung: Rung, stay: int) -> LoadedModel:
         model = self._loaded[model_id]
         if model.rung is not None:
             self._lowest[model_id] = rung
         if must_reload(model.rung, rung):
-            kept = model.activations, model.folder, model.map_maker
+            known = model.activations, model.folder, model.map_maker
             self._drop(model_id)
             del model
-            model = load_model(ModelFiles(model_id, kept[1]), self._device, place_it=False)
-            model.activations, model.folder, model.map_maker = kept
+            model = load_model(ModelFiles(model_id, known[1]), self._device, place_it=False)
+            model.activations, model.folder, model.map_maker = known
             self._loaded[model_id] = model
-        place(model, rung)
+        place(model, rung, stay)
         return model
 
     def _drop(self, model_id: str) -> None:
@@ -217,5 +240,7 @@ def _width(model: LoadedModel) -> float:
 
 
 def _usual(profile: ModelProfile) -> Extent:
-    """A megapixel, or what the model can do of it."""
-    return Extent(min(1024, profile.max_extent.width), min(1024, profile.max_extent.height))
+    """The size it paints best, or a megapixel, or what the model can do of it."""
+    return profile.best_extent or Extent(
+        min(1024, profile.max_extent.width), min(1024, profile.max_extent.height)
+    )

@@ -28,22 +28,27 @@ class Rung(IntEnum):
         """What it does and what that costs, for the recipe and for people."""
         return {
             Rung.RESIDENT: "the whole model stays on the device",
-            Rung.ENCODERS_OFF: "text encoders leave the device while it paints; costs a moment for each prompt",
+            Rung.ENCODERS_OFF: "text encoders are on the device only for a new prompt; costs a moment for each",
             Rung.VAE_TILED: "decoded in tiles; costs some time and can change colours by a shade between tiles",
-            Rung.MODEL_OFFLOAD: "only the part at work is on the device; costs seconds for each picture, not quality",
-            Rung.GROUP_OFFLOAD: "the denoiser's layers come and go; takes up to several times as long, same quality",
+            Rung.MODEL_OFFLOAD: "only the part at work is on the device; costs a moment for each picture, not quality",
+            Rung.GROUP_OFFLOAD: "denoiser layers that find no room come and go; takes longer, same quality",
             Rung.QUANTISED: "the denoiser kept in 8 bits, layers come and go; slow, and the picture differs slightly",
         }[self]
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Bytes of a model's parts at the precision they are used in."""
+    """Bytes of a model's parts at the precision they are used in.
+
+    encoders_at_work, denoiser_at_work: what they take while their layers come and go (`offload.at_work`); 0: estimated.
+    """
 
     text_encoders: tuple[int, ...]
     denoiser: int
     vae: int
     other: int = 0
+    encoders_at_work: int = 0
+    denoiser_at_work: int = 0
 
     @property
     def all(self) -> int:
@@ -67,8 +72,10 @@ TILE_SIDE = 512
 """Px a side that a tiled autoencoder works on at a time."""
 HEADROOM = 0.92
 """Share of the free memory that is planned for; the rest is fragmentation and other programs' whims."""
-_LAYER_SHARE = 0.08
-"""Of a denoiser's weights: what group offloading keeps on the device, with the layer that is on its way."""
+_AT_WORK = 0.08
+"""Share of a network that is on the device while its layers come and go."""
+_IN_8_BITS = 0.7
+"""Share of that which is left when it is kept in 8 bits: a layer is widened while it works."""
 
 
 def rungs_of(device_type: str) -> tuple[Rung, ...]:
@@ -84,27 +91,49 @@ def peak(rung: Rung, sizes: Sizes, activations: Activations, extent: Extent) -> 
     paint = activations.denoise * area
     tile = min(area, TILE_SIDE**2) if rung >= Rung.VAE_TILED else area
     decode = activations.decode * tile
-    encoders = sum(sizes.text_encoders)
     if rung is Rung.RESIDENT:
         return int(sizes.all + max(paint, decode))
+    encode = sizes.encoders_at_work or _AT_WORK * sum(sizes.text_encoders)
+    always, denoiser = sizes.other + sizes.vae, float(sizes.denoiser)
     if rung <= Rung.VAE_TILED:
-        painting = sizes.denoiser + sizes.vae + sizes.other + max(paint, decode)
-        return int(max(sizes.all, painting)) if encoders else int(painting)
-    largest = max(sizes.text_encoders, default=0)
-    denoiser = float(sizes.denoiser)
+        return int(always + denoiser + max(paint, decode, encode))
     if rung >= Rung.GROUP_OFFLOAD:
-        largest = int(largest * _LAYER_SHARE)
-        denoiser *= _LAYER_SHARE / (2 if rung is Rung.QUANTISED else 1)
-    return int(sizes.other + sizes.vae + max(largest, denoiser + paint, decode))
+        denoiser = sizes.denoiser_at_work or _AT_WORK * denoiser
+        denoiser *= _IN_8_BITS if rung is Rung.QUANTISED else 1
+        # What lies between its layers stays all the time.
+        return int(always + denoiser + max(paint, decode, encode))
+    return int(always + max(denoiser + paint, decode, encode))
+
+
+def kept(rung: Rung, sizes: Sizes, activations: Activations, extent: Extent, free: int) -> int:
+    """Bytes of a denoiser's layers that may stay on the device where the others come and go."""
+    if rung < Rung.GROUP_OFFLOAD:
+        return 0
+    room = int(HEADROOM * free) - peak(rung, sizes, activations, extent)
+    return min(max(room, 0), sizes.denoiser)
 
 
 def choose_rung(
-    rungs: tuple[Rung, ...], sizes: Sizes, activations: Activations, extent: Extent, free: int
+    rungs: tuple[Rung, ...],
+    sizes: Sizes,
+    activations: Activations,
+    extent: Extent,
+    free: int,
+    *,
+    steps: int = 30,
 ) -> Rung:
-    """The first rung that fits, or the last. free: bytes that the device has without this model."""
+    """The first rung that fits, or the last; of two that cost no quality the one that copies less for a picture.
+
+    free: bytes that the device has without this model. steps: of a picture.
+    """
     for rung in rungs:
-        if peak(rung, sizes, activations, extent) <= HEADROOM * free:
-            return rung
+        if peak(rung, sizes, activations, extent) > HEADROOM * free:
+            continue
+        if rung is Rung.MODEL_OFFLOAD and Rung.GROUP_OFFLOAD in rungs:
+            staying = kept(Rung.GROUP_OFFLOAD, sizes, activations, extent, free)
+            if steps * (sizes.denoiser - staying) < sizes.denoiser:
+                return Rung.GROUP_OFFLOAD
+        return rung
     return rungs[-1]
 
 
@@ -113,12 +142,19 @@ def next_rung(rungs: tuple[Rung, ...], rung: Rung) -> Rung | None:
     return next((other for other in rungs if other > rung), None)
 
 
-def sizes_of(bytes_of: Mapping[str, int], denoiser: str, text_encoders: tuple[str, ...]) -> Sizes:
-    """From the bytes of each component by name."""
+def sizes_of(
+    bytes_of: Mapping[str, int],
+    denoiser: str,
+    text_encoders: tuple[str, ...],
+    at_work: tuple[int, int] = (0, 0),
+) -> Sizes:
+    """From the bytes of each component by name. at_work: of all text encoders, and of the denoiser."""
     known = {*text_encoders, denoiser, "vae"}
     return Sizes(
         text_encoders=tuple(bytes_of[name] for name in text_encoders if name in bytes_of),
         denoiser=bytes_of.get(denoiser, 0),
         vae=bytes_of.get("vae", 0),
         other=sum(size for name, size in bytes_of.items() if name not in known),
+        encoders_at_work=at_work[0],
+        denoiser_at_work=at_work[1],
     )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +62,10 @@ class LoadedModel:
     """What the autoencoder computes in; None: as everything else."""
     rung: Rung | None = None
     """Where its parts are (`pipelines.placement`); None while they are being read."""
+    kept: int = field(default=0, init=False)
+    """Bytes of the denoiser's layers that stay on the device while the others come and go."""
+    placed: ExitStack = field(default_factory=ExitStack, init=False)
+    """Undoes what `placement.place` did."""
     activations: Activations = field(default_factory=Activations)
     """What a picture takes beside the weights, as far as it was measured."""
     rack: AdapterRack | None = None
@@ -164,7 +170,7 @@ class LoadedModel:
         name = self.family.tasks[task].class_name
         pipeline = self._pipelines.get(name)
         if pipeline is None:
-            kind = pipeline_class(name)
+            kind = _on(self.device, pipeline_class(name))
             # The same objects in every pipeline: another task costs no second copy of the weights.
             known = inspect.signature(kind.__init__).parameters
             parts = {**self.components, **self.options, **self.family.pipeline_options}
@@ -225,6 +231,14 @@ class LoadedModel:
             return self.latents.decode(self.latents.finished(latents.to(torch.float32), extent))
         finally:
             vae.to(torch.float16)
+
+
+@cache
+def _on(device: torch.device, kind: Any) -> Any:
+    """The same pipeline, told where it computes: stock ones look where their first weights happen to be."""
+    return type(
+        kind.__name__, (kind,), {"_execution_device": device, "__module__": kind.__module__}
+    )
 
 
 def need_finite(finite: torch.Tensor) -> None:

@@ -2,88 +2,107 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from accelerate import cpu_offload_with_hook
-from accelerate.hooks import remove_hook_from_module
-from diffusers.hooks import apply_group_offloading, apply_layerwise_casting
 
 from core_server.pipelines.memory import TILE_SIDE, Rung, Sizes, sizes_of
 from core_server.pipelines.model import LoadedModel
-
-_KEPT_WHOLE = ("embed", "shared", "norm", "^proj_in$", "^proj_out$", "lm_head")
-"""Layers that 8 bits would hurt most and that weigh least."""
+from core_server.pipelines.offload import OffloadedNetwork, at_work
 
 
 def measure(model: LoadedModel) -> Sizes:
     """Bytes of the model's parts, as they are now."""
     found = {name: _bytes(module) for name, module in _modules(model).items()}
-    return sizes_of(found, model.family.denoiser, model.family.text_encoders)
+    encoders = [at_work(it) for it in model.text_encoders.values()]
+    return sizes_of(
+        found,
+        model.family.denoiser,
+        model.family.text_encoders,
+        at_work=(sum(encoders), at_work(model.denoiser)),
+    )
 
 
-def place(model: LoadedModel, rung: Rung) -> None:
-    """Moves the model from where it was, at most as low as this, to `rung`. Errors: torch.OutOfMemoryError."""
-    was, device = model.rung, model.device
-    modules = _modules(model)
-    if was is not None and was >= Rung.ENCODERS_OFF:
-        for module in modules.values():
-            remove_hook_from_module(module)
-    if rung >= Rung.VAE_TILED:
-        _tile(model)
-    model.rung = rung
-    if rung in (Rung.RESIDENT,) or (device.type == "cpu" and rung <= Rung.VAE_TILED):
+def place(model: LoadedModel, rung: Rung, kept: int = 0) -> None:
+    """Moves the model from where it was to `rung`. kept: bytes of the denoiser's layers that stay on the device where
+    layers come and go. Errors: torch.OutOfMemoryError, after which it can be placed anew.
+    """
+    device, modules = model.device, _modules(model)
+    model.placed.close()
+    _tile(model, rung)
+    model.rung, model.kept = rung, 0
+    if rung is Rung.RESIDENT or (device.type == "cpu" and rung <= Rung.VAE_TILED):
         _move(modules.values(), device)
         return
-    encoders = list(model.text_encoders.values())
-    rest = [m for n, m in modules.items() if n not in model.text_encoders]
+    encoders = [_offloaded(model, it) for it in model.text_encoders.values()]
+    rest = [part for name, part in modules.items() if name not in model.text_encoders]
+    denoiser = model.denoiser
+    _before(model, denoiser, encoders)
     if rung <= Rung.VAE_TILED:
-        _move(encoders, torch.device("cpu"))
         _move(rest, device)
-        _chain([*encoders, model.denoiser], device)
-        _move([model.denoiser], device)
         return
-    _move(modules.values(), torch.device("cpu"))
     if rung is Rung.MODEL_OFFLOAD:
-        others = [m for m in rest if m is not model.denoiser and m is not model.vae]
-        _chain([*encoders, *others, model.denoiser, model.vae], device)
-        return
-    for module in (*encoders, model.denoiser):
+        whole = _offloaded(model, denoiser, layered=False)
+        for encoder in model.text_encoders.values():
+            _before(model, encoder, [whole])
+        model.vae._hf_hook = _BeforeAutoencoder(whole)
+        model.placed.callback(delattr, model.vae, "_hf_hook")
+    else:
+        model.kept = kept
         # Text encoders ask their weights for a type to compute in, so theirs stay as they are.
-        if rung is Rung.QUANTISED and module is model.denoiser:
-            apply_layerwise_casting(
-                module,
-                storage_dtype=torch.float8_e4m3fn,
-                compute_dtype=model.dtype,
-                skip_modules_pattern=_KEPT_WHOLE,
-            )
-        apply_group_offloading(
-            module,
-            onload_device=device,
-            offload_device=torch.device("cpu"),
-            offload_type="leaf_level",
-            use_stream=device.type == "cuda",
-        )
-    _move([m for m in rest if m is not model.denoiser], device)
+        narrow = torch.float8_e4m3fn if rung is Rung.QUANTISED else None
+        if getattr(denoiser, "is_quantized", False):
+            narrow = None
+        _offloaded(model, denoiser, rest_stays=True, kept=kept, narrow=narrow)
+    _move([it for it in rest if it is not denoiser], device)
 
 
 def must_reload(was: Rung | None, rung: Rung) -> bool:
-    """Whether a model has to be read again to get there: what hooks of single layers did cannot be undone."""
-    return was is not None and was >= Rung.GROUP_OFFLOAD and rung is not was
+    """Whether a model has to be read again to get there: 8 bits do not become 16 again."""
+    return was is Rung.QUANTISED and rung is not was
 
 
-def _chain(modules: list[Any], device: torch.device) -> None:
-    """Each module comes to the device when it is called, and the one before it leaves."""
-    hook = None
-    for module in modules:
-        _, hook = cpu_offload_with_hook(module, device, prev_module_hook=hook)
+class _BeforeAutoencoder:
+    """What diffusers' autoencoders call before they encode or decode, as they would a hook of accelerate's."""
+
+    def __init__(self, denoiser: OffloadedNetwork) -> None:
+        self._denoiser = denoiser
+
+    def pre_forward(self, _: Any) -> None:
+        """The denoiser makes room."""
+        self._denoiser.leave()
 
 
-def _tile(model: LoadedModel) -> None:
-    vae = model.vae
-    for name in ("enable_tiling", "enable_slicing"):
-        if hasattr(vae, name):
-            getattr(vae, name)()
+def _offloaded(model: LoadedModel, network: Any, **how: Any) -> OffloadedNetwork:
+    found = OffloadedNetwork(network, model.device, **how)
+    model.placed.callback(found.dissolve)
+    return found
+
+
+def _before(model: LoadedModel, network: Any, others: Iterable[OffloadedNetwork]) -> None:
+    """Whenever `network` is called, the others leave first."""
+    leave: list[Callable[[], None]] = [it.leave for it in others]
+
+    def make_room(*_: Any) -> None:
+        for one in leave:
+            one()
+
+    # The network's own hook would bring it before there is room.
+    model.placed.callback(network.register_forward_pre_hook(make_room, prepend=True).remove)
+
+
+def _tile(model: LoadedModel, rung: Rung) -> None:
+    vae, was = model.vae, model.rung or Rung.RESIDENT
+    if (was >= Rung.VAE_TILED) == (rung >= Rung.VAE_TILED):
+        return
+    tiled = rung >= Rung.VAE_TILED
+    for name in ("tiling", "slicing"):
+        switch = getattr(vae, f"{'enable' if tiled else 'disable'}_{name}", None)
+        if switch is not None:
+            switch()
+    if not tiled:
+        return
     # Some take the size they were trained at for a tile, 1024 px for SDXL's, which would spare a megapixel nothing.
     if hasattr(vae, "tile_sample_min_size"):
         vae.tile_sample_min_size = TILE_SIDE
@@ -99,6 +118,14 @@ def _modules(model: LoadedModel) -> dict[str, Any]:
 def _move(modules: Any, device: torch.device) -> None:
     for module in modules:
         module.to(device)
+
+
+def bytes_on(model: LoadedModel) -> int:
+    """Bytes of the model's weights that are on its device now."""
+    tensors = (
+        t for part in _modules(model).values() for t in (*part.parameters(), *part.buffers())
+    )
+    return sum(t.numel() * t.element_size() for t in tensors if t.device == model.device)
 
 
 def _bytes(module: torch.nn.Module) -> int:

@@ -1,0 +1,230 @@
+"""Networks whose layers are on the device only while they are at work, and the others wait in the host's memory.
+
+While one layer works, the next one that is not there is on its way: with enough work for each layer that costs no time.
+The order is learned from the calls themselves. As many layers as there is room for stay, spread evenly, since each
+that stays gives the others' copies its time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import chain
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from core_server.pipelines.parcels import Parcel, packed
+
+AT_ONCE = 3
+"""Layers on the device at once: at work, on its way, and one whose memory is about to be free."""
+_FINEST = 40
+"""Layers larger than this part of their network travel in pieces where they are made of layers themselves."""
+_MOSTLY = 0.8
+"""Share of a layer that its own layers must have for that."""
+_CHUNK = 1 << 28
+"""Bytes of a parcel of what lies between the layers; one piece of many gigabytes finds room less often."""
+_PRECISE = ("embed", "norm")
+"""Parts of the names of layers that 8 bits would hurt most and that weigh least."""
+Layer = TypeVar("Layer", nn.Module, Parcel)
+_ALONE = (nn.Linear, nn.Conv2d, nn.Embedding)
+"""Single modules that travel by themselves if they are that large: tables of words."""
+
+
+class OffloadedNetwork:
+    """A network that computes on `device` and is mostly elsewhere. One thread calls it.
+
+    layered: whether layers come one by one; otherwise the whole network comes when it is called. rest_stays: whether
+    what lies between the layers never leaves; kept: bytes of layers that stay with it. narrow: what large weights of
+    layers are kept in, wherever they are; they are widened while they work. Errors: torch.OutOfMemoryError.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        device: torch.device,
+        *,
+        kept: int = 0,
+        layered: bool = True,
+        rest_stays: bool = False,
+        narrow: torch.dtype | None = None,
+    ) -> None:
+        self._network, self._device = network, device
+        self._hooks: list[Any] = []
+        self._next: dict[Parcel, Parcel] = {}
+        self._last: Parcel | None = None
+        # Copies need a stream of their own to happen while something is computed.
+        self._copies: Any = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+        layers = layers_of(network) if layered else []
+        kept_in = {} if narrow is None else dict.fromkeys(large_weights(network), narrow)
+        coming = layers if kept_in else _divided(layers, kept)
+        travelling = {id(it) for layer in coming for it in _tensors(layer)}
+        rest = [it for it in _tensors(network) if id(it) not in travelling]
+        between = [] if rest_stays else _chunks(rest)
+        parcels = packed([*between, *map(_tensors, coming)], device, kept_in)
+        self._rest, self._layers = parcels[: len(between)], parcels[len(between) :]
+        self._owned = {id(it) for parcel in parcels for it in parcel.tensors}
+        if rest_stays:
+            _bring_strangers(rest, device, set())
+        if kept_in:
+            leaving = set(_divided(self._layers, kept))
+            for parcel in self._layers:
+                if parcel not in leaving:
+                    parcel.stay()
+        self._hooks.append(network.register_forward_pre_hook(self._begin))
+        for layer, parcel in zip(coming, self._layers, strict=True):
+            self._hooks.append(layer.register_forward_pre_hook(partial(self._arrive, parcel)))
+            self._hooks.append(
+                layer.register_forward_hook(partial(self._done, parcel), always_call=True)
+            )
+
+    def leave(self) -> None:
+        """Nothing of it that can leave stays on the device; it comes again when it is called."""
+        for parcel in chain(self._rest, self._layers):
+            if parcel.there:
+                parcel.leave()
+
+    def dissolve(self) -> None:
+        """It is an ordinary network again, what travelled in the host's memory."""
+        while self._hooks:
+            self._hooks.pop().remove()
+        for parcel in chain(self._rest, self._layers):
+            parcel.dissolve()
+
+    def _begin(self, network: nn.Module, _: Any) -> None:
+        for parcel in self._rest:
+            self._bring(parcel)
+        # What adapters added since, wherever it was put.
+        _bring_strangers(_tensors(network), self._device, self._owned)
+
+    def _arrive(self, parcel: Parcel, *_: Any) -> None:
+        if self._last is not None:
+            self._next[self._last] = parcel
+        self._last = parcel
+        self._bring(parcel)
+        following = self._next.get(parcel)
+        if self._copies is not None and following is not None and following is not parcel:
+            try:
+                self._send(following)
+            except torch.OutOfMemoryError:
+                return  # it is sent for when it is needed
+
+    def _done(self, parcel: Parcel, *_: Any) -> None:
+        if parcel.there:
+            parcel.leave()
+
+    def _bring(self, parcel: Parcel) -> None:
+        self._send(parcel)
+        if parcel.ready is not None:
+            torch.cuda.current_stream(self._device).wait_event(parcel.ready)
+            parcel.ready = None
+
+    def _send(self, parcel: Parcel) -> None:
+        if parcel.there:
+            return
+        if self._copies is None:
+            parcel.bring()
+            return
+        # Its memory may have been another parcel's, with which all that was asked for so far computes.
+        self._copies.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(self._copies):
+            parcel.bring()
+            parcel.ready = self._copies.record_event()
+
+
+def at_work(network: nn.Module) -> int:
+    """Bytes that a network takes on the device while its layers come and go and none stays."""
+    layers = layers_of(network)
+    sizes = [_bytes(layer) for layer in layers]
+    return _bytes(network) - sum(sizes) + min(AT_ONCE * max(sizes, default=0), sum(sizes))
+
+
+def layers_of(network: nn.Module) -> list[nn.Module]:
+    """Parts of a network that are called as a whole, share no tensor with anything else, and make up most of it."""
+    largest = _bytes(network) // _FINEST
+    uses = Counter(
+        id(it)
+        for module in network.modules()
+        for it in chain(module.parameters(recurse=False), module.buffers(recurse=False))
+    )
+    found = [
+        layer
+        for layer in _listed(network, largest)
+        if any(True for _ in layer.parameters())
+        and all(uses[id(it)] == 1 for it in _tensors(layer))
+    ]
+    inside = {id(module) for layer in found for module in layer.modules()}
+    alone = [
+        module
+        for module in network.modules()
+        if isinstance(module, _ALONE) and id(module) not in inside and _bytes(module) > largest
+    ]
+    return found + [it for it in alone if all(uses[id(tensor)] == 1 for tensor in _tensors(it))]
+
+
+def _listed(module: nn.Module, largest: int) -> Iterator[nn.Module]:
+    """What lists of layers hold: each is called by itself."""
+    for child in module.children():
+        if not isinstance(child, (nn.ModuleList, nn.Sequential)):
+            yield from _listed(child, largest)
+            continue
+        for layer in child:
+            inner = list(_listed(layer, largest))
+            size = _bytes(layer)
+            if size > largest and sum(map(_bytes, inner)) > _MOSTLY * size:
+                yield from inner
+            else:
+                yield layer
+
+
+def large_weights(network: nn.Module) -> Iterator[int]:
+    """Ids of the weights that bear 8 bits, by the names that diffusers' layerwise casting leaves out."""
+    for name, module in network.named_modules():
+        if isinstance(module, (nn.Linear, nn.Conv2d)) and not any(it in name for it in _PRECISE):
+            yield id(module.weight)
+
+
+def _divided(layers: list[Layer], kept: int) -> list[Layer]:
+    """Those that come and go; those that stay lie evenly among them. kept: bytes."""
+    sizes = [it.size if isinstance(it, Parcel) else _bytes(it) for it in layers]
+    share = kept / max(sum(sizes), 1)
+    coming: list[Layer] = []
+    passed = stayed = 0
+    for layer, size in zip(layers, sizes, strict=True):
+        passed += size
+        if stayed + size <= share * passed:
+            stayed += size
+        else:
+            coming.append(layer)
+    return coming
+
+
+def _chunks(tensors: list[torch.Tensor]) -> list[list[torch.Tensor]]:
+    chunks: list[list[torch.Tensor]] = []
+    room = 0
+    for tensor in tensors:
+        size = tensor.numel() * tensor.element_size()
+        if not chunks or size > room:
+            chunks.append([])
+            room = _CHUNK
+        chunks[-1].append(tensor)
+        room -= size
+    return chunks
+
+
+def _bring_strangers(
+    tensors: Iterable[torch.Tensor], device: torch.device, but_for: set[int]
+) -> None:
+    for tensor in tensors:
+        if tensor.device != device and id(tensor) not in but_for:
+            tensor.data = tensor.data.to(device)
+
+
+def _tensors(module: nn.Module) -> list[torch.Tensor]:
+    return [*module.parameters(), *module.buffers()]
+
+
+def _bytes(module: nn.Module) -> int:
+    return sum(it.numel() * it.element_size() for it in _tensors(module))

@@ -1,0 +1,178 @@
+"""Weights in the host's memory that come to the device in one copy, and leave it by being forgotten there.
+
+The host's copy stays, so nothing is ever copied back. On CUDA and ROCm its pages are locked where the machine has
+memory to spare: the device then fetches from them by itself, several times as fast, while it computes.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import torch
+
+_ALIGNMENT = 512
+"""Bytes; what CUDA's own allocator aligns tensors to."""
+_LEAST_LOCKED = 1 << 20
+"""Bytes that are worth locking."""
+_MEMORY_LEFT = 0.2
+"""Share of the machine's memory that stays free of locked pages, which nothing can swap out."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a tensor lies in its parcel. start: bytes. dtype: of the numbers there; used: of those it computes with."""
+
+    tensor: torch.Tensor
+    start: int
+    bytes: int
+    dtype: torch.dtype
+    used: torch.dtype
+    size: torch.Size
+    stride: tuple[int, ...]
+
+    def within(self, memory: torch.Tensor) -> torch.Tensor:
+        """The tensor's numbers in a parcel's memory, (bytes) uint8."""
+        numbers = memory[self.start : self.start + self.bytes].view(self.dtype)
+        return numbers.as_strided(self.size, self.stride)
+
+
+class _Lock:
+    """Pages that stay where they are as long as somebody holds this."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def close(self, memory: torch.Tensor) -> None:
+        """Locks the pages. Where that is refused all works as well, only slower."""
+        size = memory.numel()
+        if self.device.type != "cuda" or size < _LEAST_LOCKED:
+            return
+        host = psutil.virtual_memory()
+        if host.available < _MEMORY_LEFT * host.total:
+            return
+        storage, runtime = memory.untyped_storage(), _runtime()
+        # Not torch's own locked memory, which would be rounded up to the next power of two.
+        if int(runtime.cudaHostRegister(storage.data_ptr(), size, 0)) == 0:
+            weakref.finalize(self, _unlock, self.device, storage).atexit = False
+        else:
+            _forget_error(self.device)
+
+
+class Parcel:
+    """Tensors that travel together. Their `data` changes place, they themselves stay who they are.
+
+    Those that are kept narrower than they are used are widened on arrival, and stand for nothing while they are away.
+
+    host: (bytes) uint8, where the numbers are kept. there: whether they are on the device, or on their way. ready: on
+    CUDA the event after which they have arrived, until somebody waited for it.
+    """
+
+    def __init__(self, places: Sequence[_Place], host: torch.Tensor, lock: _Lock) -> None:
+        self._places = tuple(places)
+        self._host, self._lock = host, lock
+        self._at_home = []
+        self._staying: torch.Tensor | None = None
+        self.there = False
+        self.ready: Any = None
+        for place in self._places:
+            home = place.within(host)
+            home.copy_(place.tensor.data)
+            if place.used is not place.dtype:
+                home = torch.empty((), dtype=place.used).expand(place.size)
+            self._at_home.append(home)
+            place.tensor.data = home
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes on the device."""
+        return self._host.numel()
+
+    @property
+    def tensors(self) -> list[torch.Tensor]:
+        """What travels in it."""
+        return [it.tensor for it in self._places]
+
+    def bring(self) -> None:
+        """To the device, on the current stream. Errors: torch.OutOfMemoryError."""
+        memory = self._sent() if self._staying is None else self._staying
+        for place in self._places:
+            place.tensor.data = place.within(memory).to(place.used)
+        self.there = True
+
+    def stay(self) -> None:
+        """Its narrow numbers never leave the device from now on. Errors: torch.OutOfMemoryError."""
+        self._staying = self._sent()
+
+    def dissolve(self) -> None:
+        """The tensors are ordinary ones in the host's memory."""
+        self.leave()
+        self._staying = None
+        for place in self._places:
+            place.tensor.data = place.within(self._host).to(place.used)
+
+    def leave(self) -> None:
+        """Its memory on the device is free for whatever is done there next."""
+        for place, home in zip(self._places, self._at_home, strict=True):
+            place.tensor.data = home
+        self.there, self.ready = False, None
+
+    def _sent(self) -> torch.Tensor:
+        memory = torch.empty_like(self._host, device=self._lock.device)
+        return memory.copy_(self._host, non_blocking=True)
+
+
+def packed(
+    groups: Sequence[Sequence[torch.Tensor]],
+    device: torch.device,
+    narrow: Mapping[int, torch.dtype] | None = None,
+) -> list[Parcel]:
+    """A parcel of each group of tensors, all in one piece of the host's memory; a tensor may be in one group only.
+
+    narrow: by a tensor's id, what it is kept in, if not in its own type.
+    """
+    plans, total = [], 0
+    for tensors in groups:
+        begin, places = total, []
+        for tensor in tensors:
+            data = tensor.data
+            kept = (narrow or {}).get(id(tensor), data.dtype)
+            count = data.numel() * kept.itemsize
+            stride = data.stride() if _is_dense(data) else data.contiguous().stride()
+            places.append(
+                _Place(tensor, total - begin, count, kept, data.dtype, data.shape, tuple(stride))
+            )
+            total += -(-count // _ALIGNMENT) * _ALIGNMENT
+        plans.append((begin, total, places))
+    memory = torch.empty(total, dtype=torch.uint8)
+    lock = _Lock(device)
+    parcels = [Parcel(places, memory[begin:end], lock) for begin, end, places in plans]
+    lock.close(memory)
+    return parcels
+
+
+def _is_dense(tensor: torch.Tensor) -> bool:
+    """Whether its strides fill its memory without holes."""
+    return tensor.is_contiguous() or (
+        tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
+    )
+
+
+def _unlock(device: torch.device, storage: Any) -> None:
+    torch.cuda.synchronize(device)
+    _runtime().cudaHostUnregister(storage.data_ptr())
+
+
+def _runtime() -> Any:
+    """CUDA's own library, or HIP's under its names."""
+    return torch.cuda.cudart()  # type: ignore[no-untyped-call]
+
+
+def _forget_error(device: torch.device) -> None:
+    """CUDA tells what was refused once more at the next kernel, whoever starts it."""
+    with suppress(RuntimeError):
+        torch.zeros(1, device=device)
