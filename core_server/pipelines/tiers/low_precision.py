@@ -158,7 +158,11 @@ class LowPrecision(Overrides):
     @property
     def size(self) -> int:
         """Bytes on the device."""
-        return sum(it.size for it in (*self._weights.values(), *self._joined.values()))
+        kept = [
+            part for it in (self._weights, self._joined) for rows in it.values() for part in rows
+        ]
+        storages = {it.untyped_storage().data_ptr(): it.untyped_storage() for it in kept}
+        return sum(it.nbytes() for it in storages.values())
 
     def weight(self, *layers: nn.Linear) -> Rows:
         """The weights in 8 bit, of several layers one below the other."""

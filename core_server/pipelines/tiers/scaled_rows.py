@@ -30,11 +30,6 @@ class Rows(NamedTuple):
     values: torch.Tensor
     scales: torch.Tensor
 
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return self.values.nbytes + self.scales.nbytes
-
 
 class RowOperations(Protocol):
     """All matrices are (rows, columns); half precision or float32, with float32 sums. x and added: contiguous."""

@@ -126,7 +126,7 @@ def _product(
 class TritonRows:
     """`RowOperations` on a CUDA device. scaled_mm: products by PyTorch's own kernels where they are faster."""
 
-    least_tokens = 64
+    least_tokens = 128
     multiple = 64
 
     def __init__(self, dtype: torch.dtype, *, scaled_mm: bool = False) -> None:
