@@ -1,15 +1,12 @@
-"""Our Triton kernels for normalisation: groups of a picture in channels last, and rows of tokens.
+"""Our Triton kernels for the normalisation of groups of a picture in channels last.
 
 PyTorch normalises groups in the order (batch, channels, height, width) alone, so that between two convolutions, which
 want channels last, the picture is turned around twice. These kernels leave it as it is, and do in one pass what comes
-before and after: bias and timestep embedding, SiLU, the next bias of a transformer's sum.
-Sources of the arithmetic: Wu and He, "Group Normalization", arXiv:1803.08494, eq. 1; Ba et al., "Layer Normalization",
-arXiv:1607.06450, eq. 3. Sums are in single precision.
+before and after: bias and timestep embedding, SiLU.
+Source of the arithmetic: Wu and He, "Group Normalization", arXiv:1803.08494, eq. 1; sums are in single precision.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 import triton
@@ -24,11 +21,13 @@ _WIDTH = 128
 _SMALL = 256
 """Pixels of a picture of which one program holds a whole group."""
 _MIDDLE = 4096
-"""Pixels up to which a program sums up one tile, so that there are many programs; above, four tiles at a time."""
+"""Pixels of a picture of which one program sums up a whole group; above, many do, and others add up their sums."""
+_AT_ONCE = 16384
+"""Elements that such a program reads at once."""
+_TILES = 4
+"""Tiles that a program reads at once where there are many."""
 _MOST_CHUNKS = 256
 """Chunks whose sums are added up at the end; larger pictures have larger chunks."""
-_TOKEN_ELEMENTS = 2048
-"""Of a program that normalises rows of tokens."""
 _MOST = 2**31
 """Elements that 32 bits count."""
 
@@ -61,6 +60,42 @@ def _whole(
     if silu != 0:
         value = value / (1.0 + tl.exp(-value))
     tl.store(y + at, value.to(y.dtype.element_ty), mask=mask)
+
+
+@triton.jit(do_not_specialize=["pixels", "groups", "added_stride", "has_added"])
+def _group_factors(
+    x, weight, bias, added, factor, offset,
+    pixels, channels, groups, added_stride, has_added, epsilon,
+    ROWS: tl.constexpr, LANES: tl.constexpr,
+):  # fmt: skip
+    """What `_factors` gives, of one group of one picture, from the picture itself."""
+    picture, group = tl.program_id(0) // groups, tl.program_id(0) % groups
+    width = channels // groups
+    lane, row = tl.arange(0, LANES), tl.arange(0, ROWS)
+    inside = lane < width
+    channel = group * width + lane
+    scale = tl.load(weight + channel, mask=inside, other=0.0).to(tl.float32)
+    base = tl.load(bias + channel, mask=inside, other=0.0).to(tl.float32)
+    shift = tl.zeros((LANES,), tl.float32)
+    if has_added != 0:
+        more = tl.load(added + picture * added_stride + channel, mask=inside, other=0.0)
+        shift += more.to(tl.float32)
+    total = tl.zeros((LANES,), tl.float32)
+    square = tl.zeros((LANES,), tl.float32)
+    at = (picture * pixels + row)[:, None] * channels + channel[None, :]
+    for first in range(0, pixels, ROWS):
+        mask = (first + row < pixels)[:, None] & inside[None, :]
+        value = tl.load(x + at + first * channels, mask=mask, other=0.0).to(tl.float32)
+        value = tl.where(mask, value + shift[None, :], 0.0)
+        total += tl.sum(value, axis=0)
+        square += tl.sum(value * value, axis=0)
+    count = pixels * width
+    mean = tl.sum(total, axis=0) / count
+    variance = tl.maximum(tl.sum(square, axis=0) / count - mean * mean, 0.0)
+    scale = scale / tl.sqrt(variance + epsilon)
+    to = picture * channels + channel
+    tl.store(factor + to, scale, mask=inside)
+    tl.store(offset + to, base + (shift - mean) * scale, mask=inside)
 
 
 @triton.jit(do_not_specialize=["pixels", "chunks", "turns"])
@@ -148,32 +183,6 @@ def _applied(
     tl.store(y + at, value.to(y.dtype.element_ty), mask=mask)
 
 
-@triton.jit(do_not_specialize=["rows"])
-def _token_norm(
-    x, weight, bias, added, y, total, rows, width, epsilon,
-    HAS_ADDED: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
-):  # fmt: skip
-    """y = layer_norm(x); total = x + added."""
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    column = tl.arange(0, COLUMNS)
-    inside = column < width
-    mask = (row < rows)[:, None] & inside[None, :]
-    at = row[:, None] * width + column[None, :]
-    value = tl.load(x + at, mask=mask, other=0.0).to(tl.float32)
-    scale = tl.load(weight + column, mask=inside, other=0.0).to(tl.float32)
-    base = tl.load(bias + column, mask=inside, other=0.0).to(tl.float32)
-    following = value
-    if HAS_ADDED:
-        more = tl.load(added + column, mask=inside, other=0.0).to(tl.float32)
-        following += more[None, :]
-    tl.store(total + at, following.to(total.dtype.element_ty), mask=mask)
-    mean = tl.sum(value, axis=1) / width
-    value = tl.where(mask, value - mean[:, None], 0.0)
-    inverse = 1.0 / tl.sqrt(tl.sum(value * value, axis=1) / width + epsilon)
-    value = value * inverse[:, None] * scale[None, :] + base[None, :]
-    tl.store(y + at, value.to(y.dtype.element_ty), mask=mask)
-
-
 def group_norm(
     x: torch.Tensor,
     groups: int,
@@ -207,48 +216,31 @@ def group_norm(
             ROWS=_SMALL, LANES=lanes, num_warps=lanes // 8,
         )  # fmt: skip
         return y
-    tiles_at_once = 1 if pixels <= _MIDDLE else 4
-    turns = triton.cdiv(pixels, _ROWS * tiles_at_once * _MOST_CHUNKS)
-    chunks = triton.cdiv(pixels, _ROWS * tiles_at_once * turns)
     columns = triton.cdiv(channels, _COLUMNS)
-    parts = torch.empty((2, batch * chunks, channels), dtype=torch.float32, device=x.device)
     found = torch.empty((2, batch, channels), dtype=torch.float32, device=x.device)
-    _sums[(batch * chunks, columns)](
-        x, parts[0], parts[1], pixels, channels, chunks, turns,
-        ROWS=_ROWS, COLUMNS=_COLUMNS, TILES=tiles_at_once,
-    )  # fmt: skip
-    _factors[(batch * groups,)](
-        parts[0], parts[1], weight, bias, given, found[0], found[1],
-        pixels, channels, chunks, groups, stride, epsilon,
-        HAS_ADDED=added is not None, CHUNKS=64, WIDTH=_WIDTH,
-    )  # fmt: skip
+    if pixels <= _MIDDLE and x.numel() < _MOST:
+        lanes = max(16, triton.next_power_of_2(channels // groups))
+        _group_factors[(batch * groups,)](
+            x, weight, bias, given, found[0], found[1],
+            pixels, channels, groups, stride, int(added is not None), epsilon,
+            ROWS=_AT_ONCE // lanes, LANES=lanes, num_warps=16,
+        )  # fmt: skip
+    else:
+        turns = triton.cdiv(pixels, _ROWS * _TILES * _MOST_CHUNKS)
+        chunks = triton.cdiv(pixels, _ROWS * _TILES * turns)
+        parts = torch.empty((2, batch * chunks, channels), dtype=torch.float32, device=x.device)
+        _sums[(batch * chunks, columns)](
+            x, parts[0], parts[1], pixels, channels, chunks, turns,
+            ROWS=_ROWS, COLUMNS=_COLUMNS, TILES=_TILES,
+        )  # fmt: skip
+        _factors[(batch * groups,)](
+            parts[0], parts[1], weight, bias, given, found[0], found[1],
+            pixels, channels, chunks, groups, stride, epsilon,
+            HAS_ADDED=added is not None, CHUNKS=64, WIDTH=_WIDTH,
+        )  # fmt: skip
     tiles = triton.cdiv(pixels, _ROWS)
     _applied[(batch * tiles, columns)](
         x, y, found[0], found[1], pixels, channels, tiles,
         SILU=silu, ROWS=_ROWS, COLUMNS=_COLUMNS,
     )  # fmt: skip
     return y
-
-
-def layer_norm(
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor,
-    epsilon: float,
-    added: torch.Tensor | None,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """layer_norm(x), and x + added in memory of its own. x: (..., width); weight, bias, added: (width,), or None."""
-    width = x.shape[-1]
-    columns = max(256, triton.next_power_of_2(width))
-    if columns > _TOKEN_ELEMENTS or x.numel() >= _MOST:
-        return TorchOperations().layer_norm(x, weight, bias, epsilon, added)
-    x = x.contiguous()
-    y, total = torch.empty_like(x), torch.empty_like(x)
-    given: Any = x if added is None else added
-    at_once = _TOKEN_ELEMENTS // columns
-    rows = x.numel() // width
-    _token_norm[(triton.cdiv(rows, at_once),)](
-        x, weight, bias, given, y, total, rows, width, epsilon,
-        HAS_ADDED=added is not None, ROWS=at_once, COLUMNS=columns,
-    )  # fmt: skip
-    return y, total
