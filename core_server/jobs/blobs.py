@@ -94,17 +94,17 @@ class BlobStore:
             payload = file.read(size)
         return header, payload
 
-    def pieces(self, image_id: str, size: int) -> Iterator[bytes]:
+    def blocks(self, image_id: str, size: int) -> Iterator[bytes]:
         """The payload, `size` bytes at a time. Errors: ImageNotFound, also for a file that is cut meanwhile."""
         with self._open(image_id) as (file, head_size, whole):
             file.seek(head_size, os.SEEK_CUR)
             left = whole
             while left:
-                piece = file.read(min(size, left))
-                if not piece:
+                block = file.read(min(size, left))
+                if not block:
                     raise ImageNotFound(image_id)
-                left -= len(piece)
-                yield piece
+                left -= len(block)
+                yield block
 
     def place(self, image_id: str) -> tuple[ImageHeader, Path, int]:
         """What an image is, its file, and where in that its payload begins. Errors: ImageNotFound."""

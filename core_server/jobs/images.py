@@ -19,6 +19,8 @@ from core_server.jobs.uploads import Upload
 
 PIECE_BYTES = MIB
 """Of an image on its way out."""
+_BLOCK_BYTES = 8 * MIB
+"""Read at a time: most images are one block, and are read where their header is."""
 
 Storing = Coroutine[Any, Any, StoredImage]
 
@@ -83,14 +85,17 @@ class Images:
 
     async def stream(
         self, owner: str, image_id: str, encoding: ImageEncoding | None
-    ) -> tuple[ImageHeader, AsyncIterator[bytes]]:
-        """As `get`, in pieces: while one travels the next one is read."""
+    ) -> tuple[ImageHeader, AsyncIterator[memoryview]]:
+        """As `get`, in pieces: while some travel the next ones are read."""
         await self._check_visible(owner, image_id)
-        header = await asyncio.to_thread(self._blobs.header, image_id)
+        blocks = self._blobs.blocks(image_id, _BLOCK_BYTES)
+        header, block = await asyncio.to_thread(
+            lambda: (self._blobs.header(image_id), next(blocks, b""))
+        )
         if encoding is None or encoding is header.encoding:
-            return header, _read_ahead(self._blobs.pieces(image_id, PIECE_BYTES))
+            return header, _pieces(block, blocks)
         header, packed = await self.get(owner, image_id, encoding)
-        return header, _read_ahead(_cut(packed))
+        return header, _pieces(packed, iter(()))
 
     async def _put(self, owner: str, header: ImageHeader, payload: bytes) -> StoredImage:
         await self._check_room(len(payload))
@@ -122,17 +127,18 @@ class Images:
             raise ImageNotFound(image_id)
 
 
-async def _read_ahead(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    following = asyncio.create_task(asyncio.to_thread(next, pieces, b""))
-    try:
-        while piece := await following:
-            following = asyncio.create_task(asyncio.to_thread(next, pieces, b""))
-            yield piece
-    finally:
-        # Whoever was reading may have gone: the thread is let end before the file is closed.
-        await asyncio.wait({following})
-
-
-def _cut(payload: bytes) -> Iterator[bytes]:
-    for start in range(0, len(payload), PIECE_BYTES):
-        yield payload[start : start + PIECE_BYTES]
+async def _pieces(block: bytes, blocks: Iterator[bytes]) -> AsyncIterator[memoryview]:
+    """Of the block and those that follow."""
+    while block:
+        # A short one is the last; to ask a thread for more takes longer than to read one.
+        is_last = len(block) < _BLOCK_BYTES
+        reading = None if is_last else asyncio.create_task(asyncio.to_thread(next, blocks, b""))
+        try:
+            view = memoryview(block)
+            for start in range(0, len(view), PIECE_BYTES):
+                yield view[start : start + PIECE_BYTES]
+        finally:
+            # Whoever was reading may have gone: the thread is let end before the file is closed.
+            if reading is not None:
+                await asyncio.wait({reading})
+        block = b"" if reading is None else reading.result()

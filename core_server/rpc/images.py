@@ -123,7 +123,7 @@ class Uploads:
 
 
 async def parts_of(
-    header: ImageHeader, pieces: AsyncIterator[bytes]
+    header: ImageHeader, pieces: AsyncIterator[memoryview]
 ) -> AsyncGenerator[messages.DownloadImageResponse | Chunk, None]:
     """The header, then the bytes."""
     yield messages.DownloadImageResponse(header=to_proto_header(header))

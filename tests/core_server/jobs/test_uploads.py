@@ -9,11 +9,16 @@ import numpy as np
 import pytest
 
 from core_server.canvas.pixels import Pixels
+from core_server.config import Limits
 from core_server.errors import InvalidRequest, LimitExceeded
 from core_server.jobs import codec
 from core_server.jobs.blobs import BlobStore
 from core_server.jobs.disk import full_disk_told
+from core_server.jobs.images import PIECE_BYTES
+from core_server.jobs.local_engine import LocalEngine
+from core_server.jobs.service import JobService
 from core_server.jobs.uploads import Upload
+from tests.core_server.jobs.conftest import config
 
 PIECES = [1, 3, 4096, 300_000, 10_000_000]
 """Bytes; an odd number ends within a sample."""
@@ -47,7 +52,7 @@ async def test_pieces_make_the_image_that_the_whole_would_be(tmp_path: Path, siz
     payload = bytes(codec.raw_bytes(pixels))
     assert image_id == BlobStore(tmp_path / "other").put(codec.header_of(pixels), payload)
     assert blobs.get(image_id) == (codec.header_of(pixels), payload)
-    assert b"".join(blobs.pieces(image_id, 100_001)) == payload
+    assert b"".join(blobs.blocks(image_id, 100_001)) == payload
     assert await sent(blobs, pixels, size) == image_id, "it is there already"
     assert len(files(tmp_path / "blobs")) == 1
     again = BlobStore(tmp_path / "blobs")
@@ -102,3 +107,22 @@ async def test_a_full_disk_is_told_at_any_step(tmp_path: Path, step: str) -> Non
     with pytest.raises(LimitExceeded), full_disk_told():
         await sent(blobs, picture(), 50_000)
     assert (files(tmp_path), blobs.total_bytes) == ([], 0)
+
+
+@pytest.mark.parametrize("size", [1, PIECE_BYTES, 8 * PIECE_BYTES, 17 * PIECE_BYTES + 5])
+async def test_an_image_leaves_in_pieces_whatever_its_size(tmp_path: Path, size: int) -> None:
+    array = np.random.default_rng(size).integers(0, 256, (1, size, 1), dtype=np.uint8)
+    service = JobService(tmp_path, LocalEngine(config(tmp_path)), Limits())
+    await service.start()
+    try:
+        header = codec.header_of(Pixels(array))
+        async with service.images.receiving(header, size) as upload:
+            await upload.add(array.tobytes())
+            image = await service.images.keep("ada", upload)
+        told, pieces = await service.images.stream("ada", image.image_id, None)
+        read = [bytes(piece) async for piece in pieces]
+    finally:
+        await service.stop()
+    assert told == header
+    assert max(map(len, read)) <= PIECE_BYTES
+    assert b"".join(read) == array.tobytes()
