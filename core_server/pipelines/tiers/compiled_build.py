@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from core_server.pipelines.tiers.compiled_orders import Order
@@ -41,7 +41,7 @@ def main() -> None:
     given = sys.stdin.buffer
     (length,) = _LENGTH.unpack(given.read(_LENGTH.size))
     data = given.read(length)
-    threading.Thread(target=_leave_with_parent, args=(given,), daemon=True).start()
+    threading.Thread(target=_leave_with_parent, args=(given.fileno(),), daemon=True).start()
     _step_back()
     orders, folder, device, attention = pickle.loads(data)  # noqa: S301  of our own process
     building = Path(folder) / BUILDING
@@ -57,8 +57,10 @@ def main() -> None:
         _compile_all(orders, Path(folder), device, attention)
 
 
-def _leave_with_parent(given: BinaryIO) -> None:
-    given.read()
+def _leave_with_parent(given: int) -> None:
+    # Not by the file: Python could not end while a thread reads from that.
+    while os.read(given, 1):
+        pass
     os._exit(1)
 
 
@@ -98,20 +100,27 @@ def _compile(store: ProgramStore, digest: str, payload: bytes, device: Any) -> N
     from torch._inductor import standalone_compile  # noqa: PLC0415
     from torch._inductor.standalone_compile import CompiledArtifact  # noqa: PLC0415
     from torch._subclasses import FakeTensorMode  # noqa: PLC0415
+    from torch.fx.experimental.symbolic_shapes import ShapeEnv  # noqa: PLC0415
 
     from core_server.pipelines.tiers.compiled_graph import traced  # noqa: PLC0415
     from core_server.pipelines.tiers.compiled_orders import read  # noqa: PLC0415
 
-    with FakeTensorMode():
+    with FakeTensorMode(shape_env=ShapeEnv()):
         block, given = read(payload, device)
         graph, inputs, results = traced(block, given)
     for node in graph.graph.nodes:  # where `from_graph` looks for the shapes' mode
         if "val" in node.meta:
             node.meta["example_value"] = node.meta["val"]
-    artifact: Any = standalone_compile(graph, [*inputs], dynamic_shapes="from_graph")
     code = store.code(digest)
     code.parent.mkdir(parents=True, exist_ok=True)
-    artifact.save(path=str(code), format="unpacked")
+    try:
+        artifact: Any = standalone_compile(graph, [*inputs], dynamic_shapes="from_graph")
+        artifact.save(path=str(code), format="unpacked")
+    except Exception as error:  # noqa: BLE001  with true tensors, then, for a moment
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        true = [_zeros(it) for it in inputs]
+        artifact = standalone_compile(graph, true, dynamic_shapes="from_example_inputs")
+        artifact.save(path=str(code), format="unpacked")
     # As the worker will: what is still compiled or measured at the first call is then there as well.
     os.environ["TORCHINDUCTOR_CACHE_DIR"], scratch = (
         str(code),
