@@ -126,6 +126,7 @@ class ModelKeeper:
         if model.tiers.launched == GRAPH:  # its memory was taken when it was recorded
             return
         held = sum(self._sizes[name].all for name in self._loaded if name in self._sizes)
+        held += sum(it.tiers.precisions.size for it in self._loaded.values())
         estimate = peak(Rung.RESIDENT, sizes, model.activations, extent) - sizes.all
         if estimate > 0 and most > held:
             model.activations = model.activations.scaled((most - held) / estimate)

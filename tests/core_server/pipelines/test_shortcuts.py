@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from diffusers.callbacks import SDCFGCutoffCallback
 
 from core_server.canvas.geometry import Extent
+from core_server.commands.options import add_generation_options, common_settings
 from core_server.errors import InvalidRequest
 from core_server.pipelines.local_runtime import LocalRuntime
 from core_server.pipelines.request import ImageToImage, Parameters, TextToImage
@@ -122,6 +124,19 @@ def test_the_first_block_decides_and_nothing_stays(tmp_path: Path) -> None:
     assert not np.array_equal(cached.pixels.array, whole)
     assert np.array_equal(paint(runtime, block_cache=1.0).pixels.array, cached.pixels.array)
     assert np.array_equal(paint(runtime).pixels.array, whole)
+
+
+def test_a_repeated_recipe_repeats_them_unless_others_are_asked_for() -> None:
+    parser = argparse.ArgumentParser()
+    add_generation_options(parser)
+    recipe = {"guidance_end": 0.5, "block_cache": 0.1, "denoiser_precision": "fp8"}
+    for given, expected in (
+        ([], recipe),
+        (["--denoiser-precision", "int8"], recipe | {"denoiser_precision": "int8"}),
+        (["--denoiser-precision", "loaded"], recipe | {"denoiser_precision": None}),
+    ):
+        settings = common_settings(parser.parse_args(given), recipe)
+        assert {name: settings[name] for name in recipe} == expected
 
 
 @pytest.mark.parametrize(

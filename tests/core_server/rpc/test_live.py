@@ -263,9 +263,12 @@ CUT_SHORT = image_pb2.ImageData(header=header_of(canvas(0)), payload=b"1")
         (frame(1, canvas(0, 300, 300), parameters=settings()), "canvas.header.extent", "max_live_pixels"),
         (frame(1, canvas(0), parameters=settings(), extent=LARGE), "extent", "max_live_pixels"),
         (frame(1, parameters=settings(control_images=[CONTROL])), "parameters.control_images[0].image", "no control"),
+        (frame(1, parameters=settings(guidance_end=0.5)), "parameters.guidance_end", "no guidance_end"),
+        (frame(1, parameters=settings(denoiser_precision=1)), "parameters.denoiser_precision", "too small to gain"),
         (messages.PaintRequest(parameters=settings(), canvas=CUT_SHORT), "image", "bytes"),
     ],
-    ids=["parameters", "steps", "count", "scheduler", "strength", "canvas", "extent", "control", "payload"],
+    ids=["parameters", "steps", "count", "scheduler", "strength", "canvas", "extent", "control", "guidance end",
+         "precision", "payload"],
 )  # fmt: skip
 def test_bad_frames_end_the_session_with_a_sentence(
     studio: Gateway, request_: messages.PaintRequest, field: str, words: str
