@@ -35,11 +35,11 @@ _MOST = 2**31
 @triton.jit(do_not_specialize=["pixels", "groups", "added_stride", "has_added", "silu"])
 def _whole(
     x, y, weight, bias, added, pixels, channels, groups, added_stride, has_added, silu, epsilon,
-    ROWS: tl.constexpr, LANES: tl.constexpr,
+    ROWS: tl.constexpr, LANES: tl.constexpr, ALIGNED: tl.constexpr,
 ):  # fmt: skip
     """One group of one small picture at a time, read once."""
     picture, group = tl.program_id(0) // groups, tl.program_id(0) % groups
-    width = channels // groups
+    width = tl.multiple_of(channels // groups, ALIGNED)
     lane, row = tl.arange(0, LANES), tl.arange(0, ROWS)
     inside = lane < width
     mask = (row < pixels)[:, None] & inside[None, :]
@@ -66,11 +66,11 @@ def _whole(
 def _group_factors(
     x, weight, bias, added, factor, offset,
     pixels, channels, groups, added_stride, has_added, epsilon,
-    ROWS: tl.constexpr, LANES: tl.constexpr,
+    ROWS: tl.constexpr, LANES: tl.constexpr, ALIGNED: tl.constexpr,
 ):  # fmt: skip
     """What `_factors` gives, of one group of one picture, from the picture itself."""
     picture, group = tl.program_id(0) // groups, tl.program_id(0) % groups
-    width = channels // groups
+    width = tl.multiple_of(channels // groups, ALIGNED)
     lane, row = tl.arange(0, LANES), tl.arange(0, ROWS)
     inside = lane < width
     channel = group * width + lane
@@ -208,22 +208,24 @@ def group_norm(
     pixels = height * width
     stride = 0 if added is None or added.shape[0] == 1 else int(added.stride(0))
     given = x if added is None else added
+    per_group = channels // groups
+    aligned = min(8, per_group & -per_group)  # numbers that one load may fetch
     if pixels <= _SMALL and x.numel() < _MOST:
-        lanes = 64 if channels // groups <= 64 else _WIDTH
+        lanes = 64 if per_group <= 64 else _WIDTH
         _whole[(batch * groups,)](
             x, y, weight, bias, given, pixels, channels, groups, stride,
             int(added is not None), int(silu), epsilon,
-            ROWS=_SMALL, LANES=lanes, num_warps=lanes // 8,
+            ROWS=_SMALL, LANES=lanes, ALIGNED=aligned, num_warps=lanes // 8,
         )  # fmt: skip
         return y
     columns = triton.cdiv(channels, _COLUMNS)
     found = torch.empty((2, batch, channels), dtype=torch.float32, device=x.device)
     if pixels <= _MIDDLE and x.numel() < _MOST:
-        lanes = max(16, triton.next_power_of_2(channels // groups))
+        lanes = max(16, triton.next_power_of_2(per_group))
         _group_factors[(batch * groups,)](
             x, weight, bias, given, found[0], found[1],
             pixels, channels, groups, stride, int(added is not None), epsilon,
-            ROWS=_AT_ONCE // lanes, LANES=lanes, num_warps=16,
+            ROWS=_AT_ONCE // lanes, LANES=lanes, ALIGNED=aligned, num_warps=16,
         )  # fmt: skip
     else:
         turns = triton.cdiv(pixels, _ROWS * _TILES * _MOST_CHUNKS)
