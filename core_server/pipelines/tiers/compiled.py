@@ -9,8 +9,10 @@ numbers are never used again.
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -36,6 +38,7 @@ log = logging.getLogger(__name__)
 COMPILED = "compiled"
 TOLERANCE = 0.02
 """Difference of the denoiser's output by programs from that without, relative: half precision's own."""
+_MOST_WAYS = 32
 _WORTH = 2
 """Pictures that are called in a way before it is compiled: one picture alone of a size costs nobody a compiler."""
 
@@ -85,18 +88,24 @@ class CompiledBlocks:
             self._overrides.add(block.module, "forward", block)
         self._active: dict[str, Callable[[list[torch.Tensor]], Any]] = {}
         self._proven: set[str] = set()
-        self._pictures: dict[str, int] = {}
         self._awaited: set[str] = set()
-        self._met: dict[str, Order | None] = {}
+        self._ways: OrderedDict[Hashable, _Way] = OrderedDict()
+        self._way = _Way()
         self._used: set[str] = set()
         self._digests: dict[tuple[str, Hashable], str] = {}
         self._stock = False
         self._acting: set[Hashable] = set()
 
     @contextmanager
-    def painting(self) -> Iterator[None]:
-        """Within the context the blocks are computed by the programs that are active; new ones are asked for after."""
-        self._met.clear()
+    def painting(self, way: Hashable) -> Iterator[None]:
+        """Within the context the blocks are computed by the programs that are active; new ones are asked for after.
+
+        way: whatever the blocks' shapes come from; pictures of a way are counted.
+        """
+        self._way = self._ways.setdefault(way, _Way())
+        self._ways.move_to_end(way)
+        while len(self._ways) > _MOST_WAYS:
+            self._ways.popitem(last=False)
         for block in self._blocks:
             block.forget()
         with self._compiler.painting():
@@ -109,6 +118,7 @@ class CompiledBlocks:
 
     def adopt(self) -> bool:
         """Between pictures: makes programs active that are ready; whether there were any, so that no graph stands."""
+        self._awaited = set(filter(self._compiler.is_asked, self._awaited))
         if not self._awaited or not all(map(self._compiler.is_settled, self._awaited)):
             return False
         found = {digest: self._compiler.program(digest) for digest in self._awaited}
@@ -181,8 +191,7 @@ class CompiledBlocks:
         digest = self._digest(kind, given)
         program = self._active.get(digest)
         if program is None:
-            if digest not in self._met:
-                self._met[digest] = self._order(digest, kind, given)
+            self._meet(digest, kind, given)
             return stock(*args, **kwargs)
         self._used.add(digest)
         return program([*kind.tensors, *given.tensors])
@@ -194,26 +203,33 @@ class CompiledBlocks:
             found = self._digests[key] = digest_of(kind, given, self._compiler.compiled_by)
         return found
 
-    def _order(self, digest: str, kind: Kind, given: Flat) -> Order | None:
-        self._pictures[digest] = pictures = self._pictures.get(digest, 0) + 1
-        if self._compiler.is_asked(digest):  # by another model of the same kind
+    def _meet(self, digest: str, kind: Kind, given: Flat) -> None:
+        if self._compiler.is_asked(digest):  # perhaps by another model of the same kind
             if not self._compiler.is_refused(digest):
                 self._awaited.add(digest)
-            return None
-        if not self._compiler.is_wanted(digest, often=pictures >= _WORTH):
-            return None
-        try:
-            return order_for(digest, kind, given)
-        except NotCompilable as error:
-            log.info("A block is not compiled: %s", error)
-            self._compiler.refuse(digest)
-            return None
+        elif digest not in self._way.orders:
+            try:
+                self._way.orders[digest] = order_for(digest, kind, given)
+            except NotCompilable as error:
+                log.info("A block is not compiled: %s", error)
+                self._compiler.refuse(digest)
 
     def _ask(self) -> None:
-        orders = [order for order in self._met.values() if order is not None]
-        self._met.clear()
+        # By the way, not by the calls: where a graph stands for the denoiser no block is called.
+        self._way.pictures += 1
+        often = self._way.pictures >= _WORTH
+        wanted = self._way.orders
+        orders = [it for it in wanted.values() if self._compiler.is_wanted(it.digest, often=often)]
         self._awaited |= {order.digest for order in orders}
         self._compiler.ask(orders)
+
+
+@dataclass(slots=True)
+class _Way:
+    """What was met in pictures of one kind and has no program yet."""
+
+    pictures: int = 0
+    orders: dict[str, Order] = field(default_factory=dict)
 
 
 class _Block:

@@ -220,7 +220,7 @@ class ModelTiers:
             forward: Call = getattr(denoiser, name)
             blocks = self._blocks_for(model) if fast and not precision else None
             if blocks is not None:
-                stack.enter_context(blocks.painting())
+                stack.enter_context(blocks.painting(extent))
                 forward = blocks.proving(forward, extent)
             self.ungraphed = call = forward
             self.serving = None
