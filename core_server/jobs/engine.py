@@ -63,7 +63,8 @@ class Engine(Protocol):
         canvas: Pixels,
         on_step: Callable[[StepProgress], None],
     ) -> LivePicture:
-        """Paints one frame of a live session; in the place of a run, never beside one. Errors: as `run`."""
+        """Paints one frame of a live session; in the place of a run, never beside one. Two may be under way, and end in
+        order, if the pictures before were told to be `ahead`. Errors: as `run`."""
 
     def cancel(self, job_id: str) -> None:
         """Asks the running job to end at its next step; `run` then raises TaskCancelled."""

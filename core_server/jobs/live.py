@@ -1,8 +1,8 @@
 """Live sessions: the newest canvas in, its picture out. Nothing is queued and nothing is written to disk.
 
-A session holds one frame that waits, one that is painted and one picture on its way to the client, whatever that one
-sends: a newer frame replaces the one that waits. No picture is painted while two wait to be taken, so that a slow
-reader costs nothing.
+A session holds one frame that waits, one that is painted (two where the device takes up one while it paints the other)
+and one picture on its way to the client, whatever that one sends: a newer frame replaces the one that waits. None is
+begun while a picture waits to be taken, so that a slow reader costs nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from core_server.errors import InvalidRequest, LimitExceeded, ScumbleServerError
 from core_server.jobs import codec
 from core_server.jobs.engine import Engine, EngineState
 from core_server.jobs.job import ImageEncoding, ImageHeader
-from core_server.jobs.turns import Turns
+from core_server.jobs.turns import MOST_FRAMES, Turns
 from core_server.pipelines.live_frame import LiveFrame, LivePicture, LiveTold
 from core_server.pipelines.request import Parameters
 from core_server.pipelines.task import StepProgress
@@ -91,6 +91,16 @@ class LiveAnswer:
     message: str = ""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Painted:
+    """A frame's picture, packed."""
+
+    wish: LiveWish
+    picture: LivePicture
+    header: ImageHeader
+    payload: bytes
+
+
 class LiveDesk:
     """All live sessions of a server. figures: pictures, skipped and dropped frames since the start."""
 
@@ -146,12 +156,15 @@ class LiveSession:
         self.figures: Counter[str] = Counter()
         self._known = LiveWish(strength=DEFAULT_STRENGTH, encoding=ImageEncoding.RAW)
         self._waiting: LiveWish | None = None
-        self._painted: LiveWish | None = None
+        self._taken: LiveWish | None = None
+        self._unbegun = False
+        self._ahead = False
+        self._frames = itertools.count(1)
         self._told: tuple[LiveTold, float | None, int] | None = None
         self._finished: deque[float] = deque(maxlen=_RATE_PICTURES)
         self._changed = asyncio.Event()
         self._ended: ScumbleServerError | bool = False
-        self._has_turn = False
+        self._turns_held = 0
         self._stage = ""
 
     def put(self, wish: LiveWish) -> None:
@@ -176,29 +189,29 @@ class LiveSession:
         Errors: what `end` was given, TaskFailed of a frame, LimitExceeded for a session that nothing comes to.
         """
         crashes = 0
-        wish: LiveWish | None = None
-        painting: asyncio.Task[LiveAnswer] | None = None
+        flights: deque[asyncio.Task[_Painted]] = deque()
         try:
             while True:
-                if painting is None:
+                self._launch(flights)
+                if not flights:
                     if (wish := await self._next()) is None:
                         return
-                    if wish.is_like(self._painted):
+                    if wish.is_like(self._taken):
                         self._waiting = None
                         self._count("skipped")
                         yield self._answer(wish, skipped=True)
-                        continue
-                    painting = asyncio.create_task(self._paint_newest())
-                assert wish is not None
-                try:
-                    patience = _TELL_FIRST_SECONDS
-                    while not (await asyncio.wait({painting}, timeout=patience))[0]:
-                        patience = _TELL_AGAIN_SECONDS
+                    continue
+                tell_at = time.monotonic() + _TELL_FIRST_SECONDS
+                while not flights[0].done():
+                    if await self._nothing_until(tell_at):
+                        tell_at = time.monotonic() + _TELL_AGAIN_SECONDS
                         if message := self._why_waiting():
-                            yield self._answer(self._waiting or wish, message=message)
-                    answer = painting.result()
+                            yield self._answer(self._waiting or self._known, message=message)
+                    self._launch(flights)
+                try:
+                    painted = flights.popleft().result()
                 except WorkerCrashed as error:
-                    painting = None
+                    await _given_up(flights)
                     crashes += 1
                     if crashes >= _MAX_CRASHES:
                         raise type(error)(
@@ -206,23 +219,46 @@ class LiveSession:
                             "The server goes on; a smaller canvas or another model may work.",
                             **error.metadata,
                         ) from error
+                    self._taken, self._waiting = None, self._known
                     yield self._answer(
-                        wish,
+                        self._known,
                         message="The worker process died and is being started again; painting goes on.",
                     )
                     continue
                 crashes = 0
-                wish, painting = self._waiting, None
-                if wish is not None and not self._ended_badly and not wish.is_like(self._painted):
-                    # The worker does not wait while this picture is on its way to the client.
-                    painting = asyncio.create_task(self._paint_newest())
+                answer = self._pictured(painted)
+                self._launch(flights)  # the worker does not wait while this picture is on its way
                 yield answer
         finally:
-            if painting is not None:
-                painting.cancel()
-                await asyncio.wait({painting})
-                if not painting.cancelled():
-                    painting.exception()  # nobody is left to hear it
+            await _given_up(flights)
+
+    def _launch(self, flights: deque[asyncio.Task[_Painted]]) -> None:
+        """Begins the newest frame, where there is one that is not like the last one begun. Where the device takes it up
+        at once when it has done the frame before, it is sent while that one is painted."""
+        wish = self._waiting
+        if (
+            wish is None
+            or self._unbegun
+            or len(flights) >= (MOST_FRAMES if self._ahead else 1)
+            or self._ended_badly
+            or wish.is_like(self._taken)
+        ):
+            return
+        self._unbegun = True
+        flight = asyncio.create_task(self._paint_newest(beside=bool(flights)))
+        flight.add_done_callback(lambda _: self._changed.set())
+        flights.append(flight)
+
+    async def _nothing_until(self, deadline: float) -> bool:
+        """Whether nothing has changed by then; `time.monotonic`."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout_at(loop.time() + deadline - time.monotonic()):
+                await self._changed.wait()
+        except TimeoutError:
+            return True
+        self._changed.clear()
+        return False
 
     @property
     def _ended_badly(self) -> bool:
@@ -244,24 +280,32 @@ class LiveSession:
             except TimeoutError:
                 raise idle_error(idle) from None
 
-    async def _paint_newest(self) -> LiveAnswer:
+    async def _paint_newest(self, *, beside: bool) -> _Painted:
         self._stage = ""
-        async with self._turns.frame():
-            self._has_turn = True
-            wish, self._waiting = self._waiting, None
-            assert wish is not None
-            try:
-                canvas = await self._canvas(wish)
-                picture = await self._engine.paint(
-                    f"{self._name}-{wish.number}", _frame(wish), canvas, self._on_step
-                )
-            except WorkerCrashed:
-                self._waiting = self._waiting or wish  # a newer one may have come meanwhile
-                raise
-            finally:
-                self._has_turn = False
-        self._painted = wish
-        return await self._pictured(wish, picture)
+        try:
+            async with self._turns.frame(beside=beside):
+                self._turns_held += 1
+                wish, self._waiting = self._waiting, None
+                assert wish is not None
+                self._taken, self._unbegun = wish, False
+                try:
+                    canvas = await self._canvas(wish)
+                    picture = await self._engine.paint(
+                        f"{self._name}-{wish.number}-{next(self._frames)}",
+                        _frame(wish),
+                        canvas,
+                        self._on_step,
+                    )
+                finally:
+                    self._turns_held -= 1
+        finally:
+            self._unbegun = False
+        encoding = wish.encoding or ImageEncoding.RAW
+        if encoding is ImageEncoding.RAW:
+            payload = codec.encode(picture.pixels, encoding)
+        else:
+            payload = await asyncio.to_thread(codec.encode, picture.pixels, encoding)
+        return _Painted(wish, picture, codec.header_of(picture.pixels, encoding), payload)
 
     async def _canvas(self, wish: LiveWish) -> Pixels:
         assert wish.header is not None
@@ -270,24 +314,22 @@ class LiveSession:
             return codec.decode(wish.header, wish.payload, self._limits)
         return await asyncio.to_thread(codec.decode, wish.header, wish.payload, self._limits)
 
-    async def _pictured(self, wish: LiveWish, picture: LivePicture) -> LiveAnswer:
-        encoding = wish.encoding or ImageEncoding.RAW
-        if encoding is ImageEncoding.RAW:
-            payload = codec.encode(picture.pixels, encoding)
-        else:
-            payload = await asyncio.to_thread(codec.encode, picture.pixels, encoding)
+    def _pictured(self, painted: _Painted) -> LiveAnswer:
+        """Called in the order of the frames."""
+        wish, picture = painted.wish, painted.picture
         now = time.monotonic()
         self._finished.append(now)
         while now - self._finished[0] > _RATE_SECONDS and len(self._finished) > 2:
             self._finished.popleft()
         self._count("pictures")
+        self._ahead = picture.ahead
         assert wish.parameters is not None
         told = _untimed(picture.told)
         earlier, self._told = self._told, (told, wish.strength, wish.parameters.seed)
         return self._answer(
             wish,
-            header=codec.header_of(picture.pixels, encoding),
-            payload=payload,
+            header=painted.header,
+            payload=painted.payload,
             painting=picture.told.seconds,
             told=told if self._told != earlier else None,
         )
@@ -323,7 +365,7 @@ class LiveSession:
 
     def _why_waiting(self) -> str:
         """For people; "" where the frame is simply being painted."""
-        if not self._has_turn:
+        if not self._turns_held:
             if self._turns.taken_by == "job":
                 return "A job is being painted; the next picture comes after it."
             return "Other live sessions are painted first."
@@ -347,6 +389,18 @@ class LiveSession:
                 "(max_live_pixels); send a smaller canvas.",
                 allowed=f"at most {limit} pixels",
             )
+
+
+async def _given_up(flights: deque[asyncio.Task[_Painted]]) -> None:
+    """Ends what is under way; nobody is left to hear how."""
+    for flight in flights:
+        flight.cancel()
+    if flights:
+        await asyncio.wait(flights)
+    while flights:
+        flight = flights.popleft()
+        if not flight.cancelled():
+            flight.exception()
 
 
 def idle_error(seconds: int) -> LimitExceeded:

@@ -130,12 +130,14 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
 
 
 class Painted(msgspec.Struct, frozen=True, kw_only=True, tag="painted"):
-    """The frame's picture lies in its output segment. info: None where no model was loaded for it."""
+    """The frame's picture lies in its output segment. info: None where no model was loaded for it. ahead: whether the
+    next frame may come before this one's picture."""
 
     job_id: str
     pixels: PlacedPixels
     told: LiveTold
     info: RuntimeInfo | None = None
+    ahead: bool = False
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):

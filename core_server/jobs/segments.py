@@ -26,10 +26,12 @@ _ALIGN = 64
 _KEEP_BYTES = 64 * MIB
 _ROUND_BYTES = 1 * MIB
 _INPUT, _OUTPUT = "in", "out"
+SLOTS = 2
+"""Frames of live sessions that may be under way at once, each with two segments of its own; jobs use the first's."""
 
 
 class Segments:
-    """The two segments of one data folder."""
+    """The segments of one data folder."""
 
     def __init__(self, data_dir: Path) -> None:
         digest = hashlib.sha256(os.fsencode(data_dir.resolve())).hexdigest()[:12]
@@ -43,20 +45,22 @@ class Segments:
 
     def sweep(self) -> None:
         """Removes what a killed gateway left behind."""
-        for purpose in (_INPUT, _OUTPUT):
+        for purpose in (
+            f"{kind}{slot or ''}" for kind in (_INPUT, _OUTPUT) for slot in range(SLOTS)
+        ):
             try:
                 stale = SharedMemory(self._prefix + purpose)
             except OSError:
                 continue
             _release(stale)
 
-    def for_input(self, size: int) -> SharedMemory:
+    def for_input(self, size: int, slot: int = 0) -> SharedMemory:
         """The segment of at least `size` bytes for the next job's inputs. Errors: OutOfMemory."""
-        return self._get(_INPUT, size)
+        return self._get(f"{_INPUT}{slot or ''}", size)
 
-    def for_output(self, size: int) -> SharedMemory:
+    def for_output(self, size: int, slot: int = 0) -> SharedMemory:
         """The segment of at least `size` bytes for the running job's outputs. Errors: OutOfMemory."""
-        return self._get(_OUTPUT, size)
+        return self._get(f"{_OUTPUT}{slot or ''}", size)
 
     def shrink(self, keep: int = _KEEP_BYTES) -> None:
         """Gives back what is larger than `keep` bytes; call it when no job runs."""
@@ -92,13 +96,13 @@ class Attached:
 
     def __init__(self) -> None:
         self._kept: dict[str, SharedMemory] = {}
-        self._made = -1
+        self.made = -1
 
     def get(self, name: str, made: int) -> SharedMemory:
         """The segment of that name while `made` were made; valid until the frame has ended."""
-        if made != self._made:
+        if made != self.made:
             self.drop()
-            self._made = made
+            self.made = made
         if name not in self._kept:
             self._kept[name] = SharedMemory(name)
         return self._kept[name]
@@ -111,7 +115,11 @@ class Attached:
     def drop(self) -> None:
         """Lets go of all of them."""
         while self._kept:
-            self._kept.popitem()[1].close()
+            _, segment = self._kept.popitem()
+            with contextlib.suppress(
+                BufferError
+            ):  # somebody still looks at it, and unmaps it after
+                segment.close()
 
 
 def _release(segment: SharedMemory) -> None:
@@ -148,6 +156,12 @@ def pack(segment: SharedMemory, images: Sequence[Pixels]) -> list[PlacedPixels]:
         )
         offset += _aligned(array.nbytes)
     return placed
+
+
+def seen(segment: SharedMemory, placed: PlacedPixels) -> Pixels:
+    """Pixels as they lie in a segment: good until somebody writes to it."""
+    view = np.ndarray(placed.shape, placed.dtype, buffer=segment.buf, offset=placed.offset)
+    return Pixels(view, placed.color_space, placed.icc_profile)
 
 
 def unpack(segment: SharedMemory, placed: PlacedPixels) -> Pixels:

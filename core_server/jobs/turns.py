@@ -14,6 +14,8 @@ from contextlib import asynccontextmanager
 
 QUIET_SECONDS = 0.3
 """So long after a frame nobody paints any more: the stroke is over."""
+MOST_FRAMES = 2
+"""Under way at once: one on the device, one that is to follow it."""
 
 
 class Turns:
@@ -23,8 +25,9 @@ class Turns:
         self._hold_seconds = hold_seconds
         self._clock = clock
         self._jobs: deque[tuple[asyncio.Future[None], float]] = deque()
-        self._frames: deque[asyncio.Future[None]] = deque()
+        self._frames: deque[tuple[asyncio.Future[None], bool]] = deque()
         self._taken = ""
+        self._on = 0
         self._last_job = self._last_frame = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
 
@@ -50,20 +53,22 @@ class Turns:
             self._advance()
 
     @asynccontextmanager
-    async def frame(self) -> AsyncIterator[None]:
-        """The engine for one frame; sessions take turns."""
+    async def frame(self, *, beside: bool = False) -> AsyncIterator[None]:
+        """The engine for one frame; sessions take turns. beside: it may begin while one other frame has it."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._frames.append(turn)
+        asked = (turn, beside)
+        self._frames.append(asked)
         try:
             self._advance()
             await turn
             yield
         finally:
-            if turn in self._frames:
-                self._frames.remove(turn)
+            if asked in self._frames:
+                self._frames.remove(asked)
             if turn.done() and not turn.cancelled():
                 self._last_frame = self._clock()
-                self._taken = ""
+                self._on -= 1
+                self._taken = "frame" if self._on else ""
             self._advance()
 
     def _advance(self) -> None:
@@ -71,13 +76,18 @@ class Turns:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._taken:
+        if self._taken == "job":
             return
         wait = self._job_waits()
+        if self._taken:
+            is_due = wait is not None and wait <= 0
+            if self._frames and self._frames[0][1] and self._on < MOST_FRAMES and not is_due:
+                self._grant(self._frames.popleft()[0], "frame")
+            return
         if wait is not None and wait <= 0:
             self._grant(self._jobs.popleft()[0], "job")
         elif self._frames:
-            self._grant(self._frames.popleft(), "frame")
+            self._grant(self._frames.popleft()[0], "frame")
         elif wait is not None:
             self._timer = asyncio.get_running_loop().call_later(wait, self._advance)
 
@@ -96,4 +106,5 @@ class Turns:
             self._advance()
             return
         self._taken = kind
+        self._on += kind == "frame"
         turn.set_result(None)
