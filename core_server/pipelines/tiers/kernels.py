@@ -29,6 +29,7 @@ from core_server.pipelines.tiers.plain import is_free, is_plain_block, is_plain_
 from core_server.pipelines.tiers.prompt_features import PromptFeatures
 from core_server.pipelines.tiers.transformer_blocks import (
     is_plain_transformer,
+    reads_prompt_alone,
     transformer_block,
 )
 
@@ -52,7 +53,7 @@ class Kernels(Overrides):
             for replacement in _replacements(module, operations, prompts):
                 self.add(*replacement)
         blocks: list[Any] = [it for it in found if _is_free_transformer(it)]
-        prompts.layers = tuple(it.attn2 for it in blocks)
+        prompts.layers = tuple(it.attn2 for it in blocks if reads_prompt_alone(it.attn2))
 
 
 def channels_last(*modules: nn.Module) -> None:

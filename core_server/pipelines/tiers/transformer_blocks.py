@@ -14,6 +14,7 @@ import torch
 from diffusers.models.activations import GEGLU
 from diffusers.models.attention import BasicTransformerBlock, FeedForward
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 from torch.nn import functional
 
@@ -26,7 +27,7 @@ _UNUSUAL = ("attention_mask", "encoder_attention_mask", "cross_attention_kwargs"
 
 
 def is_plain_transformer(block: Any) -> bool:
-    """Whether the block is exactly the stock one of Stable Diffusion's UNets, its layers included.
+    """Whether the block is exactly the stock one of Stable Diffusion's UNets, its layers included but for LoRAs.
 
     Who else has a hand in it is not asked here.
     """
@@ -66,8 +67,13 @@ def _is_plain_attention(attention: Any) -> bool:
         and not attention.fused_projections
         and float(attention.rescale_output_factor) == 1.0
         and attention.inner_kv_dim == attention.inner_dim
-        and all(type(linear) is nn.Linear for linear in linears)
+        and all(_is_product(linear) for linear in linears)
     )
+
+
+def _is_product(layer: Any) -> bool:
+    """A matrix product, or one that a LoRA is wrapped around."""
+    return type(layer) is nn.Linear or isinstance(layer, BaseTunerLayer)
 
 
 def _is_plain_feed_forward(ff: Any) -> bool:
@@ -76,10 +82,15 @@ def _is_plain_feed_forward(ff: Any) -> bool:
     first, _, last, *rest = ff.net
     return (
         type(first) is GEGLU
-        and type(first.proj) is nn.Linear
-        and type(last) is nn.Linear
+        and _is_product(first.proj)
+        and _is_product(last)
         and all(type(it) is nn.Dropout for it in (ff.net[1], *rest))
     )
+
+
+def reads_prompt_alone(attention: Any) -> bool:
+    """Whether keys and values are those of the stock layers, whatever acts elsewhere."""
+    return type(attention.to_k) is nn.Linear and type(attention.to_v) is nn.Linear
 
 
 def transformer_block(block: Any, operations: Operations, prompts: PromptFeatures) -> Function:
@@ -87,8 +98,9 @@ def transformer_block(block: Any, operations: Operations, prompts: PromptFeature
 
     both = (block.attn1, block.attn2)
 
-    def normed(x: torch.Tensor, norm: nn.LayerNorm, following: nn.Linear) -> Iterator[torch.Tensor]:
-        return iter(operations.layer_norm(x, norm.weight, norm.bias, norm.eps, following.bias))
+    def normed(x: torch.Tensor, norm: nn.LayerNorm, following: Any) -> Iterator[torch.Tensor]:
+        bias = following.bias if type(following) is nn.Linear else None
+        return iter(operations.layer_norm(x, norm.weight, norm.bias, norm.eps, bias))
 
     def forward(
         hidden_states: torch.Tensor,
@@ -131,7 +143,10 @@ def _attended(
     return found.transpose(1, 2).flatten(2)
 
 
-def _add(total: torch.Tensor, x: torch.Tensor, linear: nn.Linear) -> None:
-    """total += x @ weight.T. total: (batch, tokens, channels), contiguous."""
+def _add(total: torch.Tensor, x: torch.Tensor, layer: Any) -> None:
+    """total += layer(x), whose bias is there already if it is a plain product. total: (batch, tokens, channels)."""
+    if type(layer) is not nn.Linear:
+        total.add_(layer(x))
+        return
     rows = total.view(-1, total.shape[-1])
-    rows.addmm_(x.reshape(-1, x.shape[-1]), linear.weight.t())
+    rows.addmm_(x.reshape(-1, x.shape[-1]), layer.weight.t())

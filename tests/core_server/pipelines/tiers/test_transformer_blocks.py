@@ -9,6 +9,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.attention_processor import AttnProcessor
+from peft import LoraConfig
 
 from core_server.pipelines.tiers.graphs import WARM_CALLS, GraphedNetwork
 from core_server.pipelines.tiers.kernels import Kernels, channels_last
@@ -58,6 +59,24 @@ def test_a_unet_gives_what_it_gave(linear: bool) -> None:
     assert (called(network, prompt) - expected).abs().max() < 1e-12 * expected.abs().max()
     kernels.take_off()
     assert not any("forward" in vars(it) for it in network.modules())
+
+
+@pytest.mark.parametrize("layers", [["to_q", "to_k", "to_out.0"], ["to_v", "proj", "net.2"]])
+def test_loras_act_as_they_do_without(layers: list[str]) -> None:
+    network, prompt = unet(), words(1)
+    without = called(network, prompt)
+    network.add_adapter(LoraConfig(r=2, target_modules=layers, init_lora_weights=False))
+    network.double()
+    expected = called(network, prompt)
+    assert (expected - without).abs().max() > 1e-3 * without.abs().max()
+    prompts = PromptFeatures()
+    kernels = Kernels(TorchOperations(), network, prompts=prompts)
+    kernels.put_on()
+    assert not prompts.layers
+    assert sum("forward" in vars(it) for it in network.modules() if hasattr(it, "attn2")) == 8
+    assert (called(network, prompt) - expected).abs().max() < 1e-12 * expected.abs().max()
+    network.disable_adapters()
+    assert (called(network, prompt) - without).abs().max() < 1e-12 * without.abs().max()
 
 
 def test_what_is_not_exactly_stock_is_left_alone() -> None:
