@@ -3,11 +3,11 @@
     python -m core_server.benchmarks.ladder [FOLDER] [CASE ...] [--steps 4] [--seconds 360] [--json F] [--markdown F]
 
 For a CUDA device; cases are those of the suite `images`. Each case has a process of its own, which makes the model in
-FOLDER and measures, two pictures each: cards of several sizes (the allocator is capped, so that memory really runs out
-there), one card that seems larger than it is, and every rung with all the memory there is. One measurement that fails
-is a result like the others. FOLDER is best in memory (/dev/shm, the default where it is large enough): loading is then
-copying. What was found is written after each measurement, and each model goes when it was measured. On a CPU, with
-`--device cpu --small`, sizes are planned for, not met.
+FOLDER and measures (the first picture, one with the same prompt, one with another): cards of several sizes (the
+allocator is capped, so that memory really runs out there), one card that seems larger than it is, and every rung with
+all the memory there is. One measurement that fails is a result like the others. FOLDER is best in memory (/dev/shm, the
+default where it is large enough): loading is then copying. What was found is written after each measurement, and each
+model goes when it was measured, unless `--keep`. On a CPU, with `--device cpu --small`, sizes are planned for, not met.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ def main(argv: list[str] | None = None) -> None:
                 found.append(line)
                 print(json.dumps(line), flush=True)  # noqa: T201  the result
                 _write(found, options)
-            shutil.rmtree(folder / "models" / name, ignore_errors=True)
+            if not options.keep:
+                shutil.rmtree(folder / "models" / name, ignore_errors=True)
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
@@ -66,6 +67,8 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--side", type=int, help="px; each case has its own")
     parser.add_argument("--gigabytes", type=float, nargs="*", help="cards; each case has its own")
+    parser.add_argument("--misjudged", type=float, nargs="*", help="cards taken for endless")
+    parser.add_argument("--keep", action="store_true", help="the models stay in FOLDER")
     parser.add_argument("--rungs", nargs="*", help="rungs, such as vae_tiled; default: every one")
     parser.add_argument("--seconds", type=float, default=360.0, help="nothing is begun after that")
     parser.add_argument("--json", type=Path, help="a line for each measurement")
@@ -102,6 +105,8 @@ def _command(options: argparse.Namespace, folder: Path, name: str, share: float)
     command += [f"--side={options.side}"] if options.side else []
     if options.gigabytes is not None:
         command += ["--gigabytes", *map(str, options.gigabytes)]
+    if options.misjudged is not None:
+        command += ["--misjudged", *map(str, options.misjudged)]
     if options.rungs is not None:
         command += ["--rungs", *options.rungs]
     return command
@@ -145,8 +150,8 @@ def _measure_one(options: argparse.Namespace) -> None:
     cards = CARDS.get(name, ()) if options.gigabytes is None else options.gigabytes
     plan: list[tuple[dict[str, Any], Any]] = [({"made": True}, case.make)]
     plan += [({"gigabytes": it}, partial(case.capped, it)) for it in cards]
-    if name in MISJUDGED:
-        size = MISJUDGED[name]
+    usual = [MISJUDGED[name]] if name in MISJUDGED else []
+    for size in usual if options.misjudged is None else options.misjudged:
         plan.append(({"gigabytes": size, "misjudged": True}, partial(case.misjudged, size)))
     rungs = {it.name.lower(): it for it in case.rungs}
     wanted = rungs if options.rungs is None else options.rungs

@@ -18,11 +18,11 @@ from core_server.pipelines.local_runtime import LocalRuntime
 from core_server.pipelines.memory import Rung
 from core_server.pipelines.placement import must_reload, place
 from core_server.pipelines.request import Parameters, TextToImage
-from core_server.pipelines.task import StepProgress
+from core_server.pipelines.task import StepProgress, TaskOutput
 
 GB = 1_000_000_000
-PICTURES = 2
-"""The second has its prompt encoded, and on a GPU its kernels chosen."""
+MOST_PICTURES = 5
+"""Painted until one went through without memory running out, the first apart."""
 
 
 class LadderCase:
@@ -42,8 +42,13 @@ class LadderCase:
         *,
         small: bool = False,
     ) -> None:
-        parameters = Parameters(prompt=prompt, num_inference_steps=steps, seed=seed)
-        self._request = TextToImage(parameters=parameters, extent=Extent(side, side))
+        self._requests = [
+            TextToImage(
+                parameters=Parameters(prompt=words, num_inference_steps=steps, seed=seed),
+                extent=Extent(side, side),
+            )
+            for words in (prompt, f"{prompt}, at dusk")
+        ]
         self._name, self._folder, self._small = name, folder, small
         self._device = devices.choose_device(device)
         self._runtime: LocalRuntime | None = None
@@ -115,15 +120,28 @@ class LadderCase:
             if "Out of memory" in progress.stage:
                 told.append(progress.stage)
 
-        seconds, peak = [], 0
-        for _ in range(PICTURES):
+        def timed(request: TextToImage) -> tuple[float, TaskOutput]:
             start = time.perf_counter()
-            (output,) = runtime.run(self._request, {}, on_step)
-            seconds.append(time.perf_counter() - start)
-            peak = max(peak, devices.peak_bytes(self._device))
+            (output,) = runtime.run(request, {}, on_step)
+            return time.perf_counter() - start, output
+
+        same, other = self._requests
+        first, output = timed(same)
+        for _ in range(MOST_PICTURES):
+            before = len(told)
+            # The prompt is encoded, and on a GPU kernels are chosen.
+            second, output = timed(same)
+            peak = devices.peak_bytes(self._device)
+            if len(told) == before:
+                break
+        third, output = timed(other)
+        peak = max(peak, devices.peak_bytes(self._device))
+        (model,) = runtime._keeper.loaded.values()
+        sizes = runtime._keeper._sizes[self._name]
         return {
             "ended on": output.recipe["memory"],
-            "seconds": seconds,
+            "layers that stay": model.kept / sizes.denoiser,
+            "seconds": [first, second, third],
             "peak": peak / GB,
             "kernels": output.recipe["kernels"],
             "launched": output.recipe["launched"],

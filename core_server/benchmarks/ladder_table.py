@@ -16,7 +16,15 @@ def as_markdown(found: Sequence[Found]) -> str:
     cards = [it for it in found if "gigabytes" in it]
     rungs = [it for it in found if "rung" in it]
     others = [it for it in found if "failed" in it and not {"gigabytes", "rung"} & set(it)]
-    head = ("model", "GB", "loading", "ended on", "seconds, first and second", "peak", "on the way")
+    head = (
+        "model",
+        "GB",
+        "loading",
+        "ended on",
+        "seconds: first, same prompt, new prompt",
+        "peak",
+        "on the way",
+    )
     card_rows = [
         (
             _title(it),
@@ -32,7 +40,7 @@ def as_markdown(found: Sequence[Found]) -> str:
     parts = [
         machine_line(device),
         _table(head, card_rows),
-        _table(("model", "rung", "seconds, first and second", "peak"), rung_rows),
+        _table(("model", "rung", "seconds: first, same prompt, new prompt", "peak"), rung_rows),
         *(f"{_title(it)}: {it['failed']}" for it in others),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -42,8 +50,10 @@ def _painted(it: Found) -> tuple[str, str, str]:
     if "failed" in it:
         return (it["failed"], "", "")
     ended = it["ended on"]
-    if ended == "resident":
-        ended = f"{ended}, {it['launched']}"
+    if it["launched"] != "eager":
+        ended += f", {it['launched']}"
+    if it.get("layers that stay"):
+        ended += f", {it['layers that stay']:.0%} stay"
     return (
         ended,
         ", ".join(f"{value:.2f}" for value in it["seconds"]),

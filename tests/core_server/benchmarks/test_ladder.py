@@ -23,7 +23,7 @@ def test_cards_and_rungs_in_small(tmp_path: Path) -> None:
     assert (card["gigabytes"], card["ended on"]) == (0.001, "quantised")
     assert (misjudged["misjudged"], misjudged["ended on"]) == (True, "resident")
     assert rung["ended on"] == rung["rung"] == "model_offload"
-    assert all(len(it["seconds"]) == 2 for it in (card, misjudged, rung))
+    assert all(len(it["seconds"]) == 3 for it in (card, misjudged, rung))
     assert not (tmp_path / "made" / "models" / "sd15").exists(), "gigabytes that nobody needs now"
     text = tables.read_text()
     assert "| Stable Diffusion 1.5 | 0.001 |" in text
