@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -14,13 +15,13 @@ from core_server.canvas.geometry import Extent
 from core_server.canvas.pixels import Pixels
 from core_server.errors import TaskFailed
 from core_server.jobs import messages
-from core_server.jobs.segments import Segments, pack, unpack
+from core_server.jobs.segments import SLOTS, Segments, pack, unpack
 from core_server.jobs.worker_frames import WorkerFrames
 from core_server.pipelines.live_frame import LiveFrame, LivePicture, LiveStarted, LiveTold
 from core_server.pipelines.request import Parameters
 from core_server.pipelines.task import StepCallback, StepProgress
 
-SECONDS = 60.0
+SECONDS = 30.0
 TOLD = LiveTold(
     model="m", num_inference_steps=1, guidance_scale=1.0, scheduler="ddim",
     model_extent=Extent(4, 4), few_step=False, seconds=0.001,
@@ -50,10 +51,7 @@ class Device:
             assert gate.wait(SECONDS)
             if value in self.fails:
                 raise TaskFailed("not this one")
-            told = LiveTold(
-                **{name: getattr(TOLD, name) for name in TOLD.__struct_fields__}
-                | {"seconds": self._seconds}
-            )
+            told = msgspec.structs.replace(TOLD, seconds=self._seconds)
             return LivePicture(Pixels(samples), told, ahead=self._by_itself)
 
         return LiveStarted(finish, self._by_itself)
@@ -64,6 +62,9 @@ class Studio:
 
     def __init__(self, folder: Path, device: Device) -> None:
         self.segments = Segments(folder)
+        for slot in range(SLOTS):
+            self.segments.for_input(1, slot)
+            self.segments.for_output(1, slot)
         self.sent: list[Any] = []
         self.device = device
         self.cancelled: set[str] = set()
@@ -172,7 +173,7 @@ def test_memory_that_was_made_anew_waits_for_the_frame_in_the_old_one(make: Any)
     studio = make()
     studio.paint(1, 0)
     large = 800
-    opened = threading.Timer(0.05, lambda: studio.device.gates[1].set())
+    opened = threading.Timer(0.05, studio.device.gates[1].set)
     opened.start()
     studio.paint(2, 1, large)
     assert [it.job_id for it in studio.sent] == ["1"]
