@@ -1,7 +1,8 @@
 """Pictures from request to pixels in the client, by models of full size with random weights made on the device.
 
 `--model` names cases (sd15, sdxl, klein, z-image), with commas; `--against diffusers` paints the same pictures by stock
-diffusers in the same run, in turns, and compares the pixels with its.
+diffusers in the same run, in turns, and compares the pixels with its; `--denoiser-precision` paints them all in that
+precision, too, and compares with the pictures without.
 """
 
 from __future__ import annotations
@@ -65,6 +66,12 @@ def run(setting: Setting) -> Report:
     return Report("images", setting.command("images"), machine_line(device), rows, details)
 
 
+def _decibels(picture: Picture, expected: Picture) -> float:
+    """PSNR; 99 for the same numbers."""
+    error = float(np.mean((picture - expected) ** 2))
+    return 99.0 if error == 0 else float(-10 * np.log10(error))
+
+
 class _Case:
     def __init__(self, name: str, setting: Setting, client: Client, data_dir: Path) -> None:
         self.name, self.case = name, CASES[name]
@@ -100,8 +107,32 @@ class _Case:
                   at_most(MOST_LATER), headline=True)  # fmt: skip
         if name == "sdxl" or self.setting.quick:
             yield self._many_clients()
+        if self.setting.precision:
+            yield from self._in(self.setting.precision, picture)
         if self.setting.against:
             yield from self._against(picture)
+
+    def _in(self, precision: str, picture: Picture) -> Iterator[Row]:
+        """The same pictures with the denoiser's products in that precision."""
+        name, seconds = f"{self.name} in {precision}", self.seconds.setdefault(precision, [])
+        first = timed(lambda: self.paint(precision=precision))
+        yield Row(f"{name}: first picture", first, "s", note="weights are turned, kernels compiled")
+        found = self.paint(precision=precision)
+        same = bool((found == self.paint(precision=precision)).all())
+        yield Row(f"{name}: twice the same bits", float(same), "", at_least(1.0))
+        yield Row(
+            f"{name}: likeness to the pictures without",
+            _decibels(found, picture),
+            "dB",
+            headline=True,
+        )
+        for _ in range(self.setting.runs):
+            seconds.append(timed(lambda: self.paint(precision=precision)))
+        yield Row(
+            name, median(seconds), "s", note=f"kernels: {self.recipe['kernels']}", headline=True
+        )
+        if self.name == "sdxl" or self.setting.quick:
+            yield self._many_clients(precision)
 
     def _against(self, picture: Picture) -> Iterator[Row]:
         """Stock diffusers, in turns with ours from now on."""
@@ -113,9 +144,8 @@ class _Case:
         with other_side("stock_images", *arguments) as stock:
             stock()
             expected = np.load(keep)
-            error = float(np.mean((picture - expected) ** 2))
             contrast = float(expected.max() - expected.min())
-            yield Row(f"{name}: likeness to stock", 99.0 if error == 0 else float(-10 * np.log10(error)), "dB",
+            yield Row(f"{name}: likeness to stock", _decibels(picture, expected), "dB",
                       at_least(DECIBELS), f"PSNR; the picture itself spans {contrast:.2f} of 1",
                       headline=True)  # fmt: skip
             for _ in range(self.setting.runs):
@@ -126,19 +156,20 @@ class _Case:
         yield Row(f"{name}: times faster", median(theirs) / median(ours[-len(theirs):]), "",
                   headline=True)  # fmt: skip
 
-    def paint(self, client: Client | None = None, seed: int = SEED) -> Picture:
+    def paint(self, client: Client | None = None, seed: int = SEED, precision: str = "") -> Picture:
         """(height, width, 3) sRGB 0..1, from request to pixels."""
         from scumble.client import TextToImage  # noqa: PLC0415
 
         request = TextToImage(
             PROMPT, self.side, self.side, model=self.name, num_inference_steps=self.steps,
             guidance_scale=self.case.guidance_scale, seed=seed,
+            denoiser_precision=precision or None,
         )  # fmt: skip
         patch = only((client or self.client).submit(request).result())
         self.recipe = dict(patch.recipe)
         return np.asarray(patch.pixels.numpy()[..., :3] / np.float32(255), np.float32)
 
-    def _many_clients(self) -> Row:
+    def _many_clients(self, precision: str = "") -> Row:
         import scumble.client  # noqa: PLC0415
 
         jobs = 1 if self.setting.quick else JOBS_EACH
@@ -146,7 +177,7 @@ class _Case:
 
         def work(client: Client, first: int) -> None:
             for number in range(jobs):
-                self.paint(client, seed=first + number)
+                self.paint(client, first + number, precision)
 
         threads = [
             threading.Thread(target=work, args=(client, 100 * n))
@@ -160,5 +191,6 @@ class _Case:
         rate = CLIENTS * jobs / (perf_counter() - start)
         for client in clients:
             client.close()
-        return Row(f"{self.name}: {CLIENTS} clients", rate, "pictures/s", at_least(PER_SECOND),
+        name = f"{self.name} in {precision}" if precision else self.name
+        return Row(f"{name}: {CLIENTS} clients", rate, "pictures/s", at_least(PER_SECOND),
                    f"{jobs} pictures each", headline=True)  # fmt: skip

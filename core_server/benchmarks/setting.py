@@ -23,7 +23,8 @@ class Setting:
     connect: a client of the user's server, or of one started for the block. fresh: a client of a server
     that starts now on an empty data folder (the argument), and ends with the block; None where the
     user named a server. runs: measured repeats. quick: a few small pictures, to see that all works.
-    against: "" or "diffusers". photos: a folder of CC0 photographs. out: a folder for pictures.
+    against: "" or "diffusers". precision: of the denoiser in a second row of pictures, "" for none. photos: a folder
+    of CC0 photographs. out: a folder for pictures.
     """
 
     model: str
@@ -35,11 +36,13 @@ class Setting:
     out: Path | None
     connect: Callable[[], AbstractContextManager[Client]]
     fresh: Callable[[Path], AbstractContextManager[Client]] | None
+    precision: str = ""
 
     def command(self, suite: str) -> str:
         """The command that repeats this run, for the report."""
         parts = ["scumble bench --suite", suite, "--model", self.model, "--runs", str(self.runs)]
         parts += ["--against", self.against] if self.against else []
+        parts += ["--denoiser-precision", self.precision] if self.precision else []
         parts += ["--photos DIR"] if self.photos else []
         return " ".join([*parts, *(["--quick"] if self.quick else [])])
 

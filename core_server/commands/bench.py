@@ -40,6 +40,11 @@ def register(subparsers: Subparsers) -> None:
         help="the stock pipeline in the same run (suites server and images)",
     )
     parser.add_argument(
+        "--denoiser-precision",
+        choices=("fp8", "int8"),
+        help="the pictures in that precision, too (suite images)",
+    )
+    parser.add_argument(
         "--runs", type=int, default=5, metavar="N", help="measured runs each (default 5)"
     )
     parser.add_argument(
@@ -82,6 +87,7 @@ def run(options: argparse.Namespace) -> int:
         runs=options.runs,
         quick=options.quick,
         against=options.against or "",
+        precision=options.denoiser_precision or "",
         photos=options.photos,
         out=options.out,
         connect=lambda: connected(options),
@@ -103,6 +109,10 @@ def _check(options: argparse.Namespace) -> None:
     if options.against and options.suite not in ("server", "images"):
         raise CommandError(
             f"--against belongs to the suites server and images, not to {options.suite}."
+        )
+    if options.denoiser_precision and options.suite != "images":
+        raise CommandError(
+            f"--denoiser-precision belongs to the suite images, not to {options.suite}."
         )
     if options.photos and not options.photos.is_dir():
         raise CommandError(f"--photos {options.photos} is no folder.")

@@ -102,10 +102,11 @@ def test_default_model_judges_noise_as_noise(
             ("--suite", "canvas", "--against", "diffusers"),
             "belongs to the suites server and images",
         ),
+        (("--suite", "canvas", "--denoiser-precision", "fp8"), "belongs to the suite images"),
         (("--runs", "0"), "it must be 1 or more"),
         (("--photos", "nowhere"), "is no folder"),
     ],
-    ids=["start", "against", "runs", "photos"],
+    ids=["start", "against", "precision", "runs", "photos"],
 )
 def test_what_cannot_be_measured_is_said_in_one_line(
     gateway: Gateway, arguments: tuple[str, ...], complaint: str
