@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ MAX_PROGRAMS = 64
 NEEDED_BYTES = 3 * 1024**3
 """Free memory, of the device and of the machine, without which nothing is compiled: for CUDA, libraries, a block."""
 _TIMEOUT_SECONDS = 1800.0
+_LEFT_SECONDS = 24 * 3600.0
 _PATIENCE_SECONDS = 60.0
 """How long a program that is ready waits for a moment without work."""
 
@@ -139,13 +141,20 @@ class BlockCompiler:
             self._thread.join()
 
     def _work(self) -> None:
-        shutil.rmtree(self._store.folder / BUILDING, ignore_errors=True)
+        self._sweep()
         while (orders := self._orders.get()) is not None:
             try:
                 self._do(orders)
             except Exception as error:  # noqa: BLE001  whatever it is, pictures are painted as ever
                 log.warning("Nothing was compiled: %s", " ".join(str(error).split())[:300])
                 self._failed |= {order.digest for order in orders} - set(self._programs)
+
+    def _sweep(self) -> None:
+        """Removes what compilers left behind that did not come to their end. Another process may be at work there."""
+        with suppress(OSError):
+            for left in (self._store.folder / BUILDING).iterdir():
+                if time.time() - left.stat().st_mtime > _LEFT_SECONDS:
+                    shutil.rmtree(left, ignore_errors=True)
 
     def _do(self, orders: Sequence[Order]) -> None:
         missing = [it for it in orders if self._store.results(it.digest) is None]
