@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,9 @@ from core_server.pipelines.shortcuts import Guided, cached_blocks, need_shortcut
 from core_server.pipelines.sizes import TiledSizes
 from core_server.pipelines.stepped_scheduler import SteppedScheduler, noised
 from core_server.pipelines.strength import steps_run
+
+Beside = Callable[[Roller], AbstractContextManager[None]]
+"""A context within which the denoiser's calls see more. The roller: how latents are shifted in the step at hand."""
 
 
 def denoise(
@@ -82,10 +85,6 @@ def denoise(
     )
     if control is not None and steer is None:
         arguments |= control.arguments(task, painted, multiple, axes)
-    if settings.reference is not None:
-        config = model.denoiser.config
-        guided = settings.guidance_scale > 1 and config.time_cond_proj_dim is None
-        arguments |= settings.reference.arguments(guided=guided)
     need_shortcuts(model, settings)
     lasting = Guided(settings, reporter.steps)
     hook = reporter.step_hook(painted, change, lasting.step_done)
@@ -97,7 +96,7 @@ def denoise(
             axes,
             model,
             painted,
-            steer=steer,
+            beside=_beside(settings, pipeline, steer),
             networks=() if control is None else control.networks,
             precision=settings.denoiser_precision,
         ),
@@ -125,6 +124,9 @@ def denoise(
             arguments["callback_on_step_end"] = hook.on_step_end
         if model.family.pil_images:
             arguments |= _as_pil(arguments)
+        if settings.reference is not None:
+            guided = settings.guidance_scale > 1
+            arguments |= settings.reference.arguments(arguments, known, guided=guided)
         result = pipeline(**{key: value for key, value in arguments.items() if key in known})
         reporter.picture_done()
         reporter.stage("Decoding")
@@ -138,14 +140,14 @@ def tiling(
     model: LoadedModel,
     extent: Extent,
     *,
-    steer: Steering | None = None,
+    beside: Sequence[Beside] = (),
     networks: Iterable[torch.nn.Module] = (),
     precision: str = "",
 ) -> Iterator[None]:
     """Within the context the model paints, encodes and decodes tiles along `axes`, as fast as it can.
 
-    extent: px at model size. steer: a transformer's control; networks: those for control, which tile too. precision: of
-    the denoiser's products, "" as it is loaded.
+    extent: px at model size. beside: what else the denoiser's calls are to see; networks: those for control, which tile
+    too. precision: of the denoiser's products, "" as it is loaded.
     """
     width, height = extent
     multiple = model.scale_factor * model.family.patch
@@ -153,14 +155,23 @@ def tiling(
     cell = multiple if is_packed else model.scale_factor  # px of what the denoiser takes as one
     rolled = axes if model.family.seamless is Seamless.ROLL else SeamlessAxes.NONE
     roller = Roller(rolled, Extent(width // cell, height // cell))
-    with (
-        model.tiers.painting(model, axes, extent, precision),
-        seamless(axes, model.denoiser, *networks),
-        seamless_vae(axes, model.vae, model.scale_factor),
-        steered(steer, roller),
-        rolled_denoiser(model.denoiser, roller),
-    ):
+    with ExitStack() as stack:
+        stack.enter_context(model.tiers.painting(model, axes, extent, precision))
+        stack.enter_context(seamless(axes, model.denoiser, *networks))
+        stack.enter_context(seamless_vae(axes, model.vae, model.scale_factor))
+        for context in beside:
+            stack.enter_context(context(roller))
+        stack.enter_context(rolled_denoiser(model.denoiser, roller))
         yield
+
+
+def _beside(settings: Settings, pipeline: Any, steer: Steering | None) -> list[Beside]:
+    """What a transformer sees at each call beside what the pipeline shows it."""
+    reference = settings.reference
+    found: list[Beside] = [lambda roller: steered(steer, roller)]
+    if reference is not None:
+        found.append(lambda _: reference.beside(pipeline))
+    return found
 
 
 @contextmanager
@@ -210,7 +221,8 @@ def _late_start(
     grid = model.latents.encode(pixels, generator)
     noise = torch.randn(grid.shape, generator=generator, dtype=grid.dtype).to(model.device)
     steps = settings.num_inference_steps
-    own = model.family.schedule(steps, grid.shape[-2] * grid.shape[-1])
+    cells = grid.shape[-2] * grid.shape[-1]
+    own = model.family.schedule(steps, cells, scheduler.config)
     if "sigmas" in own:
         scheduler.set_timesteps(device=model.device, **own)
     else:

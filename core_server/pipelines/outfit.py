@@ -13,9 +13,11 @@ from core_server.pipelines.adapter_files import AdapterShelf, require_family, to
 from core_server.pipelines.adapter_rack import AdapterRack
 from core_server.pipelines.control import take_control
 from core_server.pipelines.control_networks import need_no_network
+from core_server.pipelines.families.family import Looks
 from core_server.pipelines.hashes import sha256_of
 from core_server.pipelines.model import LoadedModel
-from core_server.pipelines.reference import looking_at
+from core_server.pipelines.reference import Reference, looking_at
+from core_server.pipelines.reference_seen import SeenReference, seeing
 from core_server.pipelines.request import Adapter, AdapterKind, Request, task_name
 from core_server.pipelines.settings import Settings
 from core_server.pipelines.textual_inversion import new_words, with_tokens
@@ -44,11 +46,19 @@ def dressed(
             recipe = {**settings.recipe, "control_images": control.recipe()}
             settings = dataclasses.replace(settings, control=control, recipe=recipe)
         if parameters.reference_images:
-            reference = worn.enter_context(
-                looking_at(model, parameters.reference_images, images, data_dir)
+            looks = parameters.reference_images
+            reference: Reference | SeenReference
+            if model.family.looks in (Looks.TOKENS, Looks.PICTURES):
+                edits = task_name(request) not in ("text_to_image", "texture")
+                reference = seeing(model, looks, images, edits=edits)
+            else:
+                reference = worn.enter_context(looking_at(model, looks, images, data_dir))
+            settings = dataclasses.replace(
+                settings,
+                reference=reference,
+                recipe={**settings.recipe, **reference.recipe()},
+                notes=(*settings.notes, *reference.notes()),
             )
-            recipe = {**settings.recipe, **reference.recipe()}
-            settings = dataclasses.replace(settings, reference=reference, recipe=recipe)
         if parameters.adapters or model.rack is not None:
             settings = worn.enter_context(_adapted(model, parameters.adapters, settings, data_dir))
         yield settings

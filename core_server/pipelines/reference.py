@@ -1,4 +1,4 @@
-"""IP-Adapter: pictures that lend the result their look. Stock attention processors of Stable Diffusion 1, 2 and XL.
+"""IP-Adapter: pictures that lend the result their look. Stock attention processors of UNets and of FLUX.1.
 
 Source: Ye et al., "IP-Adapter: Text Compatible Image Prompt Adapter for Text-to-Image Diffusion Models",
 arXiv:2308.06721. Every picture has an attention of its own beside the prompt's, and so a weight of its own.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,8 +28,10 @@ from core_server.pipelines.folder import check_part
 from core_server.pipelines.hashes import Stamp, hashing, stamp_of
 from core_server.pipelines.memory import Rung
 from core_server.pipelines.model import LoadedModel
+from core_server.pipelines.overrides import called_by
 from core_server.pipelines.reference_files import ReferenceFile, ReferenceShelf
 from core_server.pipelines.request import ReferenceImage
+from core_server.pipelines.sources.recognise import plain_name
 from core_server.pipelines.sources.weights import read_header
 
 Tensor = torch.Tensor
@@ -49,17 +51,46 @@ class View:
 class Reference:
     """The reference pictures of one job."""
 
+    model: LoadedModel
     images: tuple[ReferenceImage, ...]
     views: tuple[View, ...]
     kit: ReferenceKit
 
-    def arguments(self, *, guided: bool) -> dict[str, Any]:
-        """What stock pipelines take: for each picture (1 or 2, 1, ...), nothing's view first where they guide."""
+    def arguments(
+        self, given: Mapping[str, Any], known: Collection[str], *, guided: bool
+    ) -> dict[str, Any]:
+        """What a UNet's stock pipelines take beside `given`: for each picture (1 or 2, 1, ...), nothing's view first
+        where they guide."""
+        if self.model.family.denoiser != "unet":
+            return {}
+        guided = guided and self.model.denoiser.config.time_cond_proj_dim is None
         return {
             "ip_adapter_image_embeds": [
                 torch.cat([it.nothing, it.picture]) if guided else it.picture for it in self.views
             ]
         }
+
+    @contextmanager
+    def beside(self, pipeline: Any) -> Iterator[None]:
+        """Within the context a transformer is given the pictures at each call: only some pipelines do that."""
+        denoiser = self.model.denoiser
+        if self.model.family.denoiser == "unet":
+            yield
+            return
+        original = denoiser.forward
+        views = [it.picture.to(self.model.device) for it in self.views]
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            more = dict(kwargs.pop("joint_attention_kwargs", None) or {})
+            more["ip_adapter_image_embeds"] = views
+            return original(*args, **kwargs, joint_attention_kwargs=more)
+
+        with called_by(denoiser, forward):
+            yield
+
+    def notes(self) -> tuple[str, ...]:
+        """Notes for the recipe."""
+        return ()
 
     def recipe(self) -> dict[str, Any]:
         """Its part of a recipe."""
@@ -95,7 +126,7 @@ class ReferenceKit:
         sha256 = hashing([file.path])
         parts: dict[str, dict[str, Tensor]] = {"image_proj": {}, "ip_adapter": {}}
         for key, tensor in load_file(file.path).items():
-            part, _, name = key.partition(".")
+            part, _, name = plain_name(key).partition(".")
             parts.setdefault(part, {})[name] = tensor
         try:
             # `load_ip_adapter` would also move and cast the whole denoiser, which undoes what saves memory.
@@ -155,7 +186,8 @@ class ReferenceKit:
     def worn(self, denoiser: Any, weights: Sequence[float], model: LoadedModel) -> Iterator[None]:
         """Within the context the denoiser looks at a picture for each weight; afterwards it is as before."""
         before = denoiser.attn_processors
-        projection, kind = denoiser.encoder_hid_proj, denoiser.config.encoder_hid_dim_type
+        projection = getattr(denoiser, "encoder_hid_proj", None)
+        kind = getattr(denoiser.config, "encoder_hid_dim_type", None)
         shown = MultiIPAdapterImageProjection([self.projection] * len(weights))
         with_pictures = {
             name: before[name] if it is None else _for_pictures(it, weights, model)
@@ -189,14 +221,17 @@ def looking_at(
 
     Errors: InvalidRequest for a family without an IP-Adapter, or where none is installed; ModelLoadFailed.
     """
-    width = int(getattr(model.denoiser.config, "cross_attention_dim", None) or 0)
-    file = ReferenceShelf(data_dir).choose(width, model.family.adapters, model.family.title)
+    config = model.denoiser.config
+    width = int(
+        getattr(config, "cross_attention_dim", 0) or getattr(config, "joint_attention_dim", 0)
+    )
+    file = ReferenceShelf(data_dir).choose(width, model.family)
     kit = model.reference_kit
     if kit is None or (kit.file, kit.stamp) != (file, stamp_of(_files(file))):
         kit = model.reference_kit = ReferenceKit.read(file, model.denoiser)
     views = kit.views([pixels[it.image] for it in images], model)
     with kit.worn(model.denoiser, [it.weight for it in images], model):
-        yield Reference(images, views, kit)
+        yield Reference(model, images, views, kit)
 
 
 def _for_pictures(processor: Any, weights: Sequence[float], model: LoadedModel) -> Any:
@@ -206,7 +241,8 @@ def _for_pictures(processor: Any, weights: Sequence[float], model: LoadedModel) 
         made = type(processor)(
             hidden_size=processor.hidden_size,
             cross_attention_dim=processor.cross_attention_dim,
-            num_tokens=list(processor.num_tokens) * count,
+            # FLUX.1's keeps no such numbers, and counts them alone.
+            num_tokens=list(getattr(processor, "num_tokens", (0,))) * count,
             scale=list(weights),
         )
     made.to_k_ip = torch.nn.ModuleList([processor.to_k_ip[0]] * count)

@@ -13,13 +13,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from core_server.errors import InvalidRequest, ModelLoadFailed
+from core_server.pipelines.families.family import Family, Looks
+from core_server.pipelines.families.registry import FAMILIES
 from core_server.pipelines.sources.recognise import (
-    ARCHITECTURES,
-    SD1,
-    SD2,
-    SDXL,
     FileKind,
     any_shape,
+    plain_name,
     recognise,
 )
 from core_server.pipelines.sources.recommended import recommended
@@ -27,7 +26,6 @@ from core_server.pipelines.sources.weights import WeightsHeader, read_header
 
 FOLDER = "references"
 _FIELD = "parameters.reference_images"
-_FAMILIES = (SD1, SD2, SDXL)
 _PLAIN, _PLUS, _FULL = "image_proj.proj.weight", "image_proj.latents", "image_proj.proj.3.weight"
 """The three projections that read CLIP's view of a picture; other IP-Adapters read faces with programs of their own."""
 
@@ -74,15 +72,16 @@ class ReferenceShelf:
                 found.append(dataclasses.replace(file, encoder=_fitting(file, encoders)))
         return tuple(found)
 
-    def choose(self, width: int, family: str, title: str) -> ReferenceFile:
-        """The first by name that fits a denoiser reading text of that width, with its encoder. family:
-        `Family.adapters`; title: of the model's family. Errors: InvalidRequest with how to install what is missing."""
-        if family not in _FAMILIES:
-            names = ", ".join(ARCHITECTURES[it] for it in _FAMILIES)
+    def choose(self, width: int, of: Family) -> ReferenceFile:
+        """The first by name that fits a denoiser reading text of that width, with its encoder. of: the model's family.
+        Errors: InvalidRequest with how to install what is missing."""
+        family, title = of.adapters, of.title
+        if of.looks is not Looks.ADAPTER:
+            names = ", ".join(it.title for it in FAMILIES.values() if it.looks is not Looks.NONE)
             raise InvalidRequest(
                 _FIELD,
-                f"Reference images do not work with {title}, for which there is no IP-Adapter here; they work with "
-                f"{names}. Choose such a model, or describe the look in the prompt.",
+                f"Reference images do not work with {title}; they work with {names}. Choose such a model, or describe "
+                "the look in the prompt.",
             )
         fitting = [it for it in self.all() if it.width == width]
         chosen = next((it for it in fitting if it.encoder is not None), None)
@@ -122,12 +121,19 @@ def _read(path: Path, name: str, _size: int, _changed: int) -> ReferenceFile | N
     if recognise(header).kind is not FileKind.IP_ADAPTER:
         return None
     reads, reads_layers = _reads(header)
+    header = _plain(header)
     width = any_shape(header, "to_k_ip.weight")
     return ReferenceFile(name, path, width[-1], reads, reads_layers) if reads and width else None
 
 
+def _plain(header: WeightsHeader) -> WeightsHeader:
+    tensors = {plain_name(key): info for key, info in header.tensors.items()}
+    return dataclasses.replace(header, tensors=tensors)
+
+
 def _reads(header: WeightsHeader) -> tuple[int, bool]:
     """What of the encoder the projection reads; (0, False) for what does not read CLIP."""
+    header = _plain(header)
     if header.shape(_PLAIN):
         return header.shape(_PLAIN)[-1], False
     if header.shape(_PLUS) and header.shape("image_proj.proj_in.weight"):

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from core_server.pipelines.control import Control
     from core_server.pipelines.model import FloatArray
     from core_server.pipelines.reference import Reference
+    from core_server.pipelines.reference_seen import SeenReference
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Settings:
     notes: tuple[str, ...] = ()
     control: Control | None = None
     """Control pictures."""
-    reference: Reference | None = None
+    reference: Reference | SeenReference | None = None
     """Reference pictures."""
     guidance_end: float = 1.0
     block_cache: float = 0.0
@@ -120,6 +121,15 @@ def settle(request: Request, profile: ModelProfile, styles: Styles | None = None
     if task in ("text_to_image", "texture") and not parameters.prompt.strip():
         raise InvalidRequest(
             "parameters.prompt", "The prompt is empty; say what to paint.", allowed="some text"
+        )
+    family = FAMILIES.get(profile.family)
+    from_nothing = task in ("text_to_image", "texture") and not parameters.reference_images
+    if from_nothing and family is not None and family.paints_from_looks:
+        raise InvalidRequest(
+            "parameters.reference_images",
+            f"{family.title} paints from pictures: give {task} at least one reference image, or choose another model "
+            "to paint from words alone.",
+            allowed="1 or more",
         )
     steps = parameters.num_inference_steps
     steps = profile.num_inference_steps if steps is None else steps

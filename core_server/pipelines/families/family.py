@@ -39,6 +39,19 @@ class LatentSpace(StrEnum):
     """As PACKED, of one frame of a video autoencoder with a mean and deviation for each channel."""
 
 
+class Looks(StrEnum):
+    """How a family looks at reference images."""
+
+    NONE = "none"
+    """It does not."""
+    ADAPTER = "IP-Adapter"
+    """By an IP-Adapter, which lends the result their look; each has a weight."""
+    TOKENS = "itself"
+    """They stand beside what it paints: FLUX.2."""
+    PICTURES = "itself, as what it edits"
+    """Its pipelines take pictures to edit, and these with them."""
+
+
 class Seamless(StrEnum):
     """How a family paints tiles."""
 
@@ -128,6 +141,11 @@ class Family:
     patch: int = 2
     fill: str = "auto"
     control: str = ""
+    looks: Looks = Looks.NONE
+    most_looks: int = 8
+    """Reference images at once."""
+    paints_from_looks: bool = False
+    """Whether it paints from words only together with reference images."""
     other_classes: tuple[str, ...] = ()
     """Pipeline classes that may stand in a model_index.json beside those of `tasks`."""
     pipeline_options: Mapping[str, Any] = field(default_factory=dict)
@@ -135,9 +153,9 @@ class Family:
     """From model_index.json and the denoiser's configuration."""
     matches: Callable[[Config], bool] = lambda _denoiser: True
     arguments: Callable[[Guidance], dict[str, Any]] = common_arguments
-    schedule: Callable[[int, int], dict[str, Any]] = lambda _steps, _cells: {}
-    """What its text-to-image pipeline gives the scheduler's set_timesteps beside the number of steps, from that number
-    and the cells of the denoiser's picture; for tasks that start late in it."""
+    schedule: Callable[[int, int, Config], dict[str, Any]] = lambda _steps, _cells, _scheduler: {}
+    """What its text-to-image pipeline gives the scheduler's set_timesteps beside the number of steps, from that number,
+    the cells of its latents' grid and the scheduler's configuration; for tasks that start late in it."""
     counts_partial_step: bool = False
     """Whether image_to_image and inpaint run a step that strength begins in part; see `pipelines.strength`."""
     half: str = "bfloat16"

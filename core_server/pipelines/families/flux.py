@@ -14,6 +14,7 @@ from core_server.pipelines.families.family import (
     Family,
     Guidance,
     LatentSpace,
+    Looks,
     Route,
     Seamless,
     TaskPipeline,
@@ -56,6 +57,7 @@ FLUX = Family(
     },
     original="black-forest-labs/FLUX.1-dev",
     control="FluxControlNetModel",
+    looks=Looks.ADAPTER,
     defaults=_defaults,
     **_COMMON,
 )
@@ -79,6 +81,8 @@ FLUX_KONTEXT = Family(
     },
     original="black-forest-labs/FLUX.1-Kontext-dev",
     fill="none",
+    looks=Looks.PICTURES,
+    most_looks=1,
     defaults=lambda _index, _denoiser: Defaults(28, 2.5),
     **_COMMON,
 )

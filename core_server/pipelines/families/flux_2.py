@@ -18,6 +18,7 @@ from core_server.pipelines.families.family import (
     Family,
     Guidance,
     LatentSpace,
+    Looks,
     Route,
     Seamless,
     TaskPipeline,
@@ -35,7 +36,7 @@ def _defaults(index: Config, _denoiser: Config) -> Defaults:
     return Defaults(4, 1.0) if index.get("is_distilled", True) else Defaults(50, 4.0)
 
 
-def _schedule(num_inference_steps: int, cells: int) -> dict[str, Any]:
+def _schedule(num_inference_steps: int, cells: int, _scheduler: Config) -> dict[str, Any]:
     from diffusers.pipelines.flux2.pipeline_flux2 import compute_empirical_mu  # noqa: PLC0415
 
     sigmas = np.linspace(1.0, 1 / num_inference_steps, num_inference_steps)
@@ -66,6 +67,7 @@ FLUX_2_KLEIN = Family(
     commercial_use=True,
     original="black-forest-labs/FLUX.2-klein-4B",
     fill="none",
+    looks=Looks.TOKENS,
     paints_at=_paints_at,
     defaults=_defaults,
     arguments=_arguments,
@@ -89,6 +91,7 @@ FLUX_2_DEV = Family(
     commercial_use=False,
     original="black-forest-labs/FLUX.2-dev",
     fill="none",
+    looks=Looks.TOKENS,
     defaults=lambda _index, _denoiser: Defaults(28, 4.0),
     arguments=_arguments,
     schedule=_schedule,

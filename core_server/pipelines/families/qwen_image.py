@@ -1,19 +1,24 @@
-"""Qwen-Image and Qwen-Image-Edit.
+"""Qwen-Image, Qwen-Image-Edit, and Qwen-Image-Edit Plus (2509 and later), which reads several pictures.
 
-Source: Wu et al., "Qwen-Image Technical Report", arXiv:2508.02324. The edit model reads the picture twice, through the
-vision part of its text encoder and as latents beside those that it paints.
+Source: Wu et al., "Qwen-Image Technical Report", arXiv:2508.02324. The edit models read each picture twice, through the
+vision part of their text encoder and as latents beside those that they paint. For Plus diffusers has one pipeline,
+which starts from noise: here it starts late for image_to_image, and puts the original back beside a selection.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from core_server.pipelines.families.family import (
     Defaults,
     Family,
     Guidance,
     LatentSpace,
+    Looks,
     Route,
     Seamless,
     TaskPipeline,
@@ -51,6 +56,24 @@ def _edit_paints_at(_task: str, width: int, height: int) -> tuple[int, int]:
     return round(painted / 32) * 32, round(painted / ratio / 32) * 32
 
 
+def _edit_schedule(
+    num_inference_steps: int, cells: int, scheduler: Mapping[str, Any]
+) -> dict[str, Any]:
+    from diffusers.pipelines.qwenimage.pipeline_qwenimage_edit_plus import (  # noqa: PLC0415
+        calculate_shift,
+    )
+
+    sigmas = np.linspace(1.0, 1 / num_inference_steps, num_inference_steps)
+    shift = calculate_shift(
+        cells // 4,  # tokens of 2 x 2
+        scheduler.get("base_image_seq_len", 256),
+        scheduler.get("max_image_seq_len", 4096),
+        scheduler.get("base_shift", 0.5),
+        scheduler.get("max_shift", 1.15),
+    )
+    return {"sigmas": sigmas, "mu": shift}
+
+
 QWEN_IMAGE = Family(
     name="qwen_image",
     title="Qwen-Image",
@@ -81,4 +104,22 @@ QWEN_IMAGE_EDIT = Family(
     pil_images=True,
     paints_at=_edit_paints_at,
     **_COMMON,
+)
+QWEN_IMAGE_EDIT_PLUS = Family(
+    name="qwen_image_edit_plus",
+    title="Qwen-Image-Edit Plus",
+    adapters="qwen_image",
+    tasks={
+        "text_to_image": TaskPipeline("QwenImageEditPlusPipeline"),
+        "image_to_image": TaskPipeline("QwenImageEditPlusPipeline", Route.LATE_START),
+        "inpaint": TaskPipeline("QwenImageEditPlusPipeline", Route.MASKED_LATENTS),
+    },
+    original="Qwen/Qwen-Image-Edit-2511",
+    fill="none",
+    pil_images=True,
+    looks=Looks.PICTURES,
+    most_looks=3,
+    paints_from_looks=True,
+    schedule=_edit_schedule,
+    **(_COMMON | {"counts_partial_step": False}),
 )

@@ -14,7 +14,11 @@ from core_server.pipelines.families.family import Config, Family
 from core_server.pipelines.families.flux import FLUX, FLUX_FILL, FLUX_KONTEXT
 from core_server.pipelines.families.flux_2 import FLUX_2_DEV, FLUX_2_KLEIN
 from core_server.pipelines.families.pixart import PIXART_ALPHA, PIXART_SIGMA
-from core_server.pipelines.families.qwen_image import QWEN_IMAGE, QWEN_IMAGE_EDIT
+from core_server.pipelines.families.qwen_image import (
+    QWEN_IMAGE,
+    QWEN_IMAGE_EDIT,
+    QWEN_IMAGE_EDIT_PLUS,
+)
 from core_server.pipelines.families.sana import SANA, SANA_SPRINT
 from core_server.pipelines.families.stable_diffusion import (
     STABLE_DIFFUSION,
@@ -47,6 +51,7 @@ FAMILIES: Mapping[str, Family] = {
         Z_IMAGE,
         QWEN_IMAGE,
         QWEN_IMAGE_EDIT,
+        QWEN_IMAGE_EDIT_PLUS,
         PIXART_ALPHA,
         PIXART_SIGMA,
         SANA,

@@ -11,6 +11,7 @@ from core_server.pipelines.families.family import (
     Defaults,
     Family,
     LatentSpace,
+    Looks,
     Seamless,
     TaskPipeline,
 )
@@ -63,6 +64,7 @@ def _family(
         patch=1,
         half="float16",
         control="ControlNetModel",
+        looks=Looks.ADAPTER,
         pipeline_options=_OPTIONS,
         defaults=lambda _index, _denoiser: Defaults(25, 7.0),
         matches=lambda denoiser: _is_second(denoiser) == second and is_inpaint(denoiser) == inpaint,

@@ -11,6 +11,7 @@ from core_server.pipelines.families.family import (
     Defaults,
     Family,
     LatentSpace,
+    Looks,
     Seamless,
     TaskPipeline,
 )
@@ -38,6 +39,7 @@ _COMMON: dict[str, Any] = {
     "patch": 1,
     "half": "float16",
     "control": "ControlNetModel",
+    "looks": Looks.ADAPTER,
     "upcasts_vae": True,
     # The stock watermark is a fixed message in every picture; marking pictures is the server's own business.
     "pipeline_options": {"add_watermarker": False},

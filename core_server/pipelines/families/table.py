@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from core_server.pipelines.families.family import Family, Route, Seamless
+from core_server.pipelines.families.family import Family, Looks, Route, Seamless
 from core_server.pipelines.families.registry import FAMILIES
 from core_server.pipelines.memory import Rung
 from core_server.pipelines.schedulers import (
@@ -28,14 +28,22 @@ _KINDS = (
     (FLOW_SCHEDULERS, "flow"),
     (CONSISTENCY_SCHEDULERS, "consistency"),
 )
+_LOOKS = {
+    Looks.NONE: "no",
+    Looks.ADAPTER: "IP-Adapter",
+    Looks.TOKENS: "seen by itself",
+    Looks.PICTURES: "seen by itself, {} at most",
+}
 _SEAMLESS = {Seamless.CIRCULAR: "wrapping convolutions", Seamless.ROLL: "rolled latents"}
 
 
 def families_table() -> str:
-    """Family by task: what is done and how, sizes, defaults, licence."""
+    """Family by task: what is done and how, with what control and references, sizes, licence."""
     head = (
         "family",
         *_TASKS.values(),
+        "control images",
+        "reference images",
         "tiles",
         "px a side",
         "schedulers",
@@ -78,12 +86,16 @@ def rewritten(text: str) -> str:
 
 
 def _row(family: Family) -> tuple[str, ...]:
-    tasks = (_ROUTES[family.tasks[task].route] if task in family.tasks else "no" for task in _TASKS)
+    tasks = [_ROUTES[family.tasks[task].route] if task in family.tasks else "no" for task in _TASKS]
+    if family.paints_from_looks:
+        tasks[0] = "from reference images"
+    control = "ControlNet" if family.control else "no"
+    looks = _LOOKS[family.looks].format(family.most_looks)
     kind = next(kind for names, kind in _KINDS if names == family.schedulers)
     sides = f"{family.min_side} to {family.max_side}"
     commercial = "" if family.commercial_use else " (not commercial, or with conditions)"
     licence = f"{family.license}{commercial}"
-    return (family.title, *tasks, _SEAMLESS[family.seamless], sides, kind, licence)
+    return (family.title, *tasks, control, looks, _SEAMLESS[family.seamless], sides, kind, licence)
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -92,9 +92,9 @@ def recognise(header: WeightsHeader) -> Recognised:  # noqa: PLR0911 - one line 
     keys = header.tensors
     if any(f".{key}".endswith(_LORA_MARKS) for key in keys):
         return Recognised(FileKind.LORA, lora_architecture(header))
-    if "ip_adapter" in {key.partition(".")[0] for key in keys}:
-        width = (0, *any_shape(header, "to_k_ip.weight"))[-1]
-        return Recognised(FileKind.IP_ADAPTER, _BY_WIDTH.get(width, ""))
+    if "ip_adapter" in {plain_name(key).partition(".")[0] for key in keys}:
+        width = (0, *any_shape(header, *IP_KEYS))[-1]
+        return Recognised(FileKind.IP_ADAPTER, (_BY_WIDTH | {4096: "flux"}).get(width, ""))
     inversion = _textual_inversion(header)
     if inversion is not None:
         return inversion
@@ -238,6 +238,23 @@ def _has(keys: Iterable[str], prefix: str) -> bool:
     return any(key.startswith(prefix) for key in keys)
 
 
-def any_shape(header: WeightsHeader, end: str) -> tuple[int, ...]:
+def any_shape(header: WeightsHeader, *ends: str) -> tuple[int, ...]:
     """The shape of some tensor whose name ends so; () if there is none."""
-    return next((info.shape for key, info in header.tensors.items() if key.endswith(end)), ())
+    return next((info.shape for key, info in header.tensors.items() if key.endswith(ends)), ())
+
+
+IP_KEYS = ("to_k_ip.weight", "ip_adapter_double_stream_k_proj.weight")
+"""An IP-Adapter's reading of a picture as keys, in its authors' names and in XLabs' for FLUX.1."""
+
+
+def plain_name(key: str) -> str:
+    """A tensor of an IP-Adapter by the name that most have; XLabs' for FLUX.1 have others."""
+    if key.startswith("ip_adapter_proj_model."):
+        return key.replace("ip_adapter_proj_model.", "image_proj.", 1)
+    if "ip_adapter_double_stream" in key:
+        _, block, rest = key.split(".", 2)
+        rest = rest.removeprefix("processor.").replace("ip_adapter_double_stream_", "")
+        return (
+            f"ip_adapter.{block}.{rest.replace('k_proj', 'to_k_ip').replace('v_proj', 'to_v_ip')}"
+        )
+    return key

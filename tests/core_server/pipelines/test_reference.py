@@ -201,7 +201,7 @@ def test_they_work_on_every_rung(tmp_path: Path, rung: Rung) -> None:
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
     """No adapter, an adapter of another width, one without its encoder, a family that has none, a broken encoder."""
     pipeline = save_tiny_family("stable_diffusion", tmp_path / "models" / "sd")
-    save_tiny_family("flux", tmp_path / "models" / "flux")
+    save_tiny_family("z_image", tmp_path / "models" / "z")
     wide = save_tiny_family("stable_diffusion_xl", tmp_path / "models" / "xl").unet
     runtime = LocalRuntime("sd", "cpu", tmp_path)
 
@@ -210,7 +210,7 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
         with pytest.raises(error, match=sentence):
             runtime.run(request, LOOKS, quiet)
 
-    refused("flux", r"do not work with FLUX\.1.*Choose such a model")
+    refused("z", r"do not work with Z-Image.*Choose such a model")
     refused(
         "sd",
         "No IP-Adapter is installed that fits Stable Diffusion 1.*models install sd15-reference",

@@ -269,6 +269,11 @@ def qwen_image_edit() -> Any:
     return diffusers.QwenImageEditPipeline(processor=processor, **parts)
 
 
+def qwen_image_edit_plus() -> Any:
+    parts = qwen_image_edit().components
+    return diffusers.QwenImageEditPlusPipeline(**parts)
+
+
 def pixart(kind: Any) -> Any:
     return kind(
         tokenizer=t5_tokenizer(),
@@ -348,6 +353,7 @@ BUILDERS: dict[str, Callable[[], Any]] = {
     "z_image": z_image,
     "qwen_image": qwen_image,
     "qwen_image_edit": qwen_image_edit,
+    "qwen_image_edit_plus": qwen_image_edit_plus,
     "pixart_alpha": lambda: pixart(diffusers.PixArtAlphaPipeline),
     "pixart_sigma": lambda: pixart(diffusers.PixArtSigmaPipeline),
     "sana": sana,

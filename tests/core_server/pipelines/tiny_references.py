@@ -50,6 +50,35 @@ def ip_adapter(unet: Any, kind: str = "plain", seed: int = 0) -> dict[str, torch
     return tensors
 
 
+def flux_ip_adapter(
+    transformer: Any, seed: int = 0, *, xlabs: bool = False
+) -> dict[str, torch.Tensor]:
+    """xlabs: in the names of XLabs' files."""
+    rng = torch.Generator().manual_seed(seed)
+    config = transformer.config
+    width, inner = (
+        config["joint_attention_dim"], config["num_attention_heads"] * config["attention_head_dim"],
+    )  # fmt: skip
+
+    def random(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=rng) * 0.4
+
+    tensors = {f"image_proj.{k}": v for k, v in _projection("plain", width, random).items()}
+    for k in range(config["num_layers"]):
+        for part in ("to_k_ip", "to_v_ip"):
+            tensors[f"ip_adapter.{k}.{part}.weight"] = random(inner, width)
+            tensors[f"ip_adapter.{k}.{part}.bias"] = random(inner)
+    if not xlabs:
+        return tensors
+    return {
+        key.replace("image_proj.", "ip_adapter_proj_model.")
+        .replace("ip_adapter.", "double_blocks.", int(not key.startswith("image_proj.")))
+        .replace(".to_k_ip.", ".processor.ip_adapter_double_stream_k_proj.")
+        .replace(".to_v_ip.", ".processor.ip_adapter_double_stream_v_proj."): value
+        for key, value in tensors.items()
+    }
+
+
 def _projection(kind: str, width: int, random: Any) -> dict[str, torch.Tensor]:
     norm = {"norm.weight": torch.ones(width), "norm.bias": random(width)}
     if kind == "plain":
