@@ -87,7 +87,7 @@ class ShortWay:
             network = self._network(request, settings, extent, on_step)
             if graphs is not None:
                 if not model.tiers.is_settled:
-                    network(samples.to(model.device), *arguments[1:])
+                    network(*arguments)
                 serving, known = model.tiers.serving, self._state(request, settings, network)
                 state = (known, model.tiers.ready(serving, numbers.words))
                 if graphs.may_launch(state, arguments):
@@ -96,8 +96,7 @@ class ShortWay:
                     if clean is None and model.rack is None:
                         self.repeatable = Repeatable(model, graphs, known, serving, numbers)
                     return handed_over(result, canvas)
-            here = samples.to(model.device, non_blocking=True)
-            return handed_over(network(here, *arguments[1:]), canvas)
+            return handed_over(network(*arguments), canvas)
 
     def paint(  # noqa: PLR0917
         self,
