@@ -22,6 +22,8 @@ AT_ONCE = 3
 """Layers on the device at once: at work, on its way, and one whose memory is about to be free."""
 _FINEST = 40
 """Layers larger than this part of their network travel in pieces where they are made of layers themselves."""
+_LEAST = 1000
+"""Layers smaller than this part of their network stay with what lies between the layers."""
 _MOSTLY = 0.8
 """Share of a layer that its own layers must have for that."""
 _CHUNK = 1 << 28
@@ -138,12 +140,13 @@ def at_work(network: nn.Module) -> int:
     """Bytes that a network takes on the device while its layers come and go and none stays."""
     layers = layers_of(network)
     sizes = [_bytes(layer) for layer in layers]
-    return _bytes(network) - sum(sizes) + min(AT_ONCE * max(sizes, default=0), sum(sizes))
+    return _bytes(network) - sum(sizes) + sum(sorted(sizes)[-AT_ONCE:])
 
 
 def layers_of(network: nn.Module) -> list[nn.Module]:
     """Parts of a network that are called as a whole, share no tensor with anything else, and make up most of it."""
-    largest = _bytes(network) // _FINEST
+    total = _bytes(network)
+    largest = total // _FINEST
     uses = Counter(
         id(it)
         for module in network.modules()
@@ -152,8 +155,7 @@ def layers_of(network: nn.Module) -> list[nn.Module]:
     found = [
         layer
         for layer in _listed(network, largest)
-        if any(True for _ in layer.parameters())
-        and all(uses[id(it)] == 1 for it in _tensors(layer))
+        if _bytes(layer) > total // _LEAST and all(uses[id(it)] == 1 for it in _tensors(layer))
     ]
     inside = {id(module) for layer in found for module in layer.modules()}
     alone = [
