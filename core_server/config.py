@@ -101,6 +101,18 @@ class Tiers:
 
 
 @dataclass(frozen=True, slots=True)
+class Batching:
+    """Several pictures of the same size and settings painted at once, for more pictures a second. Off by default: the
+    last bits of a picture then depend on its company, which its recipe tells (`batch`)."""
+
+    pictures: int = 1
+    """At most so many at once, of waiting jobs and of one job's variations; 0 and 1 are off."""
+    max_pixels: int = 1024 * 1024
+    """Of all pictures painted at once, together. It bounds what others wait for, interactive jobs above all: not longer
+    than for one such picture. Larger pictures keep a device busy alone."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServerConfig:
     """Everything `scumble serve` can be told."""
 
@@ -129,6 +141,7 @@ class ServerConfig:
     """"module:function" called in the worker with (model, device, data_dir, tiers) to make its `Runtime`."""
     limits: Limits = field(default_factory=Limits)
     tiers: Tiers = field(default_factory=Tiers)
+    batching: Batching = field(default_factory=Batching)
 
     @property
     def speaks_tls(self) -> bool:

@@ -10,6 +10,9 @@
     [tiers]
     graphs = false
 
+    [batching]
+    pictures = 4
+
 What stands on the command line counts more. A key that is unknown, or of another type, is refused: a limit that was
 misspelt would otherwise not be one.
 """
@@ -24,12 +27,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from core_server.config import Limits, ServerConfig, Tiers
+from core_server.config import Batching, Limits, ServerConfig, Tiers
 from core_server.errors import StartupError
 from core_server.ranges import COUNT, STEPS
 
 CONFIG_FILE = "config.toml"
-_NOT_IN_THE_FILE = {"data_dir", "limits", "tiers", "runtime_factory"}
+_NOT_IN_THE_FILE = {"data_dir", "limits", "tiers", "batching", "runtime_factory"}
 _MAX_BYTES = 1024 * 1024
 
 
@@ -42,9 +45,9 @@ def read_config(data_dir: Path, path: Path | None = None, **chosen: Any) -> Serv
     file = path or data_dir / CONFIG_FILE
     tables = _read(file, needed=path is not None)
     for name in tables:
-        if name not in ("server", "limits", "tiers"):
+        if name not in ("server", "limits", "tiers", "batching"):
             raise StartupError(
-                f"{file}: there is no table [{name}]; there are [server], [limits] and [tiers]."
+                f"{file}: there is no table [{name}]; there are [server], [limits], [tiers] and [batching]."
             )
     given = {name: value for name, value in chosen.items() if value is not None}
     limit_names = {field.name for field in dataclasses.fields(Limits)}
@@ -53,7 +56,10 @@ def read_config(data_dir: Path, path: Path | None = None, **chosen: Any) -> Serv
     server = _table(tables, "server", ServerConfig, file)
     server |= {name: value for name, value in given.items() if name not in limit_names}
     tiers = Tiers(**_table(tables, "tiers", Tiers, file))
-    return ServerConfig(data_dir=data_dir, limits=Limits(**limits), tiers=tiers, **server)
+    batching = Batching(**_table(tables, "batching", Batching, file))
+    return ServerConfig(
+        data_dir=data_dir, limits=Limits(**limits), tiers=tiers, batching=batching, **server
+    )
 
 
 def _read(file: Path, *, needed: bool) -> dict[str, Any]:
@@ -115,7 +121,7 @@ def _most(where: str) -> int:
         return 100
     if where.endswith(".max_steps"):
         return int(STEPS.high)
-    if where.endswith(".max_count"):
+    if where.endswith((".max_count", ".pictures")):
         return int(COUNT.high)
     wide = where.endswith(("_bytes", ".max_pixels", "_age_seconds"))
     return 2**63 - 1 if wide else 2**31 - 1

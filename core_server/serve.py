@@ -46,7 +46,9 @@ async def serve(config: ServerConfig, ready: Callable[[str], None]) -> None:
     heap.reuse_blocks(heap.GATEWAY_BLOCK_BYTES, heap.GATEWAY_KEPT_BYTES, heap.GATEWAY_ARENAS)
     with logging_to(config.data_dir, "server", config.limits.max_log_bytes):
         # Bound before anything is started: a taken port costs nothing.
-        jobs = JobService(config.data_dir, make_engine(config), config.limits)
+        jobs = JobService(
+            config.data_dir, make_engine(config), config.limits, batching=config.batching
+        )
         server = GatewayServer(config, jobs, TokenBook(config.data_dir))
         stop = asyncio.Event()
         await _fill_pool()

@@ -1,4 +1,8 @@
-"""Takes one job after the other from the queue to the engine and writes down how it ended."""
+"""Takes one job after the other from the queue to the engine and writes down how it ended.
+
+The device does not wait for the disk: while the end of a picture is decoded the next job is claimed and handed over,
+and while that one is painted the picture before is brought over and stored.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,12 @@ import contextlib
 import logging
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 
 from core_server.canvas.geometry import Extent
 from core_server.canvas.pixels import ColorSpace, Pixels
-from core_server.config import Limits
+from core_server.config import Batching, Limits
 from core_server.errors import (
     DeviceFault,
     ScumbleServerError,
@@ -19,10 +24,10 @@ from core_server.errors import (
     Unavailable,
     WorkerCrashed,
 )
-from core_server.jobs import codec, disk
+from core_server.jobs import codec, company, disk
 from core_server.jobs.blobs import BlobStore
 from core_server.jobs.checkpoints import Reached, nobody
-from core_server.jobs.engine import Engine
+from core_server.jobs.engine import Engine, EngineState, Pass, Wish
 from core_server.jobs.job import (
     ImageHeader,
     JobEvent,
@@ -41,10 +46,12 @@ log = logging.getLogger(__name__)
 
 _PREVIEW_SECONDS = 0.25
 _PAUSE_SECONDS = 2.0
+_MOST_UNFINISHED = 2
+"""Passes: one on the device, and one whose pictures are on their way to a disk that may be full."""
 
 
 class Dispatcher:
-    """One job at a time, in the ledger's order. While a result goes to disk the next job is painted; never two."""
+    """One pass at a time, in the ledger's order. While results go to disk the next job is painted; never two."""
 
     def __init__(
         self,
@@ -54,16 +61,18 @@ class Dispatcher:
         limits: Limits,
         turns: Turns,
         *,
+        batching: Batching = Batching(),  # noqa: B008  frozen
         reached: Reached = nobody,
     ) -> None:
         self._turns = turns
+        self._batching = batching
         self._ledger = ledger
         self._blobs = blobs
         self._engine = engine
         self._limits = limits
         self._stopping = asyncio.Event()
         self.results = Results(ledger, blobs, limits, self._stopping, reached)
-        self._keeping: asyncio.Task[None] | None = None
+        self._unfinished: deque[set[asyncio.Task[None]]] = deque()
 
     def stop(self) -> None:
         """Lets `run` return; the engine has been stopped or is about to be."""
@@ -82,7 +91,8 @@ class Dispatcher:
                 log.exception("The next job could not be taken up; trying again")
                 self._tell(error)
                 await self._pause()
-        await self._kept()
+        while self._unfinished:
+            await self._finished()
 
     def _tell(self, error: Exception) -> None:
         """Says to those who watch the first job why it does not begin, where that is known."""
@@ -103,41 +113,89 @@ class Dispatcher:
             await self._refuse_first(error)
             return
         async with self._turns.job():
-            live = await self._ledger.claim()
-            outputs = None if live is None else await self._painted(live)
-        if live is not None and outputs is not None:
-            await self._kept()
-            self._keeping = asyncio.create_task(self._keep(live, outputs), name="keep results")
+            given = await self._begin()
+            while given is not None:
+                following = await self._following(given)
+                await given.ended
+                given = following
+
+    async def _following(self, given: Pass) -> Pass | None:
+        """The next pass, given to the engine before the device is free; None where it is better chosen then."""
+        await given.ending
+        is_ready = self._engine.status.state is EngineState.READY
+        if self._stopping.is_set() or not is_ready or not self._turns.is_quiet:
+            return None
+        try:
+            return await self._begin()
+        except (OSError, sqlite3.Error):  # said to whoever waits when it happens again
+            log.exception("The next job could not be taken up yet")
+            return None
+
+    async def _begin(self) -> Pass | None:
+        """Takes up the first job and its company; None if there is none that goes to the device."""
+        while len(self._unfinished) >= _MOST_UNFINISHED:
+            await self._finished()
+        several = self._batching.pictures > 1
+        lives = await self._ledger.claim(self._company if several else None, company.LOOK_AHEAD)
+        ready: list[tuple[LiveJob, Wish]] = []
+        for live in lives:
+            live.restart_clock()
+            async with self._ending(live):
+                images = await asyncio.to_thread(self._images, live)
+                if live.cancel_requested:
+                    raise TaskCancelled
+                ready.append((live, self._wish(live, images)))
+        # Who was cancelled while another one's pictures were read has no place in the pass.
+        for live, _ in ready:
+            async with self._ending(live):
+                if live.cancel_requested:
+                    raise TaskCancelled
+        ready = [(live, wish) for live, wish in ready if not live.job.state.is_final]
+        if not ready:
+            return None
+        pictures = self._pictures(ready[0][0]) if several else 1
+        given = self._engine.give([wish for _, wish in ready], pictures)
+        self._unfinished.append(
+            {
+                asyncio.create_task(self._finish(live, outcome))
+                for (live, _), outcome in zip(ready, given.outcomes, strict=True)
+            }
+        )
+        return given
+
+    def _company(self, first: LiveJob, waiting: Sequence[LiveJob]) -> Sequence[LiveJob]:
+        return company.company_of(first, waiting, self._pictures(first))
+
+    def _pictures(self, live: LiveJob) -> int:
+        """How many like this job's may be painted at once."""
+        info = self._engine.status.info
+        if info is None or live.crashes:
+            return 1
+        known = info.together, info.default_model
+        return company.pictures_at_once(live.job, self._batching, *known)
+
+    def _wish(self, live: LiveJob, images: Mapping[str, Pixels]) -> Wish:
+        job = live.job
+        return Wish(job.job_id, job.request, images, lambda step: self._on_step(live, step))
+
+    async def _finish(self, live: LiveJob, outcome: Awaitable[Sequence[TaskOutput]]) -> None:
+        """From the device to the disk."""
+        try:
+            async with self._ending(live):
+                await self.results.keep(live, await outcome)
+        except (OSError, sqlite3.Error):  # the server stops; the next start finds the job running
+            log.exception("The end of job %s could not be written", live.job.job_id)
+
+    async def _finished(self) -> None:
+        """Returns when the jobs of the longest unfinished pass have ended."""
+        await asyncio.wait(self._unfinished[0])
+        self._unfinished.popleft()
 
     async def _refuse_first(self, error: ScumbleServerError) -> None:
         """The engine cannot be started: say so to whoever waits, instead of letting them wait for ever."""
         live = self._ledger.first
         if live is not None:
             await self._end(live, JobState.FAILED, failure_of(error))
-
-    async def _painted(self, live: LiveJob) -> Sequence[TaskOutput] | None:
-        """None if the job has ended otherwise, or is queued again."""
-        live.restart_clock()
-        async with self._ending(live):
-            images = await asyncio.to_thread(self._images, live)
-            if live.cancel_requested:
-                raise TaskCancelled
-            return await self._engine.run(
-                live.job.job_id, live.job.request, images, lambda step: self._on_step(live, step)
-            )
-        return None
-
-    async def _keep(self, live: LiveJob, outputs: Sequence[TaskOutput]) -> None:
-        try:
-            async with self._ending(live):
-                await self.results.keep(live, outputs)
-        except (OSError, sqlite3.Error):  # the server stops; the next start finds the job running
-            log.exception("The end of job %s could not be written", live.job.job_id)
-
-    async def _kept(self) -> None:
-        """Returns when no result is on its way to disk."""
-        if self._keeping is not None:
-            await self._keeping
 
     @contextlib.asynccontextmanager
     async def _ending(self, live: LiveJob) -> AsyncIterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -31,8 +32,34 @@ class EngineStatus:
     info: RuntimeInfo | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One request for the engine. images: pixels by id. on_step: called after every step, on the event loop."""
+
+    job_id: str
+    request: Request
+    images: Mapping[str, Pixels]
+    on_step: Callable[[StepProgress], None]
+
+
+class Pass(Protocol):
+    """What was given to the device at once.
+
+    ending: nothing but the rest of the last picture is left to do, so that the next pass may be given and waits for the
+    device, not the device for it. ended: the device is free; pictures may still be on their way from the worker.
+    """
+
+    @property
+    def outcomes(self) -> Sequence[asyncio.Future[Sequence[TaskOutput]]]:
+        """Of each wish, in order. Errors: TaskFailed (WorkerCrashed when the process died), InvalidRequest,
+        TaskCancelled."""
+
+    ending: asyncio.Future[None]
+    ended: asyncio.Future[None]
+
+
 class Engine(Protocol):
-    """Runs one request at a time on a device. All methods are called on the gateway's event loop."""
+    """Does one pass after the other on a device. All methods are called on the gateway's event loop."""
 
     @property
     def status(self) -> EngineStatus:
@@ -47,14 +74,10 @@ class Engine(Protocol):
         Errors: the reason why it cannot be started (TaskFailed), Unavailable when it is being stopped.
         """
 
-    async def run(
-        self,
-        job_id: str,
-        request: Request,
-        images: Mapping[str, Pixels],
-        on_step: Callable[[StepProgress], None],
-    ) -> Sequence[TaskOutput]:
-        """Runs one request to its end. Errors: TaskFailed (WorkerCrashed when the process died), InvalidRequest."""
+    def give(self, wishes: Sequence[Wish], pictures: int = 1) -> Pass:
+        """Does these requests, after those that were given before. pictures: how many may be painted at once; several
+        wishes must be alike (`request.batch_key`). What has not begun when the worker dies is given to the next one.
+        """
 
     async def paint(
         self,
@@ -63,11 +86,10 @@ class Engine(Protocol):
         canvas: Pixels,
         on_step: Callable[[StepProgress], None],
     ) -> LivePicture:
-        """Paints one frame of a live session; in the place of a run, never beside one. Two may be under way, and end in
-        order, if the pictures before were told to be `ahead`. Errors: as `run`."""
+        """Paints one frame of a live session, while no pass is on the device. Errors: TaskFailed, InvalidRequest."""
 
     def cancel(self, job_id: str) -> None:
-        """Asks the running job to end at its next step; `run` then raises TaskCancelled."""
+        """Asks a job to end at its next step; its outcome is then TaskCancelled."""
 
     async def load(self, model: str) -> None:
         """Loads a model before it is needed."""
@@ -79,4 +101,4 @@ class Engine(Protocol):
         """The models on this disk have changed: `status.info` tells of these until the runtime tells again."""
 
     async def stop(self) -> None:
-        """Ends the worker; a running request raises WorkerCrashed."""
+        """Ends the worker; what runs ends with WorkerCrashed, what waits for a worker with Unavailable."""

@@ -62,6 +62,10 @@ class _Flow:
         self.now = max(self.now, self.tags.get(name, self.now))
         self.tags[name] = self.now + cost
 
+    def charge(self, name: str, cost: float) -> None:
+        """It was served beside another one, out of its turn."""
+        self.tags[name] = max(self.tags.get(name, self.now), self.now) + cost
+
     def forget_idle(self, busy: Iterable[str]) -> None:
         """Tags that the clock has passed say nothing any more."""
         kept = set(busy)
@@ -116,13 +120,19 @@ class FairQueue(Generic[T]):
         return _choose(self._owners, self._between_owners, self._between_clients)[2].item
 
     def take(self, item: T) -> None:
-        """It gets its turn: it waits no more, and its owner and client have been served."""
+        """It waits no more; its owner and client have been served, which costs them the same out of their turn."""
         if item in self._again:
             self._again.remove(item)
             return
+        in_turn = item == self.first
         owner, client, waiting = self._leave(item)
-        self._between_owners.serve(owner, waiting.cost)
-        self._between_clients.setdefault(owner, _Flow()).serve(client, waiting.cost)
+        clients = self._between_clients.setdefault(owner, _Flow())
+        if in_turn:
+            self._between_owners.serve(owner, waiting.cost)
+            clients.serve(client, waiting.cost)
+        else:
+            self._between_owners.charge(owner, waiting.cost)
+            clients.charge(client, waiting.cost)
         self._tidy()
 
     def remove(self, item: T) -> None:
@@ -133,16 +143,16 @@ class FairQueue(Generic[T]):
             self._leave(item)
             self._tidy()
 
-    def order(self) -> list[T]:
-        """All items in the order in which they would be served if none came."""
+    def order(self, most: int | None = None) -> list[T]:
+        """All items, or the first `most`, in the order in which they would be served if none came."""
         owners = {
             owner: {client: list(waiting) for client, waiting in clients.items()}
             for owner, clients in self._owners.items()
         }
         between_owners = self._between_owners.copy()
         between_clients = {owner: flow.copy() for owner, flow in self._between_clients.items()}
-        order = list(self._again)
-        while owners:
+        order = list(self._again)[:most]
+        while owners and (most is None or len(order) < most):
             owner, client, waiting = _choose(owners, between_owners, between_clients)
             order.append(waiting.item)
             between_owners.serve(owner, waiting.cost)

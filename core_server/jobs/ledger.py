@@ -42,6 +42,8 @@ class LiveJob:
         self.feed = feed
         self.crashes = crashes
         self.cancel_requested = False
+        self.times_passed = 0
+        """Passes in which jobs behind it had company's places; see `company`."""
         self.clock = StepClock()
         self.last_preview_time = 0.0
 
@@ -64,6 +66,10 @@ class Figures:
     ended: Counter[str] = field(default_factory=Counter)
     waited_seconds: float = 0.0
     ran_seconds: float = 0.0
+
+
+Company = Callable[[LiveJob, Sequence[LiveJob]], Sequence[LiveJob]]
+"""(the job whose turn it is, those behind it in order) -> those of them that are painted with it."""
 
 
 class Ledger:
@@ -158,13 +164,29 @@ class Ledger:
         self.wake()
         return live
 
-    async def claim(self) -> LiveJob | None:
-        """Starts the first job of the queue; None if there is none any more."""
+    async def claim(self, company: Company | None = None, look_ahead: int = 0) -> list[LiveJob]:
+        """Starts the first job of the queue, and with it those that `company` chooses of the `look_ahead` next ones.
+
+        Empty if nobody waits any more.
+        """
         async with self._one_at_a_time:
-            live = self.first
-            if live is not None:
-                await self._enter(live, JobState.RUNNING)
-            return live
+            first = self.first
+            if first is None:
+                return []
+            others: Sequence[LiveJob] = ()
+            if company is not None:
+                others = company(first, self._queue.order(1 + look_ahead)[1:])
+            await self._enter(first, JobState.RUNNING)
+            started = [first]
+            try:
+                for live in others:
+                    await self._enter(live, JobState.RUNNING)
+                    started.append(live)
+            except (OSError, sqlite3.Error):
+                log.exception(
+                    "A job could not be taken up with another one; it waits for its own turn"
+                )
+            return started
 
     # --- changes
 

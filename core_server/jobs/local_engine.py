@@ -17,12 +17,12 @@ from core_server.errors import (
     DeviceFault,
     ScumbleServerError,
     TaskCancelled,
-    WorkerCrashed,
 )
 from core_server.jobs import messages, segments
 from core_server.jobs.deliveries import output_of, progress_of
-from core_server.jobs.engine import EngineStatus
+from core_server.jobs.engine import EngineStatus, Wish
 from core_server.jobs.job import JobFailure
+from core_server.jobs.running import GivenPass, Running
 from core_server.jobs.supervisor import MakeWorker, Supervisor, Worker
 from core_server.jobs.worker_process import WorkerProcess
 from core_server.pipelines.live_frame import LiveFrame, LivePicture
@@ -33,23 +33,10 @@ log = logging.getLogger(__name__)
 
 _SMALL_BYTES = 4 * MIB
 """Copied in less time than it takes to hand the copying to a thread."""
+_MOST_TIMES_SENT = 3
+"""To workers that die before they begin with it."""
 _FAULT_SECONDS = 10.0
 """For a worker to end by itself after its device has failed."""
-
-
-class _Running:
-    """The request on the worker. `ended` is settled exactly once, by whatever comes first."""
-
-    def __init__(self, job_id: str, on_step: Callable[[StepProgress], None]) -> None:
-        self.job_id = job_id
-        self.on_step = on_step
-        self.ended: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.sent = False
-        self.output: SharedMemory | None = None
-
-    def fail(self, error: ScumbleServerError) -> None:
-        if not self.ended.done():
-            self.ended.set_exception(error)
 
 
 class LocalEngine:
@@ -67,7 +54,10 @@ class LocalEngine:
     ) -> None:
         self._cancel_grace_seconds = cancel_grace_seconds
         self._segments = segments.Segments(config.data_dir)
-        self._running: _Running | None = None
+        self._running: dict[str, Running] = {}
+        self._passes: list[GivenPass] = []
+        self._output = asyncio.Lock()
+        self._frames: dict[str, tuple[int, SharedMemory | None]] = {}
         self._loads: deque[asyncio.Future[None]] = deque()
         self._chores: set[asyncio.Task[None]] = set()
         self._stopped = False
@@ -96,8 +86,8 @@ class LocalEngine:
         self._supervisor.start()
 
     async def stop(self) -> None:
-        """Ends the worker. A running request raises WorkerCrashed, unless its pictures have been delivered already, and
-        one that waits for the worker raises Unavailable."""
+        """Ends the worker. What runs ends with WorkerCrashed, unless its pictures have been delivered already, and what
+        waits for the worker with Unavailable."""
         await self._supervisor.stop()
         if self._chores:
             await asyncio.wait(self._chores)
@@ -108,6 +98,17 @@ class LocalEngine:
         """See `Engine.wait_ready`."""
         await self._supervisor.wait_ready()
 
+    def give(self, wishes: Sequence[Wish], pictures: int = 1) -> GivenPass:
+        """See `Engine.give`. Every pixel is copied twice: into the shared segment and out of it."""
+        given = GivenPass(wishes, pictures)
+        for running in given.running:
+            self._follow(running)
+        earlier = self._passes[-1] if self._passes else None
+        self._passes.append(given)
+        given.ended.add_done_callback(lambda _: self._passes.remove(given))
+        self._do(self._send(given, earlier))
+        return given
+
     async def run(
         self,
         job_id: str,
@@ -115,15 +116,40 @@ class LocalEngine:
         images: Mapping[str, Pixels],
         on_step: Callable[[StepProgress], None],
     ) -> Sequence[TaskOutput]:
-        """See `Engine.run`. Every pixel is copied twice: into the shared segment and out of it."""
+        """One request alone, to its end. Errors: as `Pass.outcomes`."""
+        [outcome] = self.give([Wish(job_id, request, images, on_step)]).outcomes
+        return await outcome
 
-        def message(segment: str, placed: list[messages.PlacedPixels]) -> messages.Run:
-            named = dict(zip(images, placed, strict=True))
-            return messages.Run(job_id=job_id, request=request, segment=segment, images=named)
-
-        running = _Running(job_id, on_step)
-        outputs: Sequence[TaskOutput] = await self._work(running, list(images.values()), message)
-        return outputs
+    async def _send(self, given: GivenPass, earlier: GivenPass | None) -> None:
+        """Hands a pass to the worker, as soon as there is one, after the inputs of the pass before have been read."""
+        try:
+            if earlier is not None:
+                await earlier.read
+            images = {name: it for wish in given.wishes for name, it in wish.images.items()}
+            segment, placed = await self._inputs(list(images.values()))
+            worker = await self._worker_for(given.running)
+        except ScumbleServerError as error:
+            _fail(given.running, error)
+            return
+        except Exception as error:
+            log.exception("A job could not be given to the worker")
+            _fail(given.running, messages.error_of(messages.failure_of(error)))
+            return
+        if worker is None:
+            return
+        asked = []
+        for wish, running in zip(given.wishes, given.running, strict=True):
+            if not running.ended.done():
+                running.sent = True
+                asked.append(messages.Asked(job_id=wish.job_id, request=wish.request))
+        given.times_sent += 1
+        self._supervisor.asked()
+        worker.send(
+            messages.Run(
+                asked=tuple(asked), segment=segment, images=dict(zip(images, placed, strict=True)),
+                pictures=given.pictures,
+            )
+        )  # fmt: skip
 
     async def paint(
         self,
@@ -133,67 +159,80 @@ class LocalEngine:
         on_step: Callable[[StepProgress], None],
     ) -> LivePicture:
         """See `Engine.paint`. The picture is as large as is known before, so that one exchange is enough."""
-        extent = frame.extent or canvas.extent
-        running = _Running(frame_id, on_step)
-        size = extent.area * canvas.channels * canvas.array.dtype.itemsize
-
-        def message(segment: str, placed: list[messages.PlacedPixels]) -> messages.Paint:
-            running.output = self._segments.for_output(size)
-            output = running.output.name
-            return messages.Paint(
-                job_id=frame_id, frame=frame, segment=segment, canvas=placed[0], output=output,
-                made=self._segments.made,
-            )  # fmt: skip
-
-        picture: LivePicture = await self._work(running, [canvas], message)
+        while jobs := [it.ended for it in self._running.values() if it.job_id not in self._frames]:
+            await asyncio.wait(jobs)  # the pictures of the last one are still being brought over
+        slot = self._free_slot()
+        running = Running(frame_id, on_step)
+        self._follow(running)
+        self._frames[frame_id] = slot, None
+        try:
+            segment, [placed] = await self._inputs([canvas], slot)
+            worker = await self._worker_for([running])
+            if worker is not None:
+                extent = frame.extent or canvas.extent
+                size = extent.area * canvas.channels * canvas.array.dtype.itemsize
+                output = self._segments.for_output(size, slot)
+                self._frames[frame_id] = slot, output
+                running.sent = running.begun = True
+                self._supervisor.asked()
+                worker.send(
+                    messages.Paint(
+                        job_id=frame_id, frame=frame, segment=segment, canvas=placed,
+                        output=output.name, made=self._segments.made,
+                    )
+                )  # fmt: skip
+            picture: LivePicture = await running.ended
+        finally:
+            if running.ended.cancelled() or not running.ended.done():
+                if self._supervisor.worker is not None:
+                    self._supervisor.worker.send(messages.Cancel(job_id=frame_id))
+                running.ended.cancel()
+            del self._frames[frame_id]
         return picture
 
-    async def _work(
-        self,
-        running: _Running,
-        images: list[Pixels],
-        message: Callable[[str, list[messages.PlacedPixels]], messages.Run | messages.Paint],
-    ) -> Any:
-        if self._running is not None:
-            raise RuntimeError("the local engine runs one request at a time")
-        self._running = running
-        segment: SharedMemory | None = None
-        try:
-            placed: list[messages.PlacedPixels] = []
-            if images:
-                size = segments.size_of(images)
-                segment = self._segments.for_input(size)
-                if size <= _SMALL_BYTES:
-                    placed = segments.pack(segment, images)
-                else:
-                    placed = await asyncio.to_thread(segments.pack, segment, images)
-            worker = await self._worker_for(running)
-            if worker is not None:
-                question = message(segment.name if segment else "", placed)
-                running.sent = True
-                self._supervisor.asked()
-                worker.send(question)
-            return await running.ended
-        finally:
-            abandoned = running.ended.cancelled() or not running.ended.done()
-            if abandoned and self._supervisor.worker is not None:
-                self._supervisor.worker.send(messages.Cancel(job_id=running.job_id))
-            self._running = None
+    def _free_slot(self) -> int:
+        taken = {slot for slot, _ in self._frames.values()}
+        free = [slot for slot in range(segments.SLOTS) if slot not in taken]
+        if not free:
+            raise RuntimeError(f"the local engine paints {segments.SLOTS} frames at a time")
+        return free[0]
+
+    async def _inputs(
+        self, images: list[Pixels], slot: int = 0
+    ) -> tuple[str, list[messages.PlacedPixels]]:
+        """The name of the segment that they lie in now, "" for none, and where."""
+        if not images:
+            return "", []
+        size = segments.size_of(images)
+        segment = self._segments.for_input(size, slot)
+        if size <= _SMALL_BYTES:
+            return segment.name, segments.pack(segment, images)
+        return segment.name, await asyncio.to_thread(segments.pack, segment, images)
+
+    def _follow(self, running: Running) -> None:
+        """Its messages find it until it ends."""
+        self._running[running.job_id] = running
+
+        def ended(_: asyncio.Future[Any]) -> None:
+            if self._running.get(running.job_id) is running:
+                del self._running[running.job_id]
             self._shrink()
 
+        running.ended.add_done_callback(ended)
+
     def _shrink(self) -> None:
-        """A thread may still copy what the running request needs; whoever ends last clears away."""
-        if self._running is None:
+        """A thread may still copy what a running request needs; whoever ends last clears away."""
+        if not self._running:
             self._segments.shrink(*((0,) if self._stopped else ()))
 
-    async def _worker_for(self, running: _Running) -> Worker | None:
-        """Waits until there is one, whichever dies meanwhile; None if the request has ended before.
+    async def _worker_for(self, wanted: Sequence[Running]) -> Worker | None:
+        """Waits until there is one, whichever dies meanwhile; None if all the requests have ended before.
 
         Errors: those of `wait_ready`.
         """
-        while not running.ended.done():
+        while waiting := {running.ended for running in wanted if not running.ended.done()}:
             ready = asyncio.ensure_future(self.wait_ready())
-            either: set[asyncio.Future[Any]] = {ready, running.ended}
+            either: set[asyncio.Future[Any]] = {ready, *waiting}
             try:
                 await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
                 if ready.done():
@@ -201,15 +240,16 @@ class LocalEngine:
             finally:
                 ready.cancel()
             worker = self._supervisor.ready_worker
-            if worker is not None and not running.ended.done():
+            if worker is not None and not all(it.done() for it in waiting):
                 return worker
         return None
 
     def cancel(self, job_id: str) -> None:
         """See `Engine.cancel`."""
-        running = self._running
-        if running is None or running.job_id != job_id or running.ended.done():
+        running = self._running.get(job_id)
+        if running is None or running.ended.done():
             return
+        running.cancelled = True
         worker = self._supervisor.worker
         if not running.sent or worker is None:
             running.fail(TaskCancelled())
@@ -244,19 +284,31 @@ class LocalEngine:
         await loaded
 
     def _is_busy(self) -> bool:
-        running = self._running
-        works = running is not None and running.sent and not running.ended.done()
+        works = any(it.sent and not it.ended.done() for it in self._running.values())
         return works or bool(self._loads)
 
     def _fail_tasks(self, error: ScumbleServerError) -> None:
-        if self._running is not None and self._running.sent:
-            self._running.fail(error)
+        for given in list(self._passes):
+            was_sent = any(running.sent for running in given.running)
+            if was_sent and given.is_unbegun and given.times_sent < _MOST_TIMES_SENT:
+                self._send_again(given)
+        for running in list(self._running.values()):
+            if running.sent:
+                running.fail(error)
         while self._loads:
             load = self._loads.popleft()
             if not load.done():
                 load.set_exception(error)
 
-    async def _replace_if_deaf(self, running: _Running, worker: Worker) -> None:
+    def _send_again(self, given: GivenPass) -> None:
+        """It lay behind another one that the worker died under: the next worker gets it."""
+        for running in given.running:
+            running.sent = False
+            if running.cancelled:
+                running.fail(TaskCancelled())
+        self._do(self._send(given, None))
+
+    async def _replace_if_deaf(self, running: Running, worker: Worker) -> None:
         await asyncio.wait({running.ended}, timeout=self._cancel_grace_seconds)
         if not running.ended.done() and worker is self._supervisor.worker:
             log.warning("The worker did not answer a cancellation and is killed")
@@ -272,8 +324,8 @@ class LocalEngine:
             case messages.Ready() | messages.StartFailed() | messages.Rested():
                 pass  # the supervisor's
             case _:
-                running, worker = self._running, self._supervisor.worker
-                if running is not None and running.job_id == message.job_id:
+                running, worker = self._running.get(message.job_id), self._supervisor.worker
+                if running is not None:
                     self._on_task_message(running, message)
                 elif isinstance(message, messages.Need) and worker is not None:
                     worker.send(messages.Grant(segment="", refusal="nobody waits for it"))
@@ -292,18 +344,35 @@ class LocalEngine:
 
     def _on_task_message(
         self,
-        running: _Running,
-        message: messages.Step | messages.Need | messages.Done | messages.Painted | messages.Failed,
+        running: Running,
+        message: messages.Began
+        | messages.Step
+        | messages.Need
+        | messages.Done
+        | messages.Painted
+        | messages.Failed,
     ) -> None:
+        given = next((it for it in self._passes if running in it.running), None)
         match message:
+            case messages.Began():
+                running.begun = True
             case messages.Step():
+                step = progress_of(message)
                 if not running.ended.done():
-                    running.on_step(progress_of(message))
+                    running.on_step(step)
+                if given is not None:
+                    given.told(running, step)
             case messages.Need():
-                self._grant(running, message.size)
+                running.off_device = True
+                if given is not None:
+                    given.look()
+                worker = self._supervisor.worker
+                assert worker is not None, "it has just spoken"
+                self._do(self._bring_over(running, message.size, worker))
             case messages.Done():
                 self._supervisor.set_info(message.info)
-                self._do(self._collect(running, message))
+                if not running.placed.done():
+                    running.placed.set_result(message)
             case messages.Painted():
                 self._supervisor.set_info(message.info)
                 self._take(running, message)
@@ -311,44 +380,45 @@ class LocalEngine:
                 self._supervisor.set_info(message.info)
                 running.fail(self._error_of(message.failure))
 
-    def _grant(self, running: _Running, size: int) -> None:
-        worker = self._supervisor.worker
-        if worker is None:
-            return
-        try:
-            running.output = self._segments.for_output(size)
-        except ScumbleServerError as error:
-            worker.send(messages.Grant(segment="", refusal=error.message))
-        else:
-            worker.send(messages.Grant(segment=running.output.name))
+    async def _bring_over(self, running: Running, size: int, worker: Worker) -> None:
+        """The pictures of one job at a time, from the worker's question for room until they are here."""
+        async with self._output:
+            if running.ended.done():  # what is sent to a worker that has died is lost
+                worker.send(messages.Grant(segment="", refusal="nobody waits for it"))
+                return
+            try:
+                segment = self._segments.for_output(size)
+            except ScumbleServerError as error:
+                worker.send(messages.Grant(segment="", refusal=error.message))
+                return
+            worker.send(messages.Grant(segment=segment.name))
+            await asyncio.wait({running.placed, running.ended}, return_when=asyncio.FIRST_COMPLETED)
+            if running.ended.done():
+                return
+            running.sent = False  # the outputs are safe: the worker may die now
+            done = running.placed.result()
+            try:
+                outputs = await asyncio.to_thread(
+                    lambda: [output_of(segment, placed) for placed in done.outputs]
+                )
+            except Exception as error:
+                log.exception("The pictures of job %s could not be taken over", running.job_id)
+                running.fail(messages.error_of(messages.failure_of(error)))
+                return
+            if not running.ended.done():
+                running.ended.set_result(outputs)
 
-    async def _collect(self, running: _Running, done: messages.Done) -> None:
-        segment = running.output
-        if segment is None:
-            running.fail(WorkerCrashed("The worker delivered pictures it had no room for."))
-            return
-        running.sent = False  # the outputs are safe: the worker may die now
-        try:
-            outputs = await asyncio.to_thread(
-                lambda: [output_of(segment, placed) for placed in done.outputs]
-            )
-        except Exception as error:
-            log.exception("The pictures of job %s could not be taken over", running.job_id)
-            running.fail(messages.error_of(messages.failure_of(error)))
-            return
-        if not running.ended.done():
-            running.ended.set_result(outputs)
-
-    def _take(self, running: _Running, painted: messages.Painted) -> None:
-        if running.output is None or running.ended.done():
+    def _take(self, running: Running, painted: messages.Painted) -> None:
+        _, output = self._frames.get(running.job_id, (0, None))
+        if output is None or running.ended.done():
             return
         try:
-            pixels = segments.unpack(running.output, painted.pixels)
+            pixels = segments.unpack(output, painted.pixels)
         except Exception as error:
             log.exception("A live picture could not be taken over")
             running.fail(messages.error_of(messages.failure_of(error)))
             return
-        running.ended.set_result(LivePicture(pixels, painted.told))
+        running.ended.set_result(LivePicture(pixels, painted.told, ahead=painted.ahead))
 
     def _error_of(self, failure: JobFailure) -> ScumbleServerError:
         error = messages.error_of(failure)
@@ -360,3 +430,8 @@ class LocalEngine:
         task = asyncio.create_task(chore)
         self._chores.add(task)
         task.add_done_callback(self._chores.discard)
+
+
+def _fail(many: Sequence[Running], error: ScumbleServerError) -> None:
+    for running in many:
+        running.fail(error)

@@ -39,13 +39,20 @@ class PlacedOutput(msgspec.Struct, frozen=True, kw_only=True):
     map_name: str
 
 
-class Run(msgspec.Struct, frozen=True, kw_only=True, tag="run"):
-    """Do this. segment: where the images lie, "" if there are none."""
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What one job asks for."""
 
     job_id: str
     request: Request
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True, tag="run"):
+    """Do these. segment: where the images lie, "" if there are none. pictures: how many may be painted at once."""
+
+    asked: tuple[Asked, ...]
     segment: str
     images: dict[str, PlacedPixels]
+    pictures: int = 1
 
 
 class Cancel(msgspec.Struct, frozen=True, kw_only=True, tag="cancel"):
@@ -103,6 +110,12 @@ class StartFailed(msgspec.Struct, frozen=True, kw_only=True, tag="start_failed")
     failure: JobFailure
 
 
+class Began(msgspec.Struct, frozen=True, kw_only=True, tag="began"):
+    """The worker has taken this job up: whatever happens to the worker from now on may be its doing."""
+
+    job_id: str
+
+
 class Step(msgspec.Struct, frozen=True, kw_only=True, tag="step"):
     """A `StepProgress`. preview: rows of uint8 RGB, preview_shape its (height, width, 3)."""
 
@@ -115,7 +128,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, tag="step"):
 
 
 class Need(msgspec.Struct, frozen=True, kw_only=True, tag="need"):
-    """The job is done and its pixels need a segment of so many bytes."""
+    """The job is done, the device with it, and its pixels need a segment of so many bytes."""
 
     job_id: str
     size: int
@@ -161,7 +174,7 @@ class Rested(msgspec.Struct, frozen=True, kw_only=True, tag="rested"):
     info: RuntimeInfo
 
 
-FromWorker = Ready | StartFailed | Step | Need | Done | Painted | Failed | Loaded | Rested
+FromWorker = Ready | StartFailed | Began | Step | Need | Done | Painted | Failed | Loaded | Rested
 
 _encoder = msgspec.msgpack.Encoder()
 _to_worker: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)

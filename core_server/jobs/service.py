@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import filelock
 
-from core_server.config import Limits
+from core_server.config import Batching, Limits
 from core_server.errors import (
     DataDirInUse,
     FailedPrecondition,
@@ -62,12 +62,18 @@ class JobService:
     """
 
     def __init__(
-        self, data_dir: Path, engine: Engine, limits: Limits, reached: Reached = nobody
+        self,
+        data_dir: Path,
+        engine: Engine,
+        limits: Limits,
+        reached: Reached = nobody,
+        batching: Batching = Batching(),  # noqa: B008  frozen
     ) -> None:
         self._data_dir = data_dir
         self._reached = reached
         self._engine = engine
         self._limits = limits
+        self._batching = batching
         self._owned = filelock.FileLock(
             data_dir / "lock", timeout=0, thread_local=False, mode=0o600
         )
@@ -108,6 +114,7 @@ class JobService:
                 self._engine,
                 self._limits,
                 self._turns,
+                batching=self._batching,
                 reached=self._reached,
             )
             await self._engine.start()

@@ -36,6 +36,11 @@ class Turns:
         """ "job", "frame" or "" for nobody."""
         return self._taken
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nobody paints live, so that jobs may follow each other in one turn."""
+        return not self._frames and self._clock() >= self._last_frame + QUIET_SECONDS
+
     @asynccontextmanager
     async def job(self) -> AsyncIterator[None]:
         """The engine for one job."""

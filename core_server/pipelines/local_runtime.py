@@ -14,7 +14,7 @@ import transformers
 from core_server.canvas.geometry import Extent
 from core_server.canvas.pixels import Pixels
 from core_server.config import Tiers
-from core_server.errors import ImageNotFound, OutOfMemory
+from core_server.errors import ImageNotFound, ModelNotFound, OutOfMemory
 from core_server.pipelines import devices
 from core_server.pipelines.catalogue import Catalogue
 from core_server.pipelines.faults import faults_told, still_computes
@@ -42,10 +42,12 @@ from core_server.pipelines.task import (
     StepCallback,
     StepProgress,
     TaskOutput,
+    Wish,
 )
 from core_server.pipelines.tasks import do_task
 from core_server.pipelines.tiers.graphs import WARM_CALLS
 from core_server.pipelines.tiers.workshop import Workshop, make_workshop
+from core_server.pipelines.together import Together, paints_together
 from core_server.pipelines.words.styles import Styles
 
 Result = TypeVar("Result")
@@ -159,6 +161,7 @@ class LocalRuntime:
             models=tuple(listed.values()),
             caches=self._caches(),
             loaded=tuple(loaded),
+            together=tuple(name for name, model in loaded.items() if paints_together(model)),
         )
 
     def _loaded(self) -> list[LoadedModel]:
@@ -195,6 +198,27 @@ class LocalRuntime:
                     on_step,
                     lambda name: self._attempt(name, request, images, on_step),
                 )
+            finally:
+                devices.tidy(self._device)
+
+    def run_together(
+        self, wishes: Sequence[Wish], pictures: int
+    ) -> Sequence[Sequence[TaskOutput] | Exception]:
+        """Does alike requests, several pictures at once where that can be. Errors: DeviceFault."""
+        together = Together(
+            wishes,
+            pictures,
+            styles=self._styles,
+            data_dir=self._data_dir,
+            alone=lambda wish: self.run(wish.request, {}, wish.on_step),
+            learn=self._keeper.learn,
+        )
+        with faults_told(self._device):
+            try:
+                name = self._catalogue.find(wishes[0].request.parameters.model).model_id
+                return together.outcomes(self._model(name) if name in self._keeper.loaded else None)
+            except ModelNotFound as error:
+                return [error] * len(wishes)
             finally:
                 devices.tidy(self._device)
 

@@ -40,11 +40,17 @@ class StepReporter:
     """Tells `on_step` how far a job of `count` pictures is.
 
     steps: what one picture takes; a number, or its parts one after the other. Whatever `on_step` raises ends the task
-    at that point: between two steps, before and after the decoding.
+    at that point: between two steps, before and after the decoding. sets_pace: False where another reporter does.
     """
 
     def __init__(
-        self, model: LoadedModel, on_step: StepCallback, steps: int | Sequence[Part], count: int
+        self,
+        model: LoadedModel,
+        on_step: StepCallback,
+        steps: int | Sequence[Part],
+        count: int,
+        *,
+        sets_pace: bool = True,
     ) -> None:
         self._model = model
         self._on_step = on_step
@@ -53,7 +59,7 @@ class StepReporter:
         self._done_before = self._parts_done = 0
         self._next_preview = 0.0
         on_cuda = model.device.type == "cuda"
-        self._pace = Pace(model.device) if on_cuda else None
+        self._pace = Pace(model.device) if on_cuda and sets_pace else None
         self._fetcher = PreviewFetcher(model.device) if on_cuda else None
 
     @property

@@ -6,6 +6,7 @@ travel beside them.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from enum import StrEnum
 
 import msgspec
@@ -202,6 +203,25 @@ ANY_MODEL_TASKS = ("material_maps",)
 def task_name(request: Request) -> str:
     """Name of the task as in `scumble.v1.Generation.task`."""
     return str(request.__struct_config__.tag)
+
+
+def batch_key(request: Request) -> Hashable | None:
+    """Equal for requests that differ in what each picture of a pass may have of its own: words, seed, count. None for
+    what is painted alone: other tasks, and what acts on a whole call of the denoiser or on single words."""
+    if not isinstance(request, TextToImage):
+        return None
+    parameters = request.parameters
+    alone = (
+        parameters.control_images
+        or parameters.reference_images
+        or any(it.kind is not AdapterKind.LORA for it in parameters.adapters)
+        or parameters.guidance_end < 1
+        or parameters.block_cache
+    )
+    if alone:
+        return None
+    shared = msgspec.structs.replace(parameters, prompt="", negative_prompt="", seed=0, count=1)
+    return (request.extent, shared)
 
 
 def image_ids(request: Request) -> tuple[str, ...]:

@@ -111,7 +111,8 @@ class CacheFigures(msgspec.Struct, frozen=True, kw_only=True):
 class RuntimeInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Where pictures are made. device: such as "cuda:0 (NVIDIA H100)" or "cpu". Memory in bytes, 0 if unknown.
 
-    loaded: ids of the models that are in memory now, the one used last at the end.
+    loaded: ids of the models that are in memory now, the one used last at the end; together: those of them that paint
+    several pictures at once (`Runtime.run_together`).
     """
 
     device: str
@@ -121,6 +122,15 @@ class RuntimeInfo(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[ModelProfile, ...] = field(default_factory=tuple)
     caches: tuple[CacheFigures, ...] = ()
     loaded: tuple[str, ...] = ()
+    together: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One of several requests that are done together. on_step: as for `Runtime.run`; what it raises ends this one."""
+
+    request: Request
+    on_step: StepCallback
 
 
 class Runtime(Protocol):
@@ -142,6 +152,14 @@ class Runtime(Protocol):
         self, request: Request, images: Mapping[str, Pixels], on_step: StepCallback
     ) -> Sequence[TaskOutput]:
         """Does one request. `images`: pixels by id. Errors: InvalidRequest, TaskFailed and what `on_step` raises."""
+
+    def run_together(
+        self, wishes: Sequence[Wish], pictures: int
+    ) -> Sequence[Sequence[TaskOutput] | Exception]:
+        """Does requests with the same `request.batch_key`, up to `pictures` pictures at once where that can be.
+
+        What became of each, in order. Errors: DeviceFault.
+        """
 
     def paint(self, frame: LiveFrame, canvas: Pixels, on_step: StepCallback) -> LivePicture:
         """Paints one frame of a live session. Errors: as `run`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from core_server.canvas.colour import to_uint8, to_unit
@@ -16,7 +18,7 @@ from core_server.pipelines.denoise import as_tensor, denoise
 from core_server.pipelines.layout_detail import with_detail
 from core_server.pipelines.layout_start import LayoutStart, layout_start
 from core_server.pipelines.material_maps import BASE_COLOR, map_outputs, required_maker
-from core_server.pipelines.model import LoadedModel
+from core_server.pipelines.model import FloatArray, LoadedModel
 from core_server.pipelines.progress import StepReporter
 from core_server.pipelines.prompt import prompt_notes
 from core_server.pipelines.recipe import make_recipe
@@ -64,24 +66,13 @@ def text_to_image(
             image = with_detail(
                 image, start["image"], layout.detail, model, settings.at(seed), axes
             )
-        image = model_to_document(image, request.extent, sizes.multiple, axes)
-        array = to_uint8(image)
-        recipe = make_recipe(
-            model,
-            request,
-            settings,
-            seed,
-            steps_run=steps_run,
-            notes=notes,
-            details={
-                "extent": list(request.extent),
-                "model_extent": list(painted),
-                **_structure(layout),
-                **as_recipe(seams(array, axes)),
-            },
-        )
+        output = finished(
+            model, request, settings, seed, image, steps_run, notes,
+            {"model_extent": list(painted), **_structure(layout)},
+        )  # fmt: skip
+        array, recipe = output.pixels.array, output.recipe
         map_name = BASE_COLOR if isinstance(request, Texture) else ""
-        outputs.append(TaskOutput(Pixels(array), seed, recipe, map_name=map_name))
+        outputs.append(replace(output, map_name=map_name))
         if isinstance(request, Texture) and maker is not None:
             outputs += map_outputs(
                 maker,
@@ -94,6 +85,32 @@ def text_to_image(
                 on_step=on_step,
             )
     return outputs
+
+
+def finished(  # noqa: PLR0917  what a picture is made of
+    model: LoadedModel,
+    request: TextToImage | Texture,
+    settings: Settings,
+    seed: int,
+    image: FloatArray,
+    steps_run: int,
+    notes: tuple[str, ...],
+    details: Mapping[str, Any],
+) -> TaskOutput:
+    """A painted picture as it is delivered. image: (height, width, 3) float32 sRGB 0..1 at model size."""
+    axes = request.parameters.seamless
+    multiple = TiledSizes.of(model, axes).multiple
+    array = to_uint8(model_to_document(image, request.extent, multiple, axes))
+    recipe = make_recipe(
+        model,
+        request,
+        settings,
+        seed,
+        steps_run=steps_run,
+        notes=notes,
+        details={"extent": list(request.extent), **details, **as_recipe(seams(array, axes))},
+    )
+    return TaskOutput(Pixels(array), seed, recipe)
 
 
 def _start(

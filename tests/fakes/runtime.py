@@ -29,6 +29,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,7 @@ from core_server.pipelines.task import (
     StepCallback,
     StepProgress,
     TaskOutput,
+    Wish,
 )
 
 ENDLESS = 10_000_000
@@ -105,6 +107,7 @@ class FakeRuntime:
             models=(_profile(self._model),),
             caches=(CacheFigures(name="prompts", hits=3, misses=2, bytes=1024),),
             loaded=tuple(self._loaded),
+            together=tuple(self._loaded),
         )
 
     def run(
@@ -137,6 +140,25 @@ class FakeRuntime:
             preview = np.full((8, 12, 3), step % 256, np.uint8) if shown else None
             on_step(StepProgress(step + 1, total, "Painting", preview))
         return self._outputs(request, images, script)
+
+    def run_together(
+        self, wishes: Sequence[Wish], pictures: int
+    ) -> Sequence[Sequence[TaskOutput] | Exception]:
+        """One after the other; the recipes tell of how many."""
+        self.calls.append(f"together {len(wishes)} of {pictures}")
+        outcomes: list[Sequence[TaskOutput] | Exception] = []
+        for wish in wishes:
+            try:
+                outputs = self.run(wish.request, {}, wish.on_step)
+            except DeviceFault:
+                raise
+            except Exception as error:  # noqa: BLE001
+                outcomes.append(error)
+            else:
+                outcomes.append(
+                    [replace(it, recipe={**it.recipe, "batch": len(wishes)}) for it in outputs]
+                )
+        return outcomes
 
     def _misbehave(self, script: str) -> None:
         """The troubles that a picture and a live frame have in common."""

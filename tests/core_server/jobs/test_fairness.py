@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
 import pytest
 
-from core_server.canvas.pixels import Pixels
 from core_server.config import Limits
 from core_server.errors import LimitExceeded, TaskCancelled
-from core_server.jobs.engine import Engine, EngineState, EngineStatus
+from core_server.jobs.engine import Engine, EngineState, EngineStatus, Wish
 from core_server.jobs.job import JobState, Priority
 from core_server.jobs.local_engine import LocalEngine
+from core_server.jobs.running import GivenPass
 from core_server.jobs.service import JobService
-from core_server.pipelines.request import Request
-from core_server.pipelines.task import StepProgress, TaskOutput
+from core_server.pipelines.task import StepProgress
 from tests.core_server.jobs.conftest import config, finished, text_to_image
 
 
@@ -69,24 +67,15 @@ class Chatty:
 
     status = EngineStatus(EngineState.READY)
 
-    def __init__(self) -> None:
-        self._asked = asyncio.Event()
-
-    async def run(
-        self,
-        job_id: str,
-        request: Request,
-        images: Mapping[str, Pixels],
-        on_step: Callable[[StepProgress], None],
-    ) -> Sequence[TaskOutput]:
-        on_step(StepProgress(1, 9, "Painting"))
-        await self._asked.wait()
-        for step in (2, 3, 4):
-            on_step(StepProgress(step, 9, "Painting"))
-        raise TaskCancelled
+    def give(self, wishes: Sequence[Wish], pictures: int = 1) -> GivenPass:
+        self._given = GivenPass(wishes, pictures)
+        wishes[0].on_step(StepProgress(1, 9, "Painting"))
+        return self._given
 
     def cancel(self, job_id: str) -> None:
-        self._asked.set()
+        for step in (2, 3, 4):
+            self._given.wishes[0].on_step(StepProgress(step, 9, "Painting"))
+        self._given.running[0].fail(TaskCancelled())
 
     async def start(self) -> None: ...
     async def stop(self) -> None: ...

@@ -78,7 +78,8 @@ class Played:
         while not isinstance(question := await self.asked.get(), kind):
             pass
         if isinstance(question, messages.Run):
-            self.job_id = question.job_id
+            self.job_id = question.asked[0].job_id
+            self.say(messages.Began(job_id=self.job_id))
         return question
 
 
