@@ -27,6 +27,7 @@ from core_server.pipelines.tiers.picture_layers import (
 )
 from core_server.pipelines.tiers.plain import is_free, is_plain_block, is_plain_upsample
 from core_server.pipelines.tiers.prompt_features import PromptFeatures
+from core_server.pipelines.tiers.time_shares import TimeShares
 from core_server.pipelines.tiers.transformer_blocks import (
     is_plain_transformer,
     reads_prompt_alone,
@@ -49,8 +50,10 @@ class Kernels(Overrides):
         super().__init__()
         prompts = prompts or PromptFeatures()
         found = [module for root in modules for module in root.modules()]
+        resnets = [it for it in found if isinstance(it, ResnetBlock2D) and _is_free_block(it)]
+        shares = TimeShares(operations, resnets)
         for module in found:
-            for replacement in _replacements(module, operations, prompts):
+            for replacement in _replacements(module, operations, prompts, shares):
                 self.add(*replacement)
         blocks: list[Any] = [it for it in found if _is_free_transformer(it)]
         prompts.layers = tuple(it.attn2 for it in blocks if reads_prompt_alone(it.attn2))
@@ -63,7 +66,7 @@ def channels_last(*modules: nn.Module) -> None:
 
 
 def _replacements(
-    module: Any, operations: Operations, prompts: PromptFeatures
+    module: Any, operations: Operations, prompts: PromptFeatures, shares: TimeShares
 ) -> list[tuple[nn.Module, str, Function]]:
     if not is_free(module):
         return []
@@ -73,8 +76,8 @@ def _replacements(
             (module, "_operate_on_continuous_inputs", tokens_in(module)),
             (module, "_get_output_for_continuous_inputs", tokens_out(module, operations)),
         ]
-    if isinstance(module, ResnetBlock2D) and is_plain_block(module):
-        forward = resnet_block(module, operations)
+    if isinstance(module, ResnetBlock2D) and _is_free_block(module):
+        forward = resnet_block(module, operations, shares)
     elif is_plain_upsample(module):
         forward = upsample(module, operations)
     elif type(module) is nn.GroupNorm and module.affine:
@@ -84,6 +87,10 @@ def _replacements(
     elif _is_free_transformer(module):
         forward = transformer_block(module, operations, prompts)
     return [] if forward is None else [(module, "forward", forward)]
+
+
+def _is_free_block(block: nn.Module) -> bool:
+    return is_free(block) and is_plain_block(block)
 
 
 def _is_free_transformer(module: nn.Module) -> bool:

@@ -16,9 +16,10 @@ from torch.nn import functional
 from core_server.pipelines.overrides import Function
 from core_server.pipelines.tiers.operations import Operations
 from core_server.pipelines.tiers.plain import is_plain, is_pointwise
+from core_server.pipelines.tiers.time_shares import TimeShares
 
 
-def resnet_block(block: Any, operations: Operations) -> Function:
+def resnet_block(block: Any, operations: Operations, shares: TimeShares) -> Function:
     """The stock block's arithmetic, with biases and the timestep's embedding added where they are read next."""
 
     def norm(x: torch.Tensor, layer: nn.GroupNorm, added: torch.Tensor | None) -> torch.Tensor:
@@ -31,7 +32,7 @@ def resnet_block(block: Any, operations: Operations) -> Function:
     ) -> torch.Tensor:
         hidden, added = _without_bias(block.conv1, norm(input_tensor, block.norm1, None))
         if block.time_emb_proj is not None and temb is not None:
-            added = _time(block, temb, added, operations)
+            added = shares.of(block, temb, added)
         elif added is not None:
             added = added[None]
         hidden, bias = _without_bias(block.conv2, norm(hidden, block.norm2, added))
@@ -41,17 +42,6 @@ def resnet_block(block: Any, operations: Operations) -> Function:
         return operations.added_up(shortcut, hidden, bias)
 
     return forward
-
-
-def _time(
-    block: Any, temb: torch.Tensor, bias: torch.Tensor | None, operations: Operations
-) -> torch.Tensor:
-    """What a block adds for the timestep, and `bias`; (batch, channels)."""
-    linear = block.time_emb_proj
-    if is_plain(linear, nn.Linear) and temb.ndim == 2 and not block.skip_time_act:
-        return operations.timed(temb, linear.weight, linear.bias, bias)
-    time: torch.Tensor = linear(temb if block.skip_time_act else block.nonlinearity(temb))
-    return time if bias is None else time + bias
 
 
 def _without_bias(conv: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -1,4 +1,4 @@
-"""Our Triton kernels for sums, gates and the timestep's share: what lies between matrix products and convolutions."""
+"""Our Triton kernels for sums, gates and doubled pictures: what lies between matrix products and convolutions."""
 
 from __future__ import annotations
 
@@ -14,10 +14,6 @@ _SUM_ROWS, _SUM_COLUMNS = 32, 64
 """Pixels and channels of a tile that is added up."""
 _GATE_ROWS, _GATE_COLUMNS = 8, 256
 """Tokens and channels of a tile that is gated."""
-_CHANNELS = 8
-"""That one program works out of a timestep."""
-_LONGEST = 2048
-"""Numbers of a timestep's embedding, at most."""
 _MOST = 2**31
 """Elements; these kernels count in 32 bits."""
 
@@ -70,29 +66,6 @@ def _doubled(x, y, pixels, width, channels, ROWS: tl.constexpr, COLUMNS: tl.cons
     tl.store(y + below + channels, value, mask=mask)
 
 
-@triton.jit(do_not_specialize=["batch", "channels"])
-def _timed(
-    time, weight, bias, more, y, batch, channels, length,
-    HAS_MORE: tl.constexpr, CHANNELS: tl.constexpr, LENGTH: tl.constexpr,
-):  # fmt: skip
-    """y = weight @ silu(time) + bias + more, a few channels of all pictures at a time."""
-    channel = tl.program_id(0) * CHANNELS + tl.arange(0, CHANNELS)
-    inside = channel < channels
-    lane = tl.arange(0, LENGTH)
-    within = lane < length
-    mask = inside[:, None] & within[None, :]
-    at = channel[:, None] * length + lane[None, :]
-    rows = tl.load(weight + at, mask=mask, other=0.0).to(tl.float32)
-    base = tl.load(bias + channel, mask=inside, other=0.0).to(tl.float32)
-    if HAS_MORE:
-        base += tl.load(more + channel, mask=inside, other=0.0).to(tl.float32)
-    for picture in range(batch):
-        value = tl.load(time + picture * length + lane, mask=within, other=0.0).to(tl.float32)
-        value = value / (1.0 + tl.exp(-value))
-        found = tl.sum(rows * value[None, :], axis=1) + base
-        tl.store(y + picture * channels + channel, found.to(y.dtype.element_ty), mask=inside)
-
-
 def added_up(x: torch.Tensor, h: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """x + h + bias, channels last. x, h: (batch, channels, height, width); bias: (channels,) or None."""
     if x.numel() >= _MOST:
@@ -138,25 +111,4 @@ def geglu(x: torch.Tensor) -> torch.Tensor:
     _gated[(triton.cdiv(rows, _GATE_ROWS), triton.cdiv(width, _GATE_COLUMNS))](
         x, y, rows, width, ROWS=_GATE_ROWS, COLUMNS=_GATE_COLUMNS
     )
-    return y
-
-
-def timed(
-    time: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, more: torch.Tensor | None
-) -> torch.Tensor:
-    """silu(time) @ weight.T + bias + more, (batch, channels).
-
-    time: (batch, length); weight: (channels, length); bias, more: (channels,), more or None.
-    """
-    batch, length = time.shape
-    channels = weight.shape[0]
-    if length > _LONGEST or not weight.is_contiguous():
-        return TorchOperations().timed(time, weight, bias, more)
-    time = time.contiguous()
-    y = torch.empty((batch, channels), dtype=time.dtype, device=time.device)
-    given: Any = bias if more is None else more
-    _timed[(triton.cdiv(channels, _CHANNELS),)](
-        time, weight, bias, given, y, batch, channels, length,
-        HAS_MORE=more is not None, CHANNELS=_CHANNELS, LENGTH=_LONGEST, num_warps=8,
-    )  # fmt: skip
     return y
