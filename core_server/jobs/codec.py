@@ -51,14 +51,14 @@ def check_header(header: ImageHeader, limits: Limits) -> None:
         check_profile(header.icc_profile, header.channels, "header.icc_profile")
 
 
-def decode(header: ImageHeader, payload: bytes, limits: Limits) -> Pixels:
+def decode(header: ImageHeader, payload: bytes | memoryview, limits: Limits) -> Pixels:
     """The pixels of an image. RAW ones are a read-only view of the payload; no colour is converted.
 
     Errors: InvalidRequest for what breaks a limit, is cut short, differs from its header or holds NaN or infinity.
     """
     check_header(header, limits)
-    read = _raw if header.encoding is ImageEncoding.RAW else _read_file
-    array = read(header, payload)
+    is_raw = header.encoding is ImageEncoding.RAW
+    array = _raw(header, payload) if is_raw else _read_file(header, bytes(payload))
     _check_finite(array)
     return Pixels(array, header.color_space, header.icc_profile)
 
@@ -136,7 +136,7 @@ def _read_file(header: ImageHeader, payload: bytes) -> npt.NDArray[Any]:
     return formats.read(header, payload)
 
 
-def _raw(header: ImageHeader, payload: bytes) -> npt.NDArray[Any]:
+def _raw(header: ImageHeader, payload: bytes | memoryview) -> npt.NDArray[Any]:
     width, height = header.extent
     dtype = np.dtype(header.dtype).newbyteorder("<")
     expected = width * height * header.channels * dtype.itemsize

@@ -49,8 +49,8 @@ class FrameNetwork:
     ) -> torch.Tensor:
         """The picture of a plain canvas, and after its last sample 1 if all numbers are finite, else 0: one row.
 
-        canvas: (height, width, 3 or 4) uint8, on the host too; the picture has its shape and its alpha. clean: its latents; None: made
-        here, by a tiny autoencoder. The others: as in `painted`.
+        canvas: (height, width, 3 or 4) uint8, on the host too; the picture has its shape and its alpha. clean: its
+        latents; None: made here, by a tiny autoencoder. The others: as in `painted`.
         """
         canvas = canvas.to(levels.device, non_blocking=True)
         if clean is None:

@@ -15,7 +15,7 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from core_server.errors import InvalidRequest, LimitExceeded, ScumbleServerError, Unavailable
-from core_server.rpc import chunks
+from core_server.rpc import chunks, live_frames
 from core_server.rpc.auth import current_caller
 from core_server.rpc.connections import Connections
 from core_server.rpc.status import INTERNAL_SENTENCE, abort_with
@@ -103,8 +103,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         decoded = _decoded_stream if handler.request_streaming else _decoded
         return make(
             wrap(method, inner, decoded),
-            _lenient(chunks.request_deserializer(method, handler.request_deserializer)),
-            chunks.response_serializer(method, handler.response_serializer),
+            _lenient(_reads(method, handler.request_deserializer)),
+            _writes(method, handler.response_serializer),
         )
 
     def _single(
@@ -201,6 +201,15 @@ def _lenient(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], An
             return _Undecodable()
 
     return decode
+
+
+def _reads(method: str, otherwise: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
+    """What carries pictures is read without protobuf's copies."""
+    return live_frames.request_deserializer(method, chunks.request_deserializer(method, otherwise))
+
+
+def _writes(method: str, otherwise: Callable[[Any], bytes] | None) -> Callable[[Any], bytes] | None:
+    return live_frames.response_serializer(method, chunks.response_serializer(method, otherwise))
 
 
 async def _decoded_stream(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:

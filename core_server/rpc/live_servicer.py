@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator
 
 from core_server.config import Limits
 from core_server.errors import InvalidRequest, ScumbleServerError
-from core_server.jobs.live import LiveSession, idle_error
+from core_server.jobs.live import LiveAnswer, LiveSession, idle_error
 from core_server.jobs.service import JobService
 from core_server.pipelines.request import ImageToImage, Parameters
 from core_server.rpc.auth import current_owner
 from core_server.rpc.calls import Context
 from core_server.rpc.convert.live import from_proto_wish, to_proto_answer
 from core_server.rpc.known import require_names
-from scumble.v1 import live_service_pb2 as messages
+from core_server.rpc.live_frames import Request, Response
 from scumble.v1.live_service_pb2_grpc import LiveServiceServicer
 
 
@@ -28,7 +28,7 @@ class LiveServicer(LiveServiceServicer):
 
     async def Paint(  # type: ignore[override]  # a coroutine that writes, which grpc.aio takes as well
         self,
-        request_iterator: AsyncIterator[messages.PaintRequest],
+        request_iterator: AsyncIterator[Request],
         context: Context,
     ) -> None:
         """Writes to the context itself, so that a picture nobody takes can be given up."""
@@ -40,7 +40,7 @@ class LiveServicer(LiveServiceServicer):
                     async for answer in answers:
                         try:
                             async with asyncio.timeout(seconds):
-                                await context.write(to_proto_answer(answer))
+                                await context.write(_response(answer))
                         except TimeoutError:
                             raise idle_error(seconds) from None
             finally:
@@ -48,13 +48,13 @@ class LiveServicer(LiveServiceServicer):
                 with contextlib.suppress(asyncio.CancelledError):
                     await reading
 
-    async def _read(
-        self, requests: AsyncIterator[messages.PaintRequest], session: LiveSession
-    ) -> None:
+    async def _read(self, requests: AsyncIterator[Request], session: LiveSession) -> None:
         parameters: Parameters | None = None
         try:
             async for request in requests:
-                wish = await from_proto_wish(request, parameters, self._limits)
+                wish = await from_proto_wish(
+                    request.message, request.payload, parameters, self._limits
+                )
                 if wish.parameters is not None and wish.parameters != parameters:
                     parameters = wish.parameters
                     self._require_names(parameters)
@@ -75,3 +75,7 @@ class LiveServicer(LiveServiceServicer):
         except InvalidRequest as error:
             field = error.field.removeprefix(".")
             raise InvalidRequest(field, error.message, allowed=error.allowed) from error
+
+
+def _response(answer: LiveAnswer) -> Response:
+    return Response(to_proto_answer(answer), answer.payload)

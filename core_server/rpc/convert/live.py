@@ -24,9 +24,13 @@ from scumble.v1 import live_service_pb2 as messages
 
 
 async def from_proto_wish(
-    message: messages.PaintRequest, before: Parameters | None, limits: Limits
+    message: messages.PaintRequest,
+    payload: bytes | memoryview | None,
+    before: Parameters | None,
+    limits: Limits,
 ) -> LiveWish:
-    """A wish with all but its samples checked. before: the session's settings so far, whose seed stays.
+    """A wish with all but its samples checked. payload: the canvas's; before: the session's settings so far, whose seed
+    stays.
 
     Errors: InvalidRequest.
     """
@@ -54,7 +58,7 @@ async def from_proto_wish(
         extent=extent,
         encoding=encoding,
         header=header,
-        payload=message.canvas.payload if header is not None else None,
+        payload=payload if header is not None else None,
         arrived=arrived,
     )
 
@@ -97,7 +101,7 @@ async def _no_images(source: image_pb2.ImageSource, field: str) -> str:
 
 
 def to_proto_answer(answer: LiveAnswer) -> messages.PaintResponse:
-    """What the client gets."""
+    """What the client gets, but for the picture's samples."""
     message = messages.PaintResponse(
         frame_number=answer.wish.number,
         latency=_duration(answer.seconds),
@@ -109,7 +113,6 @@ def to_proto_answer(answer: LiveAnswer) -> messages.PaintResponse:
     )
     if answer.header is not None:
         message.image.header.CopyFrom(to_proto_header(answer.header))
-        message.image.payload = answer.payload
         message.painting.CopyFrom(_duration(answer.painting))
     if answer.told is not None:
         message.settings.CopyFrom(_settings(answer.wish, answer.told))

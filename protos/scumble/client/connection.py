@@ -10,13 +10,12 @@ from typing import Any, Protocol, TypeVar, cast
 
 import grpc
 
-from scumble.client import transfers
+from scumble.client import live_stream, transfers
 from scumble.client.discovery import TOKEN_VARIABLE, Location
 from scumble.client.errors import NotRunning, ScumbleError, Unauthenticated, Unavailable
 from scumble.client.pairing import CERTIFICATE_NAME
 from scumble.client.status import from_rpc_error
 from scumble.v1.generation_service_pb2_grpc import GenerationServiceStub
-from scumble.v1.live_service_pb2_grpc import LiveServiceStub
 from scumble.v1.model_service_pb2_grpc import ModelServiceStub
 from scumble.v1.server_service_pb2_grpc import ServerServiceStub
 
@@ -91,7 +90,7 @@ class Connection:
         self.generation = GenerationServiceStub(self._channel)
         self.upload_image = transfers.upload_image(self._channel)
         self.download_image = transfers.download_image(self._channel)
-        self.live = LiveServiceStub(self._channel)
+        self.paint = live_stream.paint(self._channel)
         self.model = ModelServiceStub(self._channel)
         self.server = ServerServiceStub(self._channel)
 

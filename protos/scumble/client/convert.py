@@ -107,7 +107,9 @@ def header_to_message(pixels: Pixels) -> image_pb2.ImageHeader:
     )
 
 
-def pixels_from_message(header: image_pb2.ImageHeader, payload: bytes | bytearray) -> Pixels:
+def pixels_from_message(
+    header: image_pb2.ImageHeader, payload: bytes | bytearray | memoryview
+) -> Pixels:
     """Raw pixels. Raises InternalError for packed ones, which this client never asks for."""
     if header.encoding not in (
         image_pb2.IMAGE_ENCODING_RAW,

@@ -18,6 +18,7 @@ from scumble.client.convert import (
     shortest,
 )
 from scumble.client.errors import InvalidRequest, ScumbleError, Unavailable
+from scumble.client.live_stream import Answer, Frame
 from scumble.client.pixels import Pixels
 from scumble.client.requests import ImageLike, Live
 from scumble.client.submission import parameters_to_message
@@ -198,7 +199,7 @@ class LiveSession:
 
     # --- threads
 
-    def _requests(self) -> Iterator[live_service_pb2.PaintRequest]:
+    def _requests(self) -> Iterator[Frame]:
         """On a thread of grpc's, which asks for the next one when the last one is on its way."""
         while True:
             with self._changed:
@@ -212,8 +213,7 @@ class LiveSession:
                 canvas, self._canvas, self._news = self._canvas, None, False
             if canvas is not None:
                 message.canvas.header.CopyFrom(header_to_message(canvas))
-                message.canvas.payload = canvas.tobytes()
-            yield message
+            yield Frame(message, None if canvas is None else canvas.view)
 
     def _put_settings(self, message: live_service_pb2.PaintRequest) -> None:
         wanted = self._wanted
@@ -226,10 +226,7 @@ class LiveSession:
         error: ScumbleError | None = None
         try:
             with self._connection.stream(
-                self._connection.live.Paint,
-                self._requests(),
-                live_service_pb2.PaintResponse,
-                None,
+                self._connection.paint, self._requests(), Answer, None
             ) as responses:
                 closer = threading.Thread(
                     target=self._cancel_when_closed, args=(responses,), daemon=True
@@ -254,10 +251,10 @@ class LiveSession:
                 self._changed.wait()
         responses.cancel()
 
-    def _take(self, response: live_service_pb2.PaintResponse) -> None:
-        pixels = None
+    def _take(self, answer: Answer) -> None:
+        response, pixels = answer.message, None
         if response.HasField("image"):
-            pixels = pixels_from_message(response.image.header, response.image.payload)
+            pixels = pixels_from_message(response.image.header, answer.samples)
         with self._changed:
             if response.HasField("settings"):
                 self._settings = _settings(response.settings)
