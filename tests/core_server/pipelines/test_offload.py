@@ -28,10 +28,16 @@ from core_server.pipelines.offload import (
 )
 from core_server.pipelines.parcels import Parcel, packed
 from core_server.pipelines.placement import place
-from core_server.pipelines.request import Adapter, AdapterKind, Parameters, TextToImage
+from core_server.pipelines.request import (
+    Adapter,
+    AdapterKind,
+    Parameters,
+    ReferenceImage,
+    TextToImage,
+)
 from core_server.pipelines.task import TaskOutput
 from core_server.pipelines.tiers.workshop import Workshop
-from tests.core_server.pipelines.conftest import quiet
+from tests.core_server.pipelines.conftest import picture, quiet
 from tests.core_server.pipelines.tiny_families import BUILDERS, save_tiny_family
 from tests.core_server.pipelines.tiny_loras import diffusers_lora
 
@@ -78,8 +84,8 @@ def traffic(monkeypatch: pytest.MonkeyPatch) -> Traffic:
     return found
 
 
-def request(seed: int = 3) -> TextToImage:
-    parameters = Parameters(prompt="moss", num_inference_steps=2, seed=seed)
+def request(**changes: Any) -> TextToImage:
+    parameters = Parameters(prompt="moss", num_inference_steps=2, seed=3, **changes)
     return TextToImage(parameters=parameters, extent=Extent(64, 64))
 
 
@@ -95,21 +101,22 @@ def test_every_family_paints_the_same_while_its_layers_come_and_go(
 ) -> None:
     save_tiny_family(name, tmp_path / "models" / name)
     runtime = LocalRuntime(name, "cpu", tmp_path, workshop=Workshop())
-    task = request()
+    looks = (ReferenceImage(image="look"),) if FAMILIES[name].paints_from_looks else ()
+    task, images = request(reference_images=looks), {"look": picture(64, 64)}
     model = runtime._model(name)
-    (whole,) = runtime.run(task, {}, quiet)
+    (whole,) = runtime.run(task, images, quiet)
     for rung in (Rung.MODEL_OFFLOAD, Rung.GROUP_OFFLOAD):
         place(model, rung)
         model.vae.disable_tiling()
         model.prompts.clear()
         for _ in range(2):
-            (output,) = runtime.run(task, {}, quiet)
+            (output,) = runtime.run(task, images, quiet)
             assert output.recipe["memory"] == rung.name.lower()
             assert likeness(output, whole) <= 1
     assert traffic.brought > 0
     place(model, Rung.RESIDENT)
     assert not traffic.now
-    (again,) = runtime.run(task, {}, quiet)
+    (again,) = runtime.run(task, images, quiet)
     assert likeness(again, whole) <= 1
 
 
