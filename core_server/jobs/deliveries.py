@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from multiprocessing.shared_memory import SharedMemory
+from collections.abc import Callable
 
 import msgspec
 import numpy as np
 
-from core_server.jobs import messages, segments
+from core_server.canvas.pixels import Pixels
+from core_server.jobs import messages
 from core_server.pipelines.task import StepProgress, TaskOutput
 
 
@@ -19,15 +20,17 @@ def progress_of(message: messages.Step) -> StepProgress:
     return StepProgress(message.step, message.steps, message.stage, preview)
 
 
-def output_of(segment: SharedMemory, placed: messages.PlacedOutput) -> TaskOutput:
-    """One picture, copied out of its segment."""
+def output_of(
+    placed: messages.PlacedOutput, pixels_of: Callable[[messages.PlacedPixels], Pixels]
+) -> TaskOutput:
+    """One picture. pixels_of: lends, or copies, what lies in the segment."""
     mask = placed.composite_mask
     return TaskOutput(
-        pixels=segments.unpack(segment, placed.pixels),
+        pixels=pixels_of(placed.pixels),
         seed=placed.seed,
         recipe=msgspec.json.decode(placed.recipe),
         bounds=placed.bounds,
-        composite_mask=None if mask is None else segments.unpack(segment, mask),
+        composite_mask=None if mask is None else pixels_of(mask),
         plan=placed.plan,
         map_name=placed.map_name,
     )

@@ -24,10 +24,11 @@ from core_server.errors import (
     Unavailable,
     WorkerCrashed,
 )
-from core_server.jobs import codec, company, disk
+from core_server.jobs import company, disk
 from core_server.jobs.blobs import BlobStore
 from core_server.jobs.checkpoints import Reached, nobody
 from core_server.jobs.engine import Engine, EngineState, Pass, Wish
+from core_server.jobs.filed import FiledPixels, input_of
 from core_server.jobs.job import (
     ImageHeader,
     JobEvent,
@@ -174,7 +175,7 @@ class Dispatcher:
         known = info.together, info.default_model
         return company.pictures_at_once(live.job, self._batching, *known)
 
-    def _wish(self, live: LiveJob, images: Mapping[str, Pixels]) -> Wish:
+    def _wish(self, live: LiveJob, images: Mapping[str, Pixels | FiledPixels]) -> Wish:
         job = live.job
         return Wish(job.job_id, job.request, images, lambda step: self._on_step(live, step))
 
@@ -290,9 +291,7 @@ class Dispatcher:
             )
         )
 
-    def _images(self, live: LiveJob) -> dict[str, Pixels]:
+    def _images(self, live: LiveJob) -> dict[str, Pixels | FiledPixels]:
         """In a thread."""
-        return {
-            image_id: codec.decode(*self._blobs.get(image_id), self._limits)
-            for image_id in set(image_ids(live.job.request))
-        }
+        wanted = set(image_ids(live.job.request))
+        return {image_id: input_of(self._blobs, image_id, self._limits) for image_id in wanted}

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from core_server.canvas.pixels import Pixels
+from core_server.jobs.filed import FiledPixels
 from core_server.pipelines.live_frame import LiveFrame, LivePicture
 from core_server.pipelines.request import Request
 from core_server.pipelines.task import ModelProfile, RuntimeInfo, StepProgress, TaskOutput
@@ -34,11 +35,12 @@ class EngineStatus:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """One request for the engine. images: pixels by id. on_step: called after every step, on the event loop."""
+    """One request for the engine. images: by id, pixels or where they are. on_step: called after every step, on the event
+    loop."""
 
     job_id: str
     request: Request
-    images: Mapping[str, Pixels]
+    images: Mapping[str, Pixels | FiledPixels]
     on_step: Callable[[StepProgress], None]
 
 

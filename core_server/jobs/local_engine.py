@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -21,6 +22,7 @@ from core_server.errors import (
 from core_server.jobs import messages, segments
 from core_server.jobs.deliveries import output_of, progress_of
 from core_server.jobs.engine import EngineStatus, Wish
+from core_server.jobs.filed import FiledPixels
 from core_server.jobs.job import JobFailure
 from core_server.jobs.running import GivenPass, Running
 from core_server.jobs.supervisor import MakeWorker, Supervisor, Worker
@@ -99,7 +101,8 @@ class LocalEngine:
         await self._supervisor.wait_ready()
 
     def give(self, wishes: Sequence[Wish], pictures: int = 1) -> GivenPass:
-        """See `Engine.give`. Every pixel is copied twice: into the shared segment and out of it."""
+        """See `Engine.give`. What is in a file is read by the worker; other pixels are copied into a shared segment and
+        out of it."""
         given = GivenPass(wishes, pictures)
         for running in given.running:
             self._follow(running)
@@ -113,7 +116,7 @@ class LocalEngine:
         self,
         job_id: str,
         request: Request,
-        images: Mapping[str, Pixels],
+        images: Mapping[str, Pixels | FiledPixels],
         on_step: Callable[[StepProgress], None],
     ) -> Sequence[TaskOutput]:
         """One request alone, to its end. Errors: as `Pass.outcomes`."""
@@ -125,7 +128,9 @@ class LocalEngine:
         try:
             if earlier is not None:
                 await earlier.read
-            images = {name: it for wish in given.wishes for name, it in wish.images.items()}
+            wanted = {name: it for wish in given.wishes for name, it in wish.images.items()}
+            files = {name: it for name, it in wanted.items() if isinstance(it, FiledPixels)}
+            images = {name: it for name, it in wanted.items() if isinstance(it, Pixels)}
             segment, placed = await self._inputs(list(images.values()))
             worker = await self._worker_for(given.running)
         except ScumbleServerError as error:
@@ -147,7 +152,7 @@ class LocalEngine:
         worker.send(
             messages.Run(
                 asked=tuple(asked), segment=segment, images=dict(zip(images, placed, strict=True)),
-                pictures=given.pictures,
+                files=files, pictures=given.pictures,
             )
         )  # fmt: skip
 
@@ -387,26 +392,33 @@ class LocalEngine:
                 worker.send(messages.Grant(segment="", refusal="nobody waits for it"))
                 return
             try:
-                segment = self._segments.for_output(size)
+                segment = self._segments.for_result(size)
             except ScumbleServerError as error:
                 worker.send(messages.Grant(segment="", refusal=error.message))
                 return
-            worker.send(messages.Grant(segment=segment.name))
+            worker.send(messages.Grant(segment=segment.name, made=self._segments.made))
             await asyncio.wait({running.placed, running.ended}, return_when=asyncio.FIRST_COMPLETED)
             if running.ended.done():
                 return
             running.sent = False  # the outputs are safe: the worker may die now
             done = running.placed.result()
             try:
-                outputs = await asyncio.to_thread(
-                    lambda: [output_of(segment, placed) for placed in done.outputs]
-                )
+                outputs = await self._outputs(segment, done.outputs)
             except Exception as error:
                 log.exception("The pictures of job %s could not be taken over", running.job_id)
                 running.fail(messages.error_of(messages.failure_of(error)))
                 return
             if not running.ended.done():
                 running.ended.set_result(outputs)
+
+    async def _outputs(
+        self, segment: SharedMemory, outputs: Sequence[messages.PlacedOutput]
+    ) -> Sequence[TaskOutput]:
+        lend = self._segments.lender(segment)
+        if lend is not None:
+            return [output_of(placed, lend) for placed in outputs]
+        copy = functools.partial(segments.unpack, segment)
+        return await asyncio.to_thread(lambda: [output_of(placed, copy) for placed in outputs])
 
     def _take(self, running: Running, painted: messages.Painted) -> None:
         _, output = self._frames.get(running.job_id, (0, None))

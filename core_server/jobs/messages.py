@@ -8,6 +8,7 @@ from core_server.canvas.geometry import Bounds
 from core_server.canvas.pixels import ColorSpace
 from core_server.canvas.plan import CanvasPlan
 from core_server.errors import InvalidRequest, ScumbleServerError, TaskFailed
+from core_server.jobs.filed import FiledPixels
 from core_server.jobs.job import JobFailure
 from core_server.pipelines.live_frame import LiveFrame, LiveTold
 from core_server.pipelines.request import Request
@@ -47,11 +48,13 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True, tag="run"):
-    """Do these. segment: where the images lie, "" if there are none. pictures: how many may be painted at once."""
+    """Do these. segment: where the images lie, "" if there are none. files: those that are still
+    in their files. pictures: how many may be painted at once."""
 
     asked: tuple[Asked, ...]
     segment: str
     images: dict[str, PlacedPixels]
+    files: dict[str, FiledPixels] = {}
     pictures: int = 1
 
 
@@ -62,10 +65,11 @@ class Cancel(msgspec.Struct, frozen=True, kw_only=True, tag="cancel"):
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True, tag="grant"):
-    """The segment asked for with `Need`, or why there is none."""
+    """The segment asked for with `Need`, or why there is none. made: as in `Paint`."""
 
     segment: str
     refusal: str = ""
+    made: int = 0
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True, tag="load"):

@@ -1,8 +1,9 @@
 """Shared memory for the pixels of one job. The gateway makes, owns and unlinks every segment; the worker attaches.
 
-A job uses two: one for all its inputs, one for all its outputs. They serve the next job too, because fresh pages cost
-more than copying does. Their names follow from the data folder, which one gateway owns at a time, so that a new gateway
-can sweep what a killed one left, also where segments cannot be listed.
+A job uses two: one for inputs that are in no file, one for its results. They serve the next job too, because fresh
+pages cost more than copying does; results on their way to disk stay where they are, and the next job gets another
+segment. Their names follow from the data folder, which one gateway owns at a time, so that a new gateway can sweep what
+a killed one left, also where segments cannot be listed.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ import contextlib
 import hashlib
 import os
 import sys
-from collections.abc import Iterable, Sequence
+import threading
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
@@ -27,11 +31,19 @@ _KEEP_BYTES = 64 * MIB
 _ROUND_BYTES = 1 * MIB
 _INPUT, _OUTPUT = "in", "out"
 SLOTS = 2
-"""Frames of live sessions that may be under way at once, each with two segments of its own; jobs use the first's."""
+"""Frames of live sessions that may be under way at once, each with two segments; jobs use the first input."""
+_RESULTS = ("res0", "res1", "res2")
+"""One that the worker fills, and two on their way to disk; what comes behind them is copied."""
+
+
+def _purposes() -> Iterator[str]:
+    for kind in (_INPUT, _OUTPUT):
+        yield from (f"{kind}{slot or ''}" for slot in range(SLOTS))
+    yield from _RESULTS
 
 
 class Segments:
-    """The segments of one data folder."""
+    """The segments of one data folder. Used by one thread; what is lent may come back on any."""
 
     def __init__(self, data_dir: Path) -> None:
         digest = hashlib.sha256(os.fsencode(data_dir.resolve())).hexdigest()[:12]
@@ -40,14 +52,15 @@ class Segments:
         unique = f"_{os.getpid()}" if sys.platform == "win32" else ""
         self._prefix = f"scumble_{digest}{unique}_"
         self._made: dict[str, SharedMemory] = {}
+        self._lent: Counter[str] = Counter()
+        self._keep = _KEEP_BYTES
+        self._lock = threading.RLock()  # the last view of a result may go while it is held
         self.made = 0
         """How many there were so far."""
 
     def sweep(self) -> None:
         """Removes what a killed gateway left behind."""
-        for purpose in (
-            f"{kind}{slot or ''}" for kind in (_INPUT, _OUTPUT) for slot in range(SLOTS)
-        ):
+        for purpose in _purposes():
             try:
                 stale = SharedMemory(self._prefix + purpose)
             except OSError:
@@ -59,13 +72,50 @@ class Segments:
         return self._get(f"{_INPUT}{slot or ''}", size)
 
     def for_output(self, size: int, slot: int = 0) -> SharedMemory:
-        """The segment of at least `size` bytes for the running job's outputs. Errors: OutOfMemory."""
+        """The segment of at least `size` bytes for a frame's picture. Errors: OutOfMemory."""
         return self._get(f"{_OUTPUT}{slot or ''}", size)
 
+    def for_result(self, size: int) -> SharedMemory:
+        """A segment of at least `size` bytes for the running job's results. Errors: OutOfMemory."""
+        with self._lock:
+            free = [purpose for purpose in _RESULTS if not self._lent[purpose]]
+            there = [purpose for purpose in free if purpose in self._made]
+            fitting = [purpose for purpose in there if self._made[purpose].size >= size]
+            return self._get((fitting or there or free)[0], size)
+
+    def lender(self, segment: SharedMemory) -> Callable[[PlacedPixels], Pixels] | None:
+        """Gives results where they are: their segment is kept for them as long as anybody has one of them.
+
+        None where it will be needed before: then they are to be copied (`unpack`).
+        """
+        purpose = segment.name.removeprefix("/").removeprefix(self._prefix)
+        lent = sum(self._lent[purpose] > 0 for purpose in _RESULTS)
+        if lent >= len(_RESULTS) - 1 or _room() < segment.size:
+            return None
+        return lambda placed: self._lend(purpose, segment, placed)
+
     def shrink(self, keep: int = _KEEP_BYTES) -> None:
-        """Gives back what is larger than `keep` bytes; call it when no job runs."""
-        for purpose, segment in list(self._made.items()):
-            if segment.size > keep:
+        """Gives back what is larger than `keep` bytes, and lent ones when they come back; call it when no job runs."""
+        with self._lock:
+            self._keep = keep
+            for purpose, segment in list(self._made.items()):
+                if segment.size > keep and not self._lent[purpose]:
+                    _release(self._made.pop(purpose))
+
+    def _lend(self, purpose: str, segment: SharedMemory, placed: PlacedPixels) -> Pixels:
+        array = np.ndarray(placed.shape, placed.dtype, buffer=segment.buf, offset=placed.offset)
+        array.flags.writeable = False
+        with self._lock:
+            self._lent[purpose] += 1
+        weakref.finalize(array, self._returned, purpose).atexit = False
+        return Pixels(array, placed.color_space, placed.icc_profile)
+
+    def _returned(self, purpose: str) -> None:
+        """On whatever thread the last one let go of it."""
+        with self._lock:
+            self._lent[purpose] -= 1
+            segment = self._made.get(purpose)
+            if segment is not None and not self._lent[purpose] and segment.size > self._keep:
                 _release(self._made.pop(purpose))
 
     def _get(self, purpose: str, size: int) -> SharedMemory:
@@ -89,9 +139,9 @@ class Segments:
 
 
 class Attached:
-    """The worker's side between two frames of a live session: to map a segment anew costs more than to copy out of it.
+    """The worker's side between two jobs or frames: to map a segment anew costs more than to copy what is in it.
 
-    On Windows a segment lives, with its name, as long as anybody has it, so nothing is kept there between frames.
+    On Windows a segment lives, with its name, as long as anybody has it, so nothing is kept there.
     """
 
     def __init__(self) -> None:
@@ -99,7 +149,7 @@ class Attached:
         self.made = -1
 
     def get(self, name: str, made: int) -> SharedMemory:
-        """The segment of that name while `made` were made; valid until the frame has ended."""
+        """The segment of that name while `made` were made; valid until the job or frame has ended."""
         if made != self.made:
             self.drop()
             self.made = made
@@ -110,6 +160,12 @@ class Attached:
     def frame_ended(self) -> None:
         """Lets go of what must not be kept."""
         if sys.platform == "win32":
+            self.drop()
+
+    def job_ended(self) -> None:
+        """Lets go of what must not be kept, and of what the gateway does not keep either."""
+        self.frame_ended()
+        if any(segment.size > _KEEP_BYTES for segment in self._kept.values()):
             self.drop()
 
     def drop(self) -> None:
@@ -174,12 +230,17 @@ def _aligned(size: int) -> int:
     return -(-size // _ALIGN) * _ALIGN
 
 
+def _room() -> int:
+    """Bytes of shared memory that can still be made."""
+    if sys.platform != "linux":
+        return sys.maxsize
+    room = os.statvfs("/dev/shm")  # noqa: S108
+    return room.f_bavail * room.f_frsize
+
+
 def _check_room(size: int) -> None:
     """Linux lets a segment be made larger than /dev/shm and kills whoever writes to it."""
-    if sys.platform != "linux":
-        return
-    room = os.statvfs("/dev/shm")  # noqa: S108
-    free = room.f_bavail * room.f_frsize
+    free = _room()
     if size > free:
         raise OutOfMemory(
             f"The pictures need {size // MIB} MiB of shared memory and /dev/shm has {free // MIB} MiB left; "

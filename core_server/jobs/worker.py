@@ -119,6 +119,7 @@ class _Worker:
             messages.Run | messages.Paint | messages.Load | messages.Unload
         ] = queue.SimpleQueue()
         self._grants: queue.SimpleQueue[messages.Grant] = queue.SimpleQueue()
+        self._results = segments.Attached()
         self._cancelled: set[str] = set()
         self._sending = threading.Lock()
         self._frames = WorkerFrames(self.send, _step, self._failed, _info, self._cancelled)
@@ -284,11 +285,11 @@ class _Worker:
         grant = self._grants.get()
         if grant.refusal:
             raise OutOfMemory(grant.refusal)
-        segment = SharedMemory(grant.segment)
+        segment = self._results.get(grant.segment, grant.made)
         try:
             places = iter(segments.pack(segment, images))
         finally:
-            segment.close()
+            self._results.job_ended()
         placed = [
             messages.PlacedOutput(
                 pixels=next(places),
@@ -314,11 +315,14 @@ class _Worker:
 
 
 def _images(task: messages.Run) -> dict[str, Pixels]:
+    read = {name: filed.read() for name, filed in task.files.items()}
     if not task.segment:
-        return {}
+        return read
     segment = SharedMemory(task.segment)
     try:
-        return {name: segments.unpack(segment, placed) for name, placed in task.images.items()}
+        return read | {
+            name: segments.unpack(segment, placed) for name, placed in task.images.items()
+        }
     finally:
         segment.close()
 
