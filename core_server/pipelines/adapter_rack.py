@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from core_server.errors import InvalidRequest
 from core_server.pipelines.adapter_files import AdapterFile
+from core_server.pipelines.adapter_layouts import as_diffusers
 from core_server.pipelines.hashes import sha256_of
 
 MAX_KEPT = 8
@@ -69,7 +70,8 @@ class AdapterRack:
                 at, f"{type(self.pipeline).__name__} cannot use a LoRA; leave {adapter.name!r} out."
             )
         try:
-            self.pipeline.load_lora_weights(load_file(adapter.path), adapter_name=name)
+            tensors = as_diffusers(load_file(adapter.path))
+            self.pipeline.load_lora_weights(tensors, adapter_name=name)
         except (
             Exception
         ) as error:  # the libraries raise whatever they like for layers that do not match

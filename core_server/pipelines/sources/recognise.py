@@ -119,41 +119,34 @@ def recognise(header: WeightsHeader) -> Recognised:  # noqa: PLR0911 - one line 
 
 
 def lora_architecture(header: WeightsHeader) -> str:
-    """The architecture a LoRA was made for: by the marks of its layers, else by its author's metadata."""
+    """The architecture a LoRA was made for: by the marks of its layers, else by its author's metadata.
+
+    "" where several have layers of these names: better to try than to refuse what fits.
+    """
     keys = list(header.tensors)
     joined = "\n".join(keys)
-    marks = (
-        (SDXL, ("lora_te2_", "text_encoder_2.", "input_blocks_4_1_transformer_blocks_1", "transformer_blocks_9_",
-                  "input_blocks_7_1_transformer_blocks")),
-        ("flux", ("double_blocks", "single_transformer_blocks")),
-        (SD3, ("joint_blocks", "joint_attention")),
-        ("qwen_image", ("img_mlp", "img_mod", "add_q_proj")),
-        ("z_image", ("context_refiner", "noise_refiner")),
-    )  # fmt: skip
     widths = {
         header.tensors[key].shape[1]
         for key in keys
         if "attn2" in key
         and any(part in key for part in ("to_k", "to_v"))
-        and key.endswith(("lora_down.weight", "lora_A.weight", "lora.down.weight"))
+        and key.endswith(_LORA_DOWN)
         and len(header.tensors[key].shape) > 1
     }
     for width, name in _BY_WIDTH.items():
         if width in widths:
             return name
-    if _is_flux2(header, joined):
-        return FLUX2
-    for name, words in marks:
-        if any(word in joined for word in words):
-            return name
-    metadata = header.metadata
-    told = (
-        metadata.get("modelspec.architecture", "") + " " + metadata.get("ss_base_model_version", "")
-    ).lower()
+    named = _lora_of_transformer(header, joined)
+    if named:
+        return named
+    if any(word in joined for word in _SDXL_LORA):
+        return SDXL
+    told = _told(header)
     for word, name in (
         ("sdxl", SDXL), ("stable-diffusion-xl", SDXL), ("sd_v2", SD2), ("stable-diffusion-v2", SD2),
         ("sd_v1", SD1), ("stable-diffusion-v1", SD1), ("flux-2", FLUX2), ("flux2", FLUX2), ("flux", "flux"),
         ("qwen", "qwen_image"), ("z-image", "z_image"), ("zimage", "z_image"), ("sd3", SD3),
+        ("stable-diffusion-3", SD3),
     ):  # fmt: skip
         if word in told:
             return name
@@ -162,11 +155,78 @@ def lora_architecture(header: WeightsHeader) -> str:
     return ""
 
 
-def _is_flux2(header: WeightsHeader, joined: str) -> bool:
-    """FLUX.2's single blocks have one fused projection, and its modulations are shared by all blocks."""
-    return "to_qkv_mlp_proj" in joined or "single_stream_modulation" in joined or (
-        "double_blocks" in joined and "img_mod" not in joined and "flux2" in str(header.metadata).lower()
-    )  # fmt: skip
+_LORA_DOWN = ("lora_down.weight", "lora_A.weight", "lora.down.weight")
+_LORA_UP = ("lora_up.weight", "lora_B.weight", "lora.up.weight")
+_SDXL_LORA = ("input_blocks_4_1_transformer_blocks_1", "transformer_blocks_9_", "input_blocks_7_1_transformer_blocks",
+              "lora_te2_", "text_encoder_2.")  # fmt: skip
+
+
+def _lora_of_transformer(header: WeightsHeader, joined: str) -> str:  # noqa: PLR0911 - one line a family
+    if any(word in joined for word in ("to_qkv_mlp_proj", "single_stream_modulation")):
+        return FLUX2
+    if "double_blocks" in joined or "single_blocks" in joined:
+        return _lora_of_flux(header)
+    if "joint_blocks" in joined:
+        return SD3
+    if "single_transformer_blocks" in joined:
+        return "flux"
+    if any(
+        word in joined
+        for word in (
+            "context_refiner",
+            "noise_refiner",
+            "layers.0.attention.",
+            "layers_0_attention_",
+        )
+    ):
+        return "z_image"
+    if any(word in joined for word in ("img_mlp", "img_mod", "txt_mlp", "txt_mod")):
+        return "qwen_image"
+    # Attention alone has the same names in several families: widths and depths tell some apart.
+    own = [
+        key
+        for key in header.tensors
+        if "attn" in key and "to_q" in key and key.endswith(_LORA_DOWN)
+    ]
+    if "down_blocks" in joined or "attn1" in joined:
+        return ""
+    if any(header.tensors[key].shape[-1] in (1536, 2432) for key in own):
+        return SD3
+    if any(f"transformer_blocks.{_QWEN_DEPTH}." in key for key in own):
+        return "qwen_image"
+    return ""
+
+
+_QWEN_DEPTH = 38
+"""A block that Qwen-Image has, and no other of those."""
+
+
+def _told(header: WeightsHeader) -> str:
+    told = ("modelspec.architecture", "ss_base_model_version")
+    return " ".join(header.metadata.get(name, "") for name in told).lower()
+
+
+def _lora_of_flux(header: WeightsHeader) -> str:
+    """FLUX.1 or FLUX.2: the second's feed-forward layers are gated, so that their first one is wider."""
+    if "flux2" in _told(header) or "flux-2" in _told(header):
+        return FLUX2
+    for key, info in header.tensors.items():
+        layer = key.replace("_", ".")
+        wide = "linear1" in layer or "mlp.0." in layer
+        if not wide or not key.endswith(_LORA_UP):
+            continue
+        down = next(
+            (
+                header.shape(key.replace(up, down))
+                for up, down in zip(_LORA_UP, _LORA_DOWN, strict=True)
+                if up in key
+            ),
+            (),
+        )
+        if down:
+            wider = info.shape[0] / down[-1]
+            return FLUX2 if wider > (8 if "linear1" in layer else 5) else "flux"
+    return "flux"
 
 
 def _textual_inversion(header: WeightsHeader) -> Recognised | None:
