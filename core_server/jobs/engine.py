@@ -35,8 +35,8 @@ class EngineStatus:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """One request for the engine. images: by id, pixels or where they are. on_step: called after every step, on the event
-    loop."""
+    """One request for the engine. images: by id, pixels or where they are. on_step: called after every step, on the
+    event loop."""
 
     job_id: str
     request: Request
