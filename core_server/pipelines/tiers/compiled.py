@@ -1,7 +1,7 @@
 """The compiled tier of one model: its blocks are computed by programs as soon as there are any.
 
 A program is found for each call by what the block is at that moment and by the call's shapes and constants
-(`compiled_orders`): where anything is new, the block is called as ever. A block on which a LoRA acts is called as ever.
+(`compiled_orders`): where anything is new, the block is called as ever. LoRAs are arguments (`compiled_lora`).
 The first call of the denoiser with a program that was never used before goes both ways; programs that give other
 numbers are never used again.
 """
@@ -240,7 +240,7 @@ class _Block:
         self._tier = tier
         self._stock: Call = type(module).forward.__get__(module)
         self._kind: Kind | None = None
-        self._snapshot: list[object] | None = None
+        self._snapshot: tuple[list[object], list[object]] | None = None
         self._looked = False
 
     def forget(self) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from core_server.pipelines.tiers.compiled_lora import is_adapted, settings_of, unwrapped
 from core_server.pipelines.tiers.kernels import is_free
 from core_server.pipelines.tiers.signature import Flat
 
@@ -74,28 +75,32 @@ def kind_of(block: nn.Module) -> Kind:
     return Kind(hashlib.sha256("\n".join(lines).encode()).hexdigest(), bare, tensors)
 
 
-def snapshot(block: nn.Module) -> list[object] | None:
-    """What `kind_of` reads, by reference: while `is_same`, the kind is. None where that cannot be said so cheaply."""
+def snapshot(block: nn.Module) -> tuple[list[object], list[object]]:
+    """What `kind_of` reads, by reference and by value: while `is_same`, the kind is."""
     found: list[object] = []
+    values: list[object] = []
     for module in block.modules():
-        if hasattr(module, "scaling") or module._forward_hooks or module._forward_pre_hooks:
-            return None
         held = {name: value for name, value in vars(module).items() if name != "forward"}
         found += held.values()
         found += module._parameters.values()
         found += module._buffers.values()
+        values += (len(module._forward_hooks), len(module._forward_pre_hooks))
         if module is not block:
-            found.append("forward" in vars(module))
+            values.append("forward" in vars(module))
         if (processor := held.get("processor")) is not None:
             found += vars(processor).values()
-    return found
+        if is_adapted(module):
+            values += settings_of(module)
+    return found, values
 
 
-def is_same(first: list[object] | None, second: list[object] | None) -> bool:
-    """Whether two snapshots hold the very same objects."""
-    if first is None or second is None or len(first) != len(second):
+def is_same(
+    first: tuple[list[object], list[object]] | None, second: tuple[list[object], list[object]]
+) -> bool:
+    """Whether two snapshots hold the very same objects, and equal values."""
+    if first is None or len(first[0]) != len(second[0]) or first[1] != second[1]:
         return False
-    return all(map(operator.is_, first, second))
+    return all(map(operator.is_, first[0], second[0]))
 
 
 def slots(block: nn.Module) -> list[tuple[nn.Module, str]]:
@@ -136,11 +141,11 @@ def read(payload: bytes, device: torch.device) -> tuple[nn.Module, tuple[Any, di
 
 def _bare(module: nn.Module, *, is_root: bool = False) -> nn.Module:
     """A copy that shares the weights, without what may not stand in an order."""
-    if hasattr(module, "base_layer") and hasattr(module, "scaling"):  # peft's
-        if getattr(module, "merged", False) or not getattr(module, "disable_adapters", False):
-            raise NotCompilable("a LoRA acts")
-        base: Any = module.base_layer
-        return _bare(base)
+    if is_adapted(module):
+        plain = unwrapped(module) if is_free(module) and "forward" not in vars(module) else None
+        if plain is None:
+            raise NotCompilable("an adapter acts in a way of its own")
+        return _bare(plain)
     if not is_free(module) or ("forward" in vars(module) and not is_root):
         raise NotCompilable(f"a {type(module).__name__} is called in another way")
     copied = copy.copy(module)
