@@ -161,13 +161,13 @@ def _embedded(model: LoadedModel, pipeline: Any, many: Sequence[Settings]) -> di
 
 
 def _embedded_alone(model: LoadedModel, pipeline: Any, settings: Settings) -> dict[str, Any]:
+    guided = settings.guidance_scale > 1 and model.denoiser.config.time_cond_proj_dim is None
     given = {
         **model.family.arguments(_guidance(settings)),
         **prompt_arguments(model, pipeline, settings),
     }
     if given.get("prompt_embeds") is not None:
-        return given
-    guided = settings.guidance_scale > 1 and model.denoiser.config.time_cond_proj_dim is None
+        return {name: it for name, it in given.items() if guided or "negative" not in name}
     encoded = pipeline.encode_prompt(
         prompt=given["prompt"],
         device=model.device,

@@ -124,3 +124,20 @@ async def test_who_leaves_the_line_or_the_turn_holds_nobody_up() -> None:
     assert order == ["first", "last"]
     await last.end()
     assert turns.taken_by == ""
+
+
+async def test_jobs_may_follow_each_other_in_one_turn_once_nobody_paints_any_more() -> None:
+    clock = Clock()
+    turns = Turns(3, clock)
+    assert turns.is_quiet
+    frame = Player(turns, "frame", "f", [])
+    await started(frame.task)
+    await frame.end()
+    assert not turns.is_quiet
+    clock.now += QUIET_SECONDS
+    assert turns.is_quiet
+    async with turns.job():
+        waiting = Player(turns, "frame", "g", [])
+        await started(waiting.task)
+        assert not turns.is_quiet
+    await waiting.end()
