@@ -9,7 +9,7 @@ import secrets
 import struct
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from pathlib import Path
 
 import msgspec
@@ -54,6 +54,7 @@ class BlobWriter:
         self._finished = finished
         self._adopted = adopted
         self._digest = hashlib.sha256(self._head)
+        self._hashed: Future[None] | None = None
         self._part = folder / f"{secrets.token_hex(16)}{PART}"
         descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o600)
         self._file = open(descriptor, "wb")  # noqa: PTH123, SIM115
@@ -69,33 +70,36 @@ class BlobWriter:
         """The next bytes of the payload. Copied by nobody but the disk's cache."""
         view = memoryview(piece)
         self._left -= view.nbytes
+        self._wait_for_hash()
         if view.nbytes < _BESIDE_BYTES:
             self._digest.update(view)
             self._file.write(view)
             return
-        hashed = self._hashing.submit(self._digest.update, view)
-        try:
-            for part in _parts(view):
-                self._file.write(part)
-        finally:
-            hashed.result()
+        self._hashed = self._hashing.submit(self._digest.update, view)
+        for part in _parts(view):
+            self._file.write(part)
 
     def finish(self) -> str:
         """On disk when it returns; gives the image's id. What is there already is not stored again."""
         if self._left:
             self.abandon()
             raise ValueError(f"{self._left} bytes of the image's {self._size} are missing")
-        image_id = self._digest.hexdigest()
-        path = self._finished(image_id)
-        if path is None:
-            self.abandon()
-            return image_id
         try:
+            # A hash that is not there yet is waited for beside the disk, not before it.
+            if self._hashed is None or self._hashed.done():
+                image_id, path = self._place()
+                if path is None:
+                    self.abandon()
+                    return image_id
             self._file.flush()
             self._reached("blob.written")
             os.fsync(self._file.fileno())
             self._reached("blob.synced")
             self._file.close()
+            image_id, path = self._place()
+            if path is None:
+                self.abandon()
+                return image_id
             if not path.parent.exists():
                 path.parent.mkdir(mode=0o700, exist_ok=True)
                 sync_folder(path.parent.parent)
@@ -110,10 +114,21 @@ class BlobWriter:
 
     def abandon(self) -> None:
         """Removes what was written; does nothing once the image is in its place."""
+        self._wait_for_hash()
         with contextlib.suppress(OSError):  # its last bytes find no room, or it is closed
             self._file.close()
         with contextlib.suppress(OSError):  # a read-only disk: the next start sweeps it
             self._part.unlink(missing_ok=True)
+
+    def _place(self) -> tuple[str, Path | None]:
+        self._wait_for_hash()
+        image_id = self._digest.hexdigest()
+        return image_id, self._finished(image_id)
+
+    def _wait_for_hash(self) -> None:
+        if self._hashed is not None:
+            self._hashed.result()
+            self._hashed = None
 
 
 def _parts(view: memoryview) -> Iterator[memoryview]:

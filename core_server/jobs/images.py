@@ -87,11 +87,9 @@ class Images:
         self, owner: str, image_id: str, encoding: ImageEncoding | None
     ) -> tuple[ImageHeader, AsyncIterator[memoryview]]:
         """As `get`, in pieces: while some travel the next ones are read."""
-        await self._check_visible(owner, image_id)
         blocks = self._blobs.blocks(image_id, _BLOCK_BYTES)
-        header, block = await asyncio.to_thread(
-            lambda: (self._blobs.header(image_id), next(blocks, b""))
-        )
+        reading = asyncio.to_thread(lambda: (self._blobs.header(image_id), next(blocks, b"")))
+        _, (header, block) = await asyncio.gather(self._check_visible(owner, image_id), reading)
         if encoding is None or encoding is header.encoding:
             return header, _pieces(block, blocks)
         header, packed = await self.get(owner, image_id, encoding)

@@ -272,11 +272,7 @@ class JobService:
         known = await self._ledger.db(Store.find_request, job.owner, job.request_id)
         if known is None:
             self._check_room(job.owner)
-            ids = image_ids(job.request)
-            for image_id in ids:
-                await self._check_visible(job.owner, image_id)
-            headers = await asyncio.to_thread(lambda: {it: self._blobs.header(it) for it in ids})
-            inputs.check(job.request, headers)
+            inputs.check(job.request, await self._ledger.db(self._headers, job))
             with full_disk_told():
                 accepted = await self._ledger.accept(job, self._insert)
             if accepted is not None:
@@ -286,9 +282,13 @@ class JobService:
         live = self._ledger.live.get(known.job_id)
         return live.snapshot if live else known
 
-    async def _check_visible(self, owner: str, image_id: str) -> None:
-        if not await self._ledger.db(Store.may_see, owner, image_id):
-            raise ImageNotFound(image_id)
+    def _headers(self, store: Store, job: Job) -> dict[str, ImageHeader]:
+        """Of a job's images, on the store's thread. Errors: ImageNotFound, also for those of others."""
+        ids = image_ids(job.request)
+        for image_id in ids:
+            if not store.may_see(job.owner, image_id):
+                raise ImageNotFound(image_id)
+        return {image_id: self._blobs.header(image_id) for image_id in ids}
 
     def _insert(self, store: Store, job: Job, event: JobEvent) -> None:
         """On the store's thread, as is the collector: an image that is there now stays for this job."""
