@@ -3,6 +3,9 @@
 `--model` names cases (sd15, sdxl, klein, z-image), with commas; `--against diffusers` paints the same pictures by stock
 diffusers in the same run, in turns, and compares the pixels with its; `--denoiser-precision` paints them all in that
 precision, too, and compares with the pictures without.
+
+The server may paint several pictures at once (`[batching]`), which only many clients that ask for alike pictures bring
+about: for the figure without, each asks for a guidance of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,13 +32,22 @@ from core_server.benchmarks.setting import Setting
 from core_server.benchmarks.timing import only, timed
 
 if TYPE_CHECKING:
-    from scumble.client import Client
+    from scumble.client import Client, Job, Patch
 
-CLIENTS, JOBS_EACH = 8, 1
+CLIENTS, JOBS_EACH, JOBS_EACH_AT_ONCE = 8, 1, 2
+AT_ONCE = 4
+"""Pictures of a pass, where several are painted at once."""
 MOST_LATER, DECIBELS = 3.0, 40.0
 """What the first picture may take more than the next ones, seconds; how like stock diffusers pictures must be."""
+TRANSFORMERS = ("klein", "z-image")
+COMPILE_SECONDS = 120.0
+"""How long a case waits for the tier that compiles transformers."""
 PER_SECOND = 1.3
 """SDXL pictures a second for many clients."""
+MANY = ("sd15", "sdxl")
+"""Cases with a figure for them: those whose pictures can be painted at once."""
+_UNLIKE = 2.0**-10
+"""A difference of guidance that nobody sees."""
 
 Picture = npt.NDArray[np.float32]
 
@@ -53,6 +65,11 @@ def run(setting: Setting) -> Report:
         data_dir = setting.out or Path(folder)
         for name in names:
             need_model(name, data_dir, setting)
+        config, most = data_dir / "config.toml", AT_ONCE * max(CASES[it].side for it in names) ** 2
+        if not config.exists():
+            config.write_text(
+                f"[batching]\npictures = {AT_ONCE}\nmax_pixels = {most}\n", encoding="utf-8"
+            )
         with fresh(data_dir) as client:
             device = client.server_info().device
             for name in names:
@@ -93,6 +110,7 @@ class _Case:
         yield Row(f"{name}: loading", timed(lambda: self.client.load_model(name)), "s")
         first = self.seconds["first"] = [timed(self.paint)]
         yield Row(f"{name}: first picture", first[0], "s", note="after the model is resident")
+        yield from self._compiled()
         picture = self.paint()
         same = bool((picture == self.paint()).all())
         yield Row(f"{name}: twice the same bits", float(same), "", at_least(1.0))
@@ -105,12 +123,27 @@ class _Case:
                   headline=True)  # fmt: skip
         yield Row(f"{name}: first picture, above the next ones", first[0] - median(ours), "s",
                   at_most(MOST_LATER), headline=True)  # fmt: skip
-        if name == "sdxl" or self.setting.quick:
-            yield self._many_clients()
+        yield from self._many_clients()
         if self.setting.precision:
             yield from self._in(self.setting.precision, picture)
         if self.setting.against:
             yield from self._against(picture)
+
+    def _compiled(self) -> Iterator[Row]:
+        """Paints until a transformer's blocks are compiled, so that what follows is painted by one tier."""
+        device = self.client.server_info().device
+        if not device.startswith("cuda") or self.name not in TRANSFORMERS:
+            return
+        before, start = [timed(self.paint) for _ in range(2)], perf_counter()
+        while "compiled" not in self.recipe["kernels"] and perf_counter() - start < COMPILE_SECONDS:
+            sleep(1.0)
+            self.paint()
+        took = perf_counter() - start
+        note = f"kernels: {self.recipe['kernels']}"
+        yield Row(
+            f"{self.name}: before its blocks are compiled", min(before), "s", note="best of 2"
+        )
+        yield Row(f"{self.name}: until its blocks are compiled", took, "s", note=note)
 
     def _in(self, precision: str, picture: Picture) -> Iterator[Row]:
         """The same pictures with the denoiser's products in that precision."""
@@ -131,8 +164,7 @@ class _Case:
         yield Row(
             name, median(seconds), "s", note=f"kernels: {self.recipe['kernels']}", headline=True
         )
-        if self.name == "sdxl" or self.setting.quick:
-            yield self._many_clients(precision)
+        yield from self._many_clients(precision)
 
     def _against(self, picture: Picture) -> Iterator[Row]:
         """Stock diffusers, in turns with ours from now on."""
@@ -156,41 +188,72 @@ class _Case:
         yield Row(f"{name}: times faster", median(theirs) / median(ours[-len(theirs):]), "",
                   headline=True)  # fmt: skip
 
-    def paint(self, client: Client | None = None, seed: int = SEED, precision: str = "") -> Picture:
-        """(height, width, 3) sRGB 0..1, from request to pixels."""
+    def paint(
+        self, client: Client | None = None, seed: int = SEED, precision: str = "", unlike: int = 0
+    ) -> Picture:
+        """(height, width, 3) sRGB 0..1, from request to pixels. unlike: other numbers are never painted at once."""
+        patch = only(self._submit(client or self.client, seed, precision, unlike).result())
+        self.recipe = dict(patch.recipe)
+        return _unit(patch)
+
+    def _submit(
+        self, client: Client, seed: int, precision: str, unlike: int = 0, count: int = 1
+    ) -> Job:
         from scumble.client import TextToImage  # noqa: PLC0415
 
-        request = TextToImage(
-            PROMPT, self.side, self.side, model=self.name, num_inference_steps=self.steps,
-            guidance_scale=self.case.guidance_scale, seed=seed,
-            denoiser_precision=precision or None,
+        return client.submit(
+            TextToImage(
+                PROMPT, self.side, self.side, model=self.name, num_inference_steps=self.steps,
+                guidance_scale=self.case.guidance_scale + unlike * _UNLIKE, seed=seed, count=count,
+                denoiser_precision=precision or None,
+            )
         )  # fmt: skip
-        patch = only((client or self.client).submit(request).result())
-        self.recipe = dict(patch.recipe)
-        return np.asarray(patch.pixels.numpy()[..., :3] / np.float32(255), np.float32)
 
-    def _many_clients(self, precision: str = "") -> Row:
+    def _many_clients(self, precision: str = "") -> Iterator[Row]:
+        """One after the other, and several at once."""
+        if self.name not in MANY:
+            return
+        name = f"{self.name} in {precision}" if precision else self.name
+        target = at_least(PER_SECOND) if self.name == "sdxl" else None
+        jobs = 1 if self.setting.quick else JOBS_EACH
+        rate, _ = self._rate(precision, jobs, at_once=False)
+        yield Row(f"{name}: {CLIENTS} clients", rate, "pictures/s", target,
+                  f"{jobs} pictures each, one after the other", headline=True)  # fmt: skip
+        for count in (AT_ONCE, AT_ONCE // 2):  # graphs are recorded
+            self._submit(self.client, SEED, precision, count=count).result()
+        jobs = 1 if self.setting.quick else JOBS_EACH_AT_ONCE
+        rate, found = self._rate(precision, jobs, at_once=True)
+        shared = [it for it in found if it.recipe.get("batch", 1) > 1]
+        told = f"{jobs} pictures each, {len(shared)} of {len(found)} painted {AT_ONCE} or {AT_ONCE // 2} at once"
+        if shared:
+            alone = self.paint(seed=int(shared[0].seed), precision=precision)
+            told += f"; one of them to itself alone: {_decibels(_unit(shared[0]), alone):.1f} dB"
+        yield Row(f"{name}: {CLIENTS} clients, [batching] pictures = {AT_ONCE}", rate, "pictures/s",
+                  target, told, headline=True)  # fmt: skip
+
+    def _rate(self, precision: str, jobs: int, *, at_once: bool) -> tuple[float, list[Patch]]:
+        """Pictures a second of many clients with so many jobs each, and the pictures."""
         import scumble.client  # noqa: PLC0415
 
-        jobs = 1 if self.setting.quick else JOBS_EACH
         clients = [scumble.client.connect(data_dir=self.data_dir) for _ in range(CLIENTS)]
+        found: list[Patch] = []
 
-        def work(client: Client, first: int) -> None:
-            for number in range(jobs):
-                self.paint(client, first + number, precision)
+        def work(number: int, client: Client) -> None:
+            unlike = 0 if at_once else number + 1
+            asked = [self._submit(client, 100 * number + k, precision, unlike) for k in range(jobs)]
+            found.extend(only(job.result()) for job in asked)
 
-        threads = [
-            threading.Thread(target=work, args=(client, 100 * n))
-            for n, client in enumerate(clients)
-        ]
+        threads = [threading.Thread(target=work, args=it) for it in enumerate(clients)]
         start = perf_counter()
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        rate = CLIENTS * jobs / (perf_counter() - start)
+        rate = len(found) / (perf_counter() - start)
         for client in clients:
             client.close()
-        name = f"{self.name} in {precision}" if precision else self.name
-        return Row(f"{name}: {CLIENTS} clients", rate, "pictures/s", at_least(PER_SECOND),
-                   f"{jobs} pictures each", headline=True)  # fmt: skip
+        return rate, found
+
+
+def _unit(patch: Patch) -> Picture:
+    return np.asarray(patch.pixels.numpy()[..., :3] / np.float32(255), np.float32)

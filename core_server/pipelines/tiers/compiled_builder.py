@@ -80,7 +80,7 @@ class BlockCompiler:
         self._quiet = threading.Event()
         self._quiet.set()
         self._process: subprocess.Popen[bytes] | None = None
-        self._closed = False
+        self._closed = self._stopped = self._told_room = False
         self._thread = threading.Thread(target=self._work, name="compile", daemon=True)
         self.compiled_by = _versions(device, attention)
 
@@ -130,13 +130,18 @@ class BlockCompiler:
         finally:
             self._quiet.set()
 
-    def close(self) -> None:
-        """Ends what is under way."""
-        self._closed = True
-        self._orders.put(None)
+    def stop(self) -> None:
+        """Ends what is under way, for its memory; it may be asked for again."""
         if (process := self._process) is not None:
+            self._stopped = True
             with suppress(OSError):
                 process.kill()
+
+    def close(self) -> None:
+        """Ends for good."""
+        self._closed = True
+        self._orders.put(None)
+        self.stop()
         if self._thread.is_alive():
             self._thread.join()
 
@@ -160,12 +165,16 @@ class BlockCompiler:
         missing = [it for it in orders if self._store.results(it.digest) is None]
         if missing:
             if not self._has_room():
-                log.info(
-                    "Too little memory is free to compile anything; pictures are painted as ever."
-                )
+                if not self._told_room:
+                    log.info("Too little memory is free to compile blocks.")
+                self._asked -= {order.digest for order in orders}
+                self._told_room = True
+                return
+            self._stopped = False
+            self._compile(missing)
+            if self._stopped:
                 self._asked -= {order.digest for order in orders}
                 return
-            self._compile(missing)
         ready = {}
         for order in orders:
             results = self._store.results(order.digest)
@@ -220,6 +229,8 @@ class BlockCompiler:
             process.kill()
             process.communicate()
             self._process = None
+        if self._stopped:
+            return
         failures = [it["failure"] for it in told if it["failure"]]
         if len(told) < len(orders):
             failures.append(f"the compiler ended with {process.returncode}")

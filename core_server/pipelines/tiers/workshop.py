@@ -185,6 +185,8 @@ class ModelTiers:
 
     def release(self) -> bool:
         """Gives the graphs' memory back and makes no more; whether there were any."""
+        if self.workshop.compiler is not None:
+            self.workshop.compiler.stop()
         cleared = [it.clear() for it in (self.graphs, self.frames) if it is not None]
         self.graphs = self.frames = self._wide_vae = None
         self._prompts.clear()

@@ -57,6 +57,9 @@ class EagerPrograms:
         self._ready.pop(digest, None)
         self.refused.add(digest)
 
+    def stop(self) -> None:
+        self._waiting.clear()
+
     @contextmanager
     def painting(self) -> Iterator[None]:
         yield
