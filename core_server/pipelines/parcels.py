@@ -7,7 +7,7 @@ memory to spare: the device then fetches from them by itself, several times as f
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +21,11 @@ _LEAST_LOCKED = 1 << 20
 """Bytes that are worth locking."""
 _MEMORY_LEFT = 0.2
 """Share of the machine's memory that stays free of locked pages, which nothing can swap out."""
+
+
+def _has_room(size: int) -> bool:
+    host = psutil.virtual_memory()
+    return bool(host.available - size > _MEMORY_LEFT * host.total)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +57,6 @@ class _Lock:
         size = memory.numel()
         if self.device.type != "cuda" or size < _LEAST_LOCKED:
             return
-        host = psutil.virtual_memory()
-        if host.available < _MEMORY_LEFT * host.total:
-            return
         storage, runtime = memory.untyped_storage(), _runtime()
         # Not torch's own locked memory, which would be rounded up to the next power of two.
         if int(runtime.cudaHostRegister(storage.data_ptr(), size, 0)) == 0:
@@ -68,29 +70,29 @@ class Parcel:
 
     Those that are kept narrower than they are used are widened on arrival, and stand for nothing while they are away.
 
-    host: (bytes) uint8, where the numbers are kept. there: whether they are on the device, or on their way. ready: on
-    CUDA the event after which they have arrived, until somebody waited for it.
+    size: bytes that it takes on the device. host: (size) uint8, where the numbers are kept; None: each on its own.
+    there: whether they are on the device, or on their way. ready: on CUDA the event after which they have arrived,
+    until somebody waited for it.
     """
 
-    def __init__(self, places: Sequence[_Place], host: torch.Tensor, lock: _Lock) -> None:
+    def __init__(
+        self, places: Sequence[_Place], size: int, host: torch.Tensor | None, lock: _Lock
+    ) -> None:
         self._places = tuple(places)
-        self._host, self._lock = host, lock
-        self._at_home = []
+        self.size, self._host, self._lock = size, host, lock
+        self._numbers: list[torch.Tensor] = []
+        self._at_home: list[torch.Tensor] = []
         self._staying: torch.Tensor | None = None
         self.there = False
         self.ready: Any = None
         for place in self._places:
-            home = place.within(host)
-            home.copy_(place.tensor.data)
+            here = place.tensor.data
+            home = here.to("cpu", place.dtype) if host is None else place.within(host).copy_(here)
+            self._numbers.append(home)
             if place.used is not place.dtype:
                 home = torch.empty((), dtype=place.used).expand(place.size)
             self._at_home.append(home)
             place.tensor.data = home
-
-    @property
-    def size(self) -> int:
-        """Bytes that it takes on the device."""
-        return self._host.numel()
 
     @property
     def tensors(self) -> list[torch.Tensor]:
@@ -112,8 +114,8 @@ class Parcel:
         """The tensors are ordinary ones in the host's memory."""
         self.leave()
         self._staying = None
-        for place in self._places:
-            place.tensor.data = place.within(self._host).to(place.used)
+        for place, numbers in zip(self._places, self._numbers, strict=True):
+            place.tensor.data = numbers.to(place.used)
 
     def leave(self) -> None:
         """Its memory on the device is free for whatever is done there next."""
@@ -122,18 +124,25 @@ class Parcel:
         self.there, self.ready = False, None
 
     def _sent(self) -> torch.Tensor:
-        memory = torch.empty_like(self._host, device=self._lock.device)
-        return memory.copy_(self._host, non_blocking=True)
+        memory = torch.empty(self.size, dtype=torch.uint8, device=self._lock.device)
+        if self._host is not None:
+            return memory.copy_(self._host, non_blocking=True)
+        for place, numbers in zip(self._places, self._numbers, strict=True):
+            place.within(memory).copy_(numbers)
+        return memory
 
 
 def packed(
     groups: Sequence[Sequence[torch.Tensor]],
     device: torch.device,
     narrow: Mapping[int, torch.dtype] | None = None,
+    *,
+    roomy: Callable[[int], bool] = _has_room,
 ) -> list[Parcel]:
     """A parcel of each group of tensors, all in one piece of the host's memory; a tensor may be in one group only.
 
-    narrow: by a tensor's id, what it is kept in, if not in its own type.
+    narrow: by a tensor's id, what it is kept in, if not in its own type. roomy: whether the host has room for so many
+    bytes; where it has not, the numbers stay where they are, in pages of the model's files if that is what they are.
     """
     plans, total = [], 0
     for tensors in groups:
@@ -148,9 +157,11 @@ def packed(
             )
             total += -(-count // _ALIGNMENT) * _ALIGNMENT
         plans.append((begin, total, places))
-    memory = torch.empty(total, dtype=torch.uint8)
     lock = _Lock(device)
-    parcels = [Parcel(places, memory[begin:end], lock) for begin, end, places in plans]
+    if not roomy(total):
+        return [Parcel(places, end - begin, None, lock) for begin, end, places in plans]
+    memory = torch.empty(total, dtype=torch.uint8)
+    parcels = [Parcel(places, end - begin, memory[begin:end], lock) for begin, end, places in plans]
     lock.close(memory)
     return parcels
 

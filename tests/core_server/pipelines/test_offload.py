@@ -186,7 +186,8 @@ def test_shared_tables_and_what_is_added_later_are_found(traffic: Traffic) -> No
     network.dissolve()
 
 
-def test_tensors_keep_type_and_layout() -> None:
+@pytest.mark.parametrize("roomy", [True, False], ids=["in one piece", "where they are"])
+def test_tensors_keep_type_and_layout(roomy: bool) -> None:
     tensors = [
         torch.randn(4, 3, 3, 3).to(memory_format=torch.channels_last),
         torch.randn(5, 7).to(torch.bfloat16),
@@ -197,7 +198,9 @@ def test_tensors_keep_type_and_layout() -> None:
         torch.empty(0),
     ]
     wanted = [it.clone() for it in tensors]
-    (parcel,) = packed([tensors], CPU)
+    narrow = {id(tensors[1]): torch.float8_e4m3fn}
+    wanted[1] = wanted[1].to(torch.float8_e4m3fn).to(torch.bfloat16)
+    (parcel,) = packed([tensors], CPU, narrow, roomy=lambda _: roomy)
     for _ in range(2):
         parcel.bring()
         for tensor, value in zip(tensors, wanted, strict=True):
