@@ -117,11 +117,8 @@ class LocalRuntime:
         is_fast = workshop.backend is not None or workshop.operations is not None
         if not is_fast or "text_to_image" not in profile.tasks:
             return
-        if model.rung not in (
-            None,
-            Rung.RESIDENT,
-        ):  # slow anyway, and moving weights about warms nothing
-            return
+        if model.rung is not None and model.rung > Rung.VAE_TILED:
+            return  # slow anyway, and moving weights about warms nothing
         parameters = Parameters(
             prompt="warming up", model=profile.model_id, num_inference_steps=WARM_CALLS + 2,
             structure=StructureStart.NOISE,

@@ -14,6 +14,8 @@ from safetensors.torch import load_file, save_file
 from core_server.canvas.geometry import Extent
 from core_server.errors import ModelLoadFailed
 from core_server.pipelines.local_runtime import LocalRuntime
+from core_server.pipelines.memory import Rung
+from core_server.pipelines.placement import place
 from core_server.pipelines.request import Parameters, TextToImage
 from tests.core_server.pipelines.conftest import quiet
 from tests.core_server.pipelines.tiny_families import save_tiny_family
@@ -59,8 +61,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return root / "packed", root / "wide"
 
 
-def _paint(folder: Path) -> np.ndarray:
+def _paint(folder: Path, rung: Rung = Rung.RESIDENT) -> np.ndarray:
     runtime = LocalRuntime(str(folder), "cpu", folder.parent)
+    place(runtime._model(""), rung)
     parameters = Parameters(prompt="moss", num_inference_steps=2, seed=3)
     request = TextToImage(parameters=parameters, extent=Extent(64, 64))
     [output] = runtime.run(request, {}, quiet)
@@ -71,6 +74,14 @@ def test_the_picture_is_that_of_the_widened_weights(folders: tuple[Path, Path]) 
     packed, wide = (_paint(folder).astype(int) for folder in folders)
     # diffusers widens with torch, the witness with numpy: the last bits may differ.
     assert np.abs(packed - wide).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "rung", [Rung.MODEL_OFFLOAD, Rung.GROUP_OFFLOAD, Rung.QUANTISED], ids=lambda it: it.name.lower()
+)
+def test_packed_weights_come_and_go(folders: tuple[Path, Path], rung: Rung) -> None:
+    there, away = (_paint(folders[0], it).astype(int) for it in (Rung.RESIDENT, rung))
+    assert np.abs(there - away).max() <= 1
 
 
 def test_a_gguf_file_without_its_configuration(folders: tuple[Path, Path]) -> None:
