@@ -90,7 +90,7 @@ def _examine(chosen: Path | None) -> Iterator[Finding]:
     yield from _packages()
     yield _device()
     yield from _folder(data_dir)
-    yield _server(data_dir)
+    yield from look_at_server(data_dir)
 
 
 def _packages() -> Iterator[Finding]:
@@ -161,16 +161,26 @@ def _folder(data_dir: Path) -> Iterator[Finding]:
         )
 
 
-def _server(data_dir: Path) -> Finding:
+def look_at_server(data_dir: Path) -> Iterator[Finding]:
+    """The server of a data folder, and how often its caches had what was needed."""
     import scumble.client  # noqa: PLC0415
 
     try:
         with scumble.client.connect(data_dir=data_dir, timeout=5) as client:
             info = client.server_info()
     except scumble.client.NotRunning:
-        return Finding("server", "not running; commands start one for themselves")
+        yield Finding("server", "not running; commands start one for themselves")
+        return
     except scumble.client.ScumbleError as error:
-        return Finding("server", "answers, but cannot be used", str(error), fatal=True)
+        yield Finding("server", "answers, but cannot be used", str(error), fatal=True)
+        return
     said = f"Scumble {info.version} at {info.address}, {info.device or 'device not known yet'}, {info.worker_state}"
     failed = info.worker_state is scumble.client.WorkerState.FAILED
-    return Finding("server", said, info.worker_message if failed else "", fatal=failed)
+    yield Finding("server", said, info.worker_message if failed else "", fatal=failed)
+    used = [
+        f"{it.name} {it.hits} of {it.hits + it.misses} ({it.bytes / 2**20:.0f} MiB)"
+        for it in info.caches
+        if it.hits + it.misses
+    ]
+    if used:
+        yield Finding("found in caches", ", ".join(used))
