@@ -228,7 +228,7 @@ class _Case:
         if shared:
             alone = self.paint(seed=int(shared[0].seed), precision=precision)
             told += f"; one of them to itself alone: {_decibels(_unit(shared[0]), alone):.1f} dB"
-        yield Row(f"{name}: {CLIENTS} clients, [batching] pictures = {AT_ONCE}", rate, "pictures/s",
+        yield Row(f"{name}: {CLIENTS} clients, up to {AT_ONCE} at once", rate, "pictures/s",
                   target, told, headline=True)  # fmt: skip
 
     def _rate(self, precision: str, jobs: int, *, at_once: bool) -> tuple[float, list[Patch]]:
