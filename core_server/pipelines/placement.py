@@ -32,7 +32,9 @@ def place(model: LoadedModel, rung: Rung, kept: int = 0) -> None:
     model.placed.close()
     _tile(model, rung)
     model.rung, model.kept = rung, 0
-    if rung is Rung.RESIDENT or (device.type == "cpu" and rung <= Rung.VAE_TILED):
+    # Where device and program share one memory nothing is gained by leaving the device.
+    shared = device.type in ("cpu", "mps")
+    if rung is Rung.RESIDENT or (shared and rung <= Rung.VAE_TILED):
         _move(modules.values(), device)
         return
     encoders = [_offloaded(model, it) for it in model.text_encoders.values()]

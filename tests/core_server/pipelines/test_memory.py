@@ -27,6 +27,7 @@ from core_server.pipelines.memory import (
     Rung,
     Sizes,
     choose_rung,
+    kept,
     next_rung,
     peak,
     rungs_of,
@@ -68,6 +69,21 @@ KLEIN = Sizes((int(7.5 * GIB),), int(7.8 * GIB), int(0.17 * GIB))
 def test_the_first_rung_that_fits(sizes: Sizes, extent: Extent, gib: float, rung: Rung) -> None:
     found = choose_rung(rungs_of("cuda"), sizes, Activations(), extent, int(gib * GIB))
     assert found is rung
+
+
+def test_of_two_rungs_without_loss_the_one_that_copies_less() -> None:
+    """A small denoiser beside an encoder that needs much: as a whole once a picture, or in part at each step."""
+    sizes = Sizes((8 * GIB,), 2 * GIB, GIB // 5, encoders_at_work=3 * GIB)
+    found = [
+        choose_rung(rungs_of("cuda"), sizes, Activations(), MEGAPIXEL, int(4.5 * GIB), steps=steps)
+        for steps in (1, 30)
+    ]
+    assert found == [Rung.GROUP_OFFLOAD, Rung.MODEL_OFFLOAD]
+    few, many = (
+        kept(Rung.GROUP_OFFLOAD, SDXL, Activations(), MEGAPIXEL, int(gib * GIB)) for gib in (4, 6)
+    )
+    assert 0 < few < many < SDXL.denoiser
+    assert kept(Rung.GROUP_OFFLOAD, SDXL, Activations(), MEGAPIXEL, 0) == 0
 
 
 @pytest.mark.parametrize("sizes", [SD15, SDXL, KLEIN], ids=["sd15", "sdxl", "klein"])
