@@ -1,4 +1,4 @@
-"""Prompt embeddings for CLIP: weights, and prompts longer than the encoder's window.
+"""What is done with a prompt beyond the stock pipelines: weights, and prompts longer than the encoder's window.
 
 Where neither is asked for, the stock pipeline encodes the prompt itself, and the picture keeps diffusers' bits.
 Long prompts are read window by window and laid end to end. A weight moves a token's embedding away from, or towards,
@@ -34,15 +34,20 @@ class _Encoder:
 def prompt_arguments(model: LoadedModel, pipeline: Any, settings: Settings) -> dict[str, Any]:
     """Arguments that replace prompt and negative_prompt; {} where the stock pipeline does just that itself.
 
-    For models without CLIP alone weights have no effect: the prompt goes without its syntax, and a note says so.
+    For models without CLIP alone weights have no effect: the prompt goes without its syntax, and a note says so. Their
+    encoders read long prompts as they are, as far as they were made for it.
     """
+    usual, most = model.family.prompt_tokens
+    longer = {}
+    if most > usual and longest_tokens(model, settings) > usual:
+        longer = {"max_sequence_length": most}
     texts = {"prompt": settings.prompt, "negative_prompt": settings.negative_prompt}
     has_syntax = any(plain(text) != text for text in texts.values())
     is_long = reads_windows(model) and any(_is_long(model, text) for text in texts.values())
     if not has_syntax and not is_long:
-        return {}
+        return longer
     if not can_weight(model):
-        return {name: plain(text) or None for name, text in texts.items()}
+        return {name: plain(text) or None for name, text in texts.items()} | longer
     encoders = _encoders(model)
     tokens = {name: _tokens(pipeline, encoders, fragments(text)) for name, text in texts.items()}
     windows = max(len(chunks) for parts in tokens.values() for chunks in parts)
@@ -76,11 +81,10 @@ def prompt_arguments(model: LoadedModel, pipeline: Any, settings: Settings) -> d
 
 
 def can_weight(model: LoadedModel) -> bool:
-    """Whether weights act: every text encoder is CLIP's."""
+    """Whether weights act: every text encoder is CLIP's, and what they see goes to a UNet as it is."""
     kinds = (CLIPTextModel, CLIPTextModelWithProjection)
-    return bool(model.text_encoders) and all(
-        isinstance(network, kinds) for network in model.text_encoders.values()
-    )
+    is_unet = model.family.denoiser == "unet"
+    return is_unet and all(isinstance(network, kinds) for network in model.text_encoders.values())
 
 
 def reads_windows(model: LoadedModel) -> bool:
@@ -88,6 +92,17 @@ def reads_windows(model: LoadedModel) -> bool:
     return can_weight(model) and all(
         isinstance(it, CLIPTokenizer) and it.model_max_length == CLIP_WINDOW
         for it in model.tokenizers.values()
+    )
+
+
+def longest_tokens(model: LoadedModel, settings: Settings) -> int:
+    """Tokens of the longer prompt, as the family's last text encoder counts them; 0 without that encoder."""
+    tokenizer = model.tokenizers.get(model.family.tokenizers[-1])
+    if tokenizer is None:
+        return 0
+    texts = (settings.prompt, settings.negative_prompt)
+    return max(
+        len(tokenizer(plain(text), truncation=False, verbose=False).input_ids) for text in texts
     )
 
 

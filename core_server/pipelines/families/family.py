@@ -171,6 +171,9 @@ class Family:
     """Whether its pipelines take pictures as PIL images alone."""
     negative_prompt: bool = True
     """Whether the pipelines read a negative prompt at all."""
+    prompt_tokens: tuple[int, int] = (0, 0)
+    """Tokens that the pipelines read of a prompt if nothing is said, and at most, by the family's last text encoder;
+    (0, 0) where that is CLIP, whose windows are laid end to end."""
 
     def classes(self) -> tuple[str, ...]:
         """The pipeline classes of this family; any of them may stand in a model_index.json."""

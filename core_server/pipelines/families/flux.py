@@ -44,6 +44,7 @@ _COMMON: dict[str, Any] = {
     "dropped": ("image_encoder", "feature_extractor"),
     "arguments": _arguments,
     "negative_prompt": False,
+    "prompt_tokens": (512, 512),
     "counts_partial_step": True,
 }
 

@@ -72,6 +72,7 @@ FLUX_2_KLEIN = Family(
     defaults=_defaults,
     arguments=_arguments,
     negative_prompt=False,
+    prompt_tokens=(512, 512),
     counts_partial_step=True,
 )
 
@@ -96,5 +97,6 @@ FLUX_2_DEV = Family(
     arguments=_arguments,
     schedule=_schedule,
     negative_prompt=False,
+    prompt_tokens=(512, 512),
     pil_images=True,
 )

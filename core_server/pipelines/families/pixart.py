@@ -18,7 +18,7 @@ from core_server.pipelines.families.family import (
 from core_server.pipelines.schedulers import DIFFUSION_SCHEDULERS
 
 
-def _family(name: str, title: str, class_name: str, original: str) -> Family:
+def _family(name: str, title: str, class_name: str, original: str, tokens: int) -> Family:
     return Family(
         name=name,
         title=title,
@@ -38,15 +38,17 @@ def _family(name: str, title: str, class_name: str, original: str) -> Family:
         max_side=1536,
         defaults=lambda _index, _denoiser: Defaults(20, 4.5),
         arguments=as_planned_arguments,
+        prompt_tokens=(tokens, tokens),
     )
 
 
 PIXART_ALPHA = _family(
-    "pixart_alpha", "PixArt-alpha", "PixArtAlphaPipeline", "PixArt-alpha/PixArt-XL-2-1024-MS"
+    "pixart_alpha", "PixArt-alpha", "PixArtAlphaPipeline", "PixArt-alpha/PixArt-XL-2-1024-MS", 120
 )
 PIXART_SIGMA = _family(
     "pixart_sigma",
     "PixArt-Sigma",
     "PixArtSigmaPipeline",
     "PixArt-alpha/PixArt-Sigma-XL-2-1024-MS",
+    300,
 )

@@ -46,6 +46,7 @@ _COMMON: dict[str, Any] = {
     "counts_partial_step": True,
     "defaults": lambda _index, _denoiser: Defaults(50, 4.0),
     "arguments": _arguments,
+    "prompt_tokens": (512, 1024),
 }
 
 

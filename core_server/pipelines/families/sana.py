@@ -42,6 +42,7 @@ SANA = Family(
     control="SanaControlNetModel",
     defaults=lambda _index, _denoiser: Defaults(20, 4.5),
     arguments=as_planned_arguments,
+    prompt_tokens=(300, 300),
 )
 
 
@@ -72,6 +73,7 @@ SANA_SPRINT = Family(
     patch=1,
     defaults=lambda _index, _denoiser: Defaults(2, 4.5),
     arguments=_sprint_arguments,
+    prompt_tokens=(300, 300),
     negative_prompt=False,
     counts_partial_step=True,
 )

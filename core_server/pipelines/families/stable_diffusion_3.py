@@ -35,6 +35,7 @@ STABLE_DIFFUSION_3 = Family(
     min_side=512,
     max_side=1536,
     counts_partial_step=True,
+    prompt_tokens=(256, 512),
     control="SD3ControlNetModel",
     defaults=lambda _index, _denoiser: Defaults(28, 4.5),
 )

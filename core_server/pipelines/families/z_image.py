@@ -31,6 +31,7 @@ Z_IMAGE = Family(
     original="Tongyi-MAI/Z-Image-Turbo",
     min_side=512,
     counts_partial_step=True,
+    prompt_tokens=(512, 512),
     control="ZImageControlNetModel",
     defaults=lambda _index, _denoiser: Defaults(9, 0.0),
 )

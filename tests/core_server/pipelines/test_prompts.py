@@ -5,16 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from safetensors.torch import save_file
 
 from core_server.canvas.geometry import Extent
+from core_server.pipelines.conditioning import prompt_arguments
 from core_server.pipelines.local_runtime import LocalRuntime
 from core_server.pipelines.prompts import PromptCache
 from core_server.pipelines.request import Adapter, AdapterKind, Parameters, TextToImage
+from core_server.pipelines.settings import settle
 from core_server.pipelines.tiny import make_tiny_pipeline
 from tests.core_server.pipelines.conftest import quiet
 from tests.core_server.pipelines.test_adapters import diffusers_lora
+from tests.core_server.pipelines.tiny_families import save_tiny_family
 
 
 def asked(prompt: str, **changes: Any) -> TextToImage:
@@ -41,6 +45,46 @@ def test_a_prompt_is_encoded_once_and_not_for_adapters(tmp_path: Path) -> None:
     for job, array in zip(jobs, found, strict=True):
         alone = LocalRuntime("tiny", "cpu", tmp_path).run(job, {}, quiet)[0]
         assert (alone.pixels.array == array).all()
+
+
+LONG = [
+    # family, letters that it reads at most, whether the pipeline must be told to read so many
+    ("flux", 512, False),
+    ("stable_diffusion_3", 512, True),
+    ("qwen_image", 1024, True),
+    ("pixart_alpha", 120, False),
+]
+
+
+@pytest.mark.parametrize(("family", "most", "told"), LONG)
+def test_long_prompts_of_encoders_that_read_sentences(
+    tmp_path: Path, family: str, most: int, *, told: bool
+) -> None:
+    """The last words that fit change the picture, what is beyond it changes nothing and is noted; the tiny tokenizers
+    read letter by letter. No note where all was read, whatever CLIP beside it read."""
+    save_tiny_family(family, tmp_path / "models" / family)
+    runtime = LocalRuntime(family, "cpu", tmp_path)
+
+    def paint(letters: int, last: str) -> Any:
+        words = "a" * (letters - 20) + 20 * last
+        request = TextToImage(
+            parameters=Parameters(prompt=words, num_inference_steps=2, seed=3, guidance_scale=2.0),
+            extent=Extent(64, 64),
+        )
+        [output] = runtime.run(request, {}, quiet)
+        return output
+
+    inside = min(most - 40, 600)  # Qwen-Image's own words around it are letters here, too
+    same, other = paint(inside, "b"), paint(inside, "c")
+    assert (same.pixels.array != other.pixels.array).any()
+    assert not any("tokens" in note for note in same.recipe["notes"])
+    beyond = [paint(most + 40, it) for it in "bc"]
+    assert (beyond[0].pixels.array == beyond[1].pixels.array).all()
+    assert any(f"this model read the first {most}" in it for it in beyond[0].recipe["notes"])
+    model = runtime._model("")
+    settings = settle(asked("a" * inside), model.profile)
+    found = prompt_arguments(model, None, settings)
+    assert found == ({"max_sequence_length": most} if told else {})
 
 
 class _Pipeline:

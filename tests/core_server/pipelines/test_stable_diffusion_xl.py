@@ -1,112 +1,101 @@
-"""The second family: the same promises for Stable Diffusion XL, at a tiny size."""
+"""What Stable Diffusion XL's two text encoders read: textual inversions and long prompts, as in stock diffusers."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 import diffusers
 import numpy as np
 import pytest
 import torch
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+from safetensors.torch import load_file, save_file
 
 from core_server.canvas.geometry import Extent
-from core_server.canvas.pixels import Pixels
+from core_server.errors import InvalidRequest
 from core_server.pipelines.local_runtime import LocalRuntime
-from core_server.pipelines.request import ImageToImage, Inpaint, Parameters, TextToImage
-from core_server.pipelines.tiny import make_tiny_pipeline
-from tests.core_server.pipelines.conftest import picture, quiet
+from core_server.pipelines.request import Adapter, AdapterKind, Parameters, TextToImage
+from tests.core_server.pipelines.conftest import quiet
+from tests.core_server.pipelines.tiny_families import make_tiny_family, save_tiny_family
 
-SIDE = 512
+SIDE, STEPS, SEED = 64, 2, 9
+GLOW = (Adapter(kind=AdapterKind.TEXTUAL_INVERSION, name="glow", weight=1.0),)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    torch.manual_seed(0)
-    small = make_tiny_pipeline()
-    text = CLIPTextConfig(
-        vocab_size=len(small.tokenizer),
-        hidden_size=32,
-        intermediate_size=37,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        projection_dim=32,
-        bos_token_id=512,
-        eos_token_id=513,
-        pad_token_id=513,
-    )
-    unet = diffusers.UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=(16, 32),
-        layers_per_block=1,
-        norm_num_groups=8,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        attention_head_dim=(2, 4),
-        use_linear_projection=True,
-        addition_embed_type="text_time",
-        addition_time_embed_dim=8,
-        transformer_layers_per_block=(1, 2),
-        projection_class_embeddings_input_dim=80,
-        cross_attention_dim=64,
-    )
-    pipeline = diffusers.StableDiffusionXLPipeline(
-        vae=small.vae,
-        text_encoder=CLIPTextModel(text).eval(),
-        text_encoder_2=CLIPTextModelWithProjection(text).eval(),
-        tokenizer=small.tokenizer,
-        tokenizer_2=small.tokenizer,
-        unet=unet,
-        scheduler=small.scheduler,
-        add_watermarker=False,
-    )
-    path = tmp_path_factory.mktemp("xl") / "tiny-xl"
-    pipeline.save_pretrained(path)
-    return path
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("xl")
+    save_tiny_family("stable_diffusion_xl", folder / "models" / "xl")
+    rng = torch.Generator().manual_seed(5)
+    vectors = {name: torch.randn(2, 32, generator=rng) for name in ("clip_l", "clip_g")}
+    (folder / "adapters").mkdir()
+    save_file(vectors, folder / "adapters" / "glow.safetensors")
+    save_file({"emb_params": vectors["clip_l"]}, folder / "adapters" / "single.safetensors")
+    return folder
 
 
-@pytest.mark.parametrize("task", ["text_to_image", "image_to_image", "inpaint"])
-def test_bit_identity(folder, tmp_path, task):
-    runtime = LocalRuntime(str(folder), "cpu", tmp_path)
+@pytest.fixture(scope="module")
+def runtime(data_dir: Path) -> LocalRuntime:
+    return LocalRuntime("xl", "cpu", data_dir)
+
+
+def paint(runtime: LocalRuntime, prompt: str, **more: Any) -> Any:
     parameters = Parameters(
-        prompt="moss", num_inference_steps=2, guidance_scale=5.0, scheduler="euler", seed=9
+        prompt=prompt, num_inference_steps=STEPS, guidance_scale=5.0, seed=SEED, **more
     )
-    image = picture(SIDE, SIDE)
-    selection = Pixels.mask(np.full((SIDE, SIDE), 255, np.uint8))
-    request, more = {
-        "text_to_image": (
-            TextToImage(parameters=parameters, extent=Extent(SIDE, SIDE)),
-            {"width": SIDE, "height": SIDE},
-        ),
-        "image_to_image": (
-            ImageToImage(parameters=parameters, image="a", strength=0.5),
-            {"image": image.array[None].astype(np.float32) / 255, "strength": 0.5},
-        ),
-        "inpaint": (
-            Inpaint(parameters=parameters, image="a", selection="m", strength=0.5),
-            {
-                "image": image.array[None].astype(np.float32) / 255,
-                "mask_image": torch.ones(1, 1, SIDE, SIDE),
-                "strength": 0.5,
-                "width": SIDE,
-                "height": SIDE,
-            },
-        ),
-    }[task]
-    name = {"text_to_image": "", "image_to_image": "Img2Img", "inpaint": "Inpaint"}[task]
-    stock = getattr(diffusers, f"StableDiffusionXL{name}Pipeline").from_pretrained(
-        folder, add_watermarker=False
-    )
-    stock.set_progress_bar_config(disable=True)
-    stock.scheduler = diffusers.EulerDiscreteScheduler.from_config(
-        stock.scheduler.config, use_karras_sigmas=False
-    )
+    request = TextToImage(parameters=parameters, extent=Extent(SIDE, SIDE))
+    [output] = runtime.run(request, {}, quiet)
+    return output.pixels.array
+
+
+def stock(pipeline: Any, **words: Any) -> np.ndarray:
+    [image] = pipeline(
+        width=SIDE, height=SIDE, num_inference_steps=STEPS, guidance_scale=5.0, output_type="np",
+        generator=torch.Generator("cpu").manual_seed(SEED), **words,
+    ).images  # fmt: skip
+    return (image * 255).round().astype(np.uint8)
+
+
+def test_a_textual_inversion_is_read_by_both_encoders(
+    runtime: LocalRuntime, data_dir: Path
+) -> None:
+    before = paint(runtime, "a wall")
+    found = paint(runtime, "a <glow> wall", adapters=GLOW)
+    pipeline = make_tiny_family("stable_diffusion_xl")
+    vectors = load_file(data_dir / "adapters" / "glow.safetensors")
+    # Tiny tokenizers are one object twice, and the second must not find the first's word.
+    pipeline.tokenizer_2 = diffusers.StableDiffusionXLPipeline.from_pretrained(
+        data_dir / "models" / "xl"
+    ).tokenizer_2
+    for name, number in (("clip_l", ""), ("clip_g", "_2")):
+        pipeline.load_textual_inversion(
+            vectors[name], token="<glow>",
+            text_encoder=getattr(pipeline, f"text_encoder{number}"),
+            tokenizer=getattr(pipeline, f"tokenizer{number}"),
+        )  # fmt: skip
+    assert np.array_equal(found, stock(pipeline, prompt="a <glow> wall"))
+    assert np.array_equal(paint(runtime, "a wall"), before)
+    single = (Adapter(kind=AdapterKind.TEXTUAL_INVERSION, name="single"),)
+    with pytest.raises(InvalidRequest, match="one text encoder and this model has two"):
+        paint(runtime, "a <single> wall", adapters=single)
+
+
+def test_long_prompts_are_read_window_by_window(runtime: LocalRuntime) -> None:
+    """The tiny tokenizer reads letter by letter, 75 a window; the summary is the first window's."""
+    windows = (" ".join("a" * 75), " ".join("b" * 20))
+    pipeline = make_tiny_family("stable_diffusion_xl")
+
+    def encoded(text: str) -> tuple[torch.Tensor, torch.Tensor]:
+        embeds, _, pooled, _ = pipeline.encode_prompt(text, do_classifier_free_guidance=False)
+        return embeds, pooled
+
+    read = [encoded(it) for it in windows]
+    nothing = encoded("")
     expected = stock(
-        "moss",
-        num_inference_steps=2,
-        guidance_scale=5.0,
-        generator=torch.Generator("cpu").manual_seed(9),
-        output_type="np",
-        **more,
-    ).images[0]
-    (output,) = runtime.run(request, {"a": image, "m": selection}, quiet)
-    assert output.recipe["model_family"] == "stable_diffusion_xl"
-    assert (output.pixels.array == (expected * 255).round().astype(np.uint8)).all()
+        pipeline,
+        prompt_embeds=torch.cat([it for it, _ in read], dim=1),
+        pooled_prompt_embeds=read[0][1],
+        negative_prompt_embeds=torch.cat([nothing[0]] * 2, dim=1),
+        negative_pooled_prompt_embeds=nothing[1],
+    )
+    assert np.array_equal(paint(runtime, " ".join(windows)), expected)
