@@ -1,4 +1,4 @@
-"""A picture is copied twice on its way in, once by the client and once by the worker, and twice on its way out.
+"""The server copies a picture once on its way in and twice on its way out, the client once each way.
 
 Counted by memory: a copy that is added anywhere holds the whole picture, which the way as it is never does. What the
 disk's cache and gRPC keep is not Python's and not counted.
