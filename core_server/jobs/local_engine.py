@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from multiprocessing.shared_memory import SharedMemory
 from typing import Any
 
 import msgspec
 
 from core_server.canvas.pixels import Pixels
-from core_server.config import MIB, ServerConfig
+from core_server.config import ServerConfig
 from core_server.errors import (
     DeviceFault,
     ScumbleServerError,
     TaskCancelled,
 )
-from core_server.jobs import messages, segments
-from core_server.jobs.deliveries import output_of, progress_of
+from core_server.jobs import messages
+from core_server.jobs.deliveries import progress_of
 from core_server.jobs.engine import EngineStatus, Wish
+from core_server.jobs.exchange import Exchange
 from core_server.jobs.filed import FiledPixels
 from core_server.jobs.job import JobFailure
 from core_server.jobs.running import GivenPass, Running
@@ -33,8 +32,6 @@ from core_server.pipelines.task import ModelProfile, StepProgress, TaskOutput
 
 log = logging.getLogger(__name__)
 
-_SMALL_BYTES = 4 * MIB
-"""Copied in less time than it takes to hand the copying to a thread."""
 _MOST_TIMES_SENT = 3
 """To workers that die before they begin with it."""
 _FAULT_SECONDS = 10.0
@@ -55,11 +52,9 @@ class LocalEngine:
         make_worker: MakeWorker = WorkerProcess,
     ) -> None:
         self._cancel_grace_seconds = cancel_grace_seconds
-        self._segments = segments.Segments(config.data_dir)
+        self._exchange = Exchange(config.data_dir)
         self._running: dict[str, Running] = {}
         self._passes: list[GivenPass] = []
-        self._output = asyncio.Lock()
-        self._frames: dict[str, tuple[int, SharedMemory | None]] = {}
         self._loads: deque[asyncio.Future[None]] = deque()
         self._chores: set[asyncio.Task[None]] = set()
         self._stopped = False
@@ -84,7 +79,7 @@ class LocalEngine:
 
     async def start(self) -> None:
         """Returns at once; the worker starts behind it."""
-        self._segments.sweep()
+        self._exchange.sweep()
         self._supervisor.start()
 
     async def stop(self) -> None:
@@ -131,7 +126,7 @@ class LocalEngine:
             wanted = {name: it for wish in given.wishes for name, it in wish.images.items()}
             files = {name: it for name, it in wanted.items() if isinstance(it, FiledPixels)}
             images = {name: it for name, it in wanted.items() if isinstance(it, Pixels)}
-            segment, placed = await self._inputs(list(images.values()))
+            segment, placed = await self._exchange.inputs(list(images.values()))
             worker = await self._worker_for(given.running)
         except ScumbleServerError as error:
             _fail(given.running, error)
@@ -164,55 +159,34 @@ class LocalEngine:
         on_step: Callable[[StepProgress], None],
     ) -> LivePicture:
         """See `Engine.paint`. The picture is as large as is known before, so that one exchange is enough."""
-        while jobs := [it.ended for it in self._running.values() if it.job_id not in self._frames]:
+        frames = self._exchange.frames
+        while jobs := [it.ended for it in self._running.values() if it.job_id not in frames]:
             await asyncio.wait(jobs)  # the pictures of the last one are still being brought over
-        slot = self._free_slot()
         running = Running(frame_id, on_step)
-        self._follow(running)
-        self._frames[frame_id] = slot, None
-        try:
-            segment, [placed] = await self._inputs([canvas], slot)
-            worker = await self._worker_for([running])
-            if worker is not None:
-                extent = frame.extent or canvas.extent
-                size = extent.area * canvas.channels * canvas.array.dtype.itemsize
-                output = self._segments.for_output(size, slot)
-                self._frames[frame_id] = slot, output
-                running.sent = running.begun = True
-                self._supervisor.asked()
-                worker.send(
-                    messages.Paint(
-                        job_id=frame_id, frame=frame, segment=segment, canvas=placed,
-                        output=output.name, made=self._segments.made,
-                    )
-                )  # fmt: skip
-            picture: LivePicture = await running.ended
-        finally:
-            if running.ended.cancelled() or not running.ended.done():
-                if self._supervisor.worker is not None:
-                    self._supervisor.worker.send(messages.Cancel(job_id=frame_id))
-                running.ended.cancel()
-            del self._frames[frame_id]
+        with self._exchange.frame(frame_id) as places:
+            self._follow(running)
+            try:
+                segment, placed = await places.canvas(canvas)
+                worker = await self._worker_for([running])
+                if worker is not None:
+                    extent = frame.extent or canvas.extent
+                    size = extent.area * canvas.channels * canvas.array.dtype.itemsize
+                    output = places.output(size)
+                    running.sent = running.begun = True
+                    self._supervisor.asked()
+                    worker.send(
+                        messages.Paint(
+                            job_id=frame_id, frame=frame, segment=segment, canvas=placed,
+                            output=output, made=self._exchange.made,
+                        )
+                    )  # fmt: skip
+                picture: LivePicture = await running.ended
+            finally:
+                if running.ended.cancelled() or not running.ended.done():
+                    if self._supervisor.worker is not None:
+                        self._supervisor.worker.send(messages.Cancel(job_id=frame_id))
+                    running.ended.cancel()
         return picture
-
-    def _free_slot(self) -> int:
-        taken = {slot for slot, _ in self._frames.values()}
-        free = [slot for slot in range(segments.SLOTS) if slot not in taken]
-        if not free:
-            raise RuntimeError(f"the local engine paints {segments.SLOTS} frames at a time")
-        return free[0]
-
-    async def _inputs(
-        self, images: list[Pixels], slot: int = 0
-    ) -> tuple[str, list[messages.PlacedPixels]]:
-        """The name of the segment that they lie in now, "" for none, and where."""
-        if not images:
-            return "", []
-        size = segments.size_of(images)
-        segment = self._segments.for_input(size, slot)
-        if size <= _SMALL_BYTES:
-            return segment.name, segments.pack(segment, images)
-        return segment.name, await asyncio.to_thread(segments.pack, segment, images)
 
     def _follow(self, running: Running) -> None:
         """Its messages find it until it ends."""
@@ -228,7 +202,7 @@ class LocalEngine:
     def _shrink(self) -> None:
         """A thread may still copy what a running request needs; whoever ends last clears away."""
         if not self._running:
-            self._segments.shrink(*((0,) if self._stopped else ()))
+            self._exchange.shrink(everything=self._stopped)
 
     async def _worker_for(self, wanted: Sequence[Running]) -> Worker | None:
         """Waits until there is one, whichever dies meanwhile; None if all the requests have ended before.
@@ -373,64 +347,17 @@ class LocalEngine:
                     given.look()
                 worker = self._supervisor.worker
                 assert worker is not None, "it has just spoken"
-                self._do(self._bring_over(running, message.size, worker))
+                self._do(self._exchange.bring_over(running, message.size, worker))
             case messages.Done():
                 self._supervisor.set_info(message.info)
                 if not running.placed.done():
                     running.placed.set_result(message)
             case messages.Painted():
                 self._supervisor.set_info(message.info)
-                self._take(running, message)
+                self._exchange.take_frame(running, message)
             case messages.Failed():
                 self._supervisor.set_info(message.info)
                 running.fail(self._error_of(message.failure))
-
-    async def _bring_over(self, running: Running, size: int, worker: Worker) -> None:
-        """The pictures of one job at a time, from the worker's question for room until they are here."""
-        async with self._output:
-            if running.ended.done():  # what is sent to a worker that has died is lost
-                worker.send(messages.Grant(segment="", refusal="nobody waits for it"))
-                return
-            try:
-                segment = self._segments.for_result(size)
-            except ScumbleServerError as error:
-                worker.send(messages.Grant(segment="", refusal=error.message))
-                return
-            worker.send(messages.Grant(segment=segment.name, made=self._segments.made))
-            await asyncio.wait({running.placed, running.ended}, return_when=asyncio.FIRST_COMPLETED)
-            if running.ended.done():
-                return
-            running.sent = False  # the outputs are safe: the worker may die now
-            done = running.placed.result()
-            try:
-                outputs = await self._outputs(segment, done.outputs)
-            except Exception as error:
-                log.exception("The pictures of job %s could not be taken over", running.job_id)
-                running.fail(messages.error_of(messages.failure_of(error)))
-                return
-            if not running.ended.done():
-                running.ended.set_result(outputs)
-
-    async def _outputs(
-        self, segment: SharedMemory, outputs: Sequence[messages.PlacedOutput]
-    ) -> Sequence[TaskOutput]:
-        lend = self._segments.lender(segment)
-        if lend is not None:
-            return [output_of(placed, lend) for placed in outputs]
-        copy = functools.partial(segments.unpack, segment)
-        return await asyncio.to_thread(lambda: [output_of(placed, copy) for placed in outputs])
-
-    def _take(self, running: Running, painted: messages.Painted) -> None:
-        _, output = self._frames.get(running.job_id, (0, None))
-        if output is None or running.ended.done():
-            return
-        try:
-            pixels = segments.unpack(output, painted.pixels)
-        except Exception as error:
-            log.exception("A live picture could not be taken over")
-            running.fail(messages.error_of(messages.failure_of(error)))
-            return
-        running.ended.set_result(LivePicture(pixels, painted.told, ahead=painted.ahead))
 
     def _error_of(self, failure: JobFailure) -> ScumbleServerError:
         error = messages.error_of(failure)
