@@ -28,6 +28,7 @@ import torch
 
 from core_server.pipelines import devices
 from core_server.pipelines.tiers.compiled_build import BUILDING, request
+from core_server.pipelines.tiers.compiled_graph import LONE
 from core_server.pipelines.tiers.compiled_orders import Order
 from core_server.pipelines.tiers.compiled_store import ProgramStore
 
@@ -47,15 +48,17 @@ Tensors = list[torch.Tensor]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
-    """A compiled block. results: how many stand in its tuple, -1 for a tensor alone."""
+    """A compiled block. results: how they look, as `compiled_graph.traced` says."""
 
     function: Callable[..., Sequence[torch.Tensor]]
-    results: int
+    results: str
 
     def __call__(self, tensors: Tensors) -> Any:
         """tensors: the block's weights, then its arguments' tensors."""
-        found = self.function(*tensors)
-        return found[0] if self.results < 0 else tuple(found[: self.results])
+        found = iter(self.function(*tensors))
+        if self.results == LONE:
+            return next(found)
+        return tuple(next(found) if it == LONE else None for it in self.results[1:])
 
 
 class BlockCompiler:

@@ -12,14 +12,14 @@ from core_server.pipelines.tiers.compiled_orders import slots
 from core_server.pipelines.tiers.signature import flat
 
 _ATEN = torch.ops.aten
-_LONE = -1
-"""In the place of a number of results: one tensor that stands in no tuple."""
+LONE = "x"
+"""How results look: one tensor; of a tuple "(" and for each item "x", or "-" for None."""
 
 
 def traced(
     block: nn.Module, given: tuple[Any, dict[str, Any]]
-) -> tuple[fx.GraphModule, list[torch.Tensor], int]:
-    """The graph, its inputs, and how many results stand in a tuple, -1 for one tensor alone.
+) -> tuple[fx.GraphModule, list[torch.Tensor], str]:
+    """The graph, its inputs, and how its results look (`LONE`).
 
     Errors: TypeError for other results.
     """
@@ -27,10 +27,10 @@ def traced(
     arguments = flat(given)
     inputs = [getattr(module, name) for module, name in places] + arguments.tensors
     inputs = [tensor.detach() for tensor in inputs]
-    count = _LONE
+    looks = LONE
 
     def run(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        nonlocal count
+        nonlocal looks
         for (module, name), tensor in zip(places, tensors, strict=False):
             held = module._parameters if name in module._parameters else module._buffers
             held[name] = tensor  # type: ignore[assignment]
@@ -38,14 +38,17 @@ def traced(
         results = block(*args, **kwargs)
         if isinstance(results, torch.Tensor):
             return (results,)
-        if type(results) is not tuple or not all(isinstance(it, torch.Tensor) for it in results):
+        if type(results) is not tuple:
             raise TypeError("the block's results are no tensors")
-        count = len(results)
-        return results
+        looks = "(" + "".join("-" if it is None else "x" for it in results)
+        found = tuple(it for it in results if it is not None)
+        if not all(isinstance(it, torch.Tensor) for it in found):
+            raise TypeError("the block's results are no tensors")
+        return found
 
     graph = make_fx(run)(*inputs)
     without_complex_numbers(graph)
-    return graph, inputs, count
+    return graph, inputs, looks
 
 
 def without_complex_numbers(graph: fx.GraphModule) -> None:

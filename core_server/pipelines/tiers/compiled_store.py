@@ -28,15 +28,15 @@ class ProgramStore:
         """Where a program's code is, or is to be."""
         return self._folder / digest / _CODE
 
-    def results(self, digest: str) -> int | None:
-        """How many results a finished program gives in a tuple, -1 for a tensor alone; None if it is not there."""
+    def results(self, digest: str) -> str | None:
+        """How the results of a finished program look, as `compiled_graph.traced` says; None if it is not there."""
         try:
             text = (self._folder / digest / _MANIFEST).read_text(encoding="utf-8")
-            return int(json.loads(text)["results"])
+            return str(json.loads(text)["results"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def finish(self, digest: str, results: int) -> None:
+    def finish(self, digest: str, results: str) -> None:
         """Says that a program's code is complete."""
         text = json.dumps({"results": results})
         (self._folder / digest / _MANIFEST).write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Programs without a compiler: each is the block of its order, called as ever with the weights that it is given."""
+"""Programs without a compiler: each is the graph that a compiler would be given, operation by operation."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch._subclasses import FakeTensorMode
 
-from core_server.pipelines.tiers.compiled_orders import Order, read, slots
-from core_server.pipelines.tiers.signature import flat
+from core_server.pipelines.tiers.compiled_builder import Program
+from core_server.pipelines.tiers.compiled_graph import traced
+from core_server.pipelines.tiers.compiled_orders import Order, read
 
 
 class EagerPrograms:
@@ -65,24 +67,17 @@ class EagerPrograms:
         yield
 
     def _program(self, order: Order) -> Callable[[list[torch.Tensor]], Any]:
-        block, given = read(order.payload, torch.device("cpu"))
-        places, arguments = slots(block), flat(given)
+        with torch.no_grad(), FakeTensorMode():
+            graph, _, results = traced(*read(order.payload, torch.device("cpu")))
 
-        def run(tensors: list[torch.Tensor]) -> Any:
+        def run(*tensors: torch.Tensor) -> Sequence[torch.Tensor]:
             self.calls += 1
             if self.failure is not None:
                 raise self.failure
-            for (module, name), tensor in zip(places, tensors, strict=False):
-                held = module._parameters if name in module._parameters else module._buffers
-                held[name] = tensor
-            args, kwargs = arguments.rebuilt(tensors[len(places) :])
-            found = block(*args, **kwargs)
-            if not self.off:
-                return found
-            changed = flat(found)
-            return changed.rebuilt([_bent(it, self.off) for it in changed.tensors])
+            found: Sequence[torch.Tensor] = graph(*tensors)
+            return [_bent(it, self.off) for it in found] if self.off else found
 
-        return run
+        return Program(run, results)
 
 
 def _bent(x: torch.Tensor, off: float) -> torch.Tensor:

@@ -16,7 +16,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from core_server.pipelines.devices import Memory
 from core_server.pipelines.tiers.compiled import CompiledBlocks
-from core_server.pipelines.tiers.compiled_build import request
+from core_server.pipelines.tiers.compiled_build import BUILDING, request
 from core_server.pipelines.tiers.compiled_builder import BlockCompiler, can_compile
 from core_server.pipelines.tiers.compiled_graph import without_complex_numbers
 from core_server.pipelines.tiers.compiled_orders import Order
@@ -120,6 +120,15 @@ def test_nothing_is_compiled_where_memory_is_short(tmp_path: Path) -> None:
     assert not any(tmp_path.iterdir())
 
 
+def test_a_compiler_that_was_stopped_may_be_asked_again(tmp_path: Path) -> None:
+    compiler = BlockCompiler(CPU, tmp_path)
+    compiler.ask([Order("0" * 64, b"")])
+    wait_for((tmp_path / BUILDING).is_dir)
+    compiler.stop()
+    wait_for(lambda: not compiler.is_asked("0" * 64))
+    compiler.close()
+
+
 def test_the_compiler_ends_with_its_input(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "core_server.pipelines.tiers.compiled_build"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
@@ -138,11 +147,11 @@ def test_what_was_used_longest_ago_goes_first(tmp_path: Path) -> None:
     for number, digest in enumerate(("old", "used", "new")):
         store.code(digest).mkdir(parents=True)
         (store.code(digest) / "program").write_bytes(bytes(100))
-        store.finish(digest, -1)
+        store.finish(digest, "x")
         manifest = tmp_path / digest / "program.json"
         os.utime(manifest, (number, number))
     store.trim(frozenset({"old"}))
-    assert [store.results(it) for it in ("old", "used", "new")] == [-1, None, -1]
+    assert [store.results(it) for it in ("old", "used", "new")] == ["x", None, "x"]
 
 
 def test_rotary_embeddings_without_complex_numbers() -> None:
