@@ -81,6 +81,14 @@ class ModelKeeper:
         self._loaded.move_to_end(files.model_id)
         return model
 
+    def used(self, model: LoadedModel) -> bool:
+        """Whether it is loaded; it is the one used last then."""
+        for name, loaded in self._loaded.items():
+            if loaded is model:
+                self._loaded.move_to_end(name)
+                return True
+        return False
+
     def unload(self, model_id: str) -> None:
         """Gives a model's memory back, and plans anew when it is needed again. One that is not loaded is no error."""
         self._lowest.pop(model_id, None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,11 +30,10 @@ from core_server.pipelines.live_frame import (
     LiveTold,
 )
 from core_server.pipelines.live_samples import is_plain, source_from
-from core_server.pipelines.live_short import Finish, ShortWay, takes_short_way
+from core_server.pipelines.live_short import Finish, Repeatable, ShortWay, takes_short_way
 from core_server.pipelines.live_solver import solver_name
 from core_server.pipelines.live_stock import paint_stock, resampled
 from core_server.pipelines.live_words import LiveCaches
-from core_server.pipelines.memory import Rung
 from core_server.pipelines.model import LoadedModel, on_host
 from core_server.pipelines.outfit import dressed
 from core_server.pipelines.prompt import prompt_notes
@@ -45,19 +44,16 @@ from core_server.pipelines.task import StepCallback, StepProgress
 from core_server.pipelines.words.styles import Styles
 
 _CANVAS = "canvas"
-_MAX_MODELS = 4
+_MAX_MODELS, _MAX_STROKES = 4, 8
 _WARM_STEPS = (1, DEFAULT_LIVE_STEPS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Last:
-    """The last frame, if the next canvas of its kind needs nothing but its graph."""
+class _Stroke:
+    """A frame that needs nothing but its graph for the next canvas of its kind."""
 
     loaded: LoadedModel
-    model: LoadedModel
-    frame: LiveFrame
-    canvas: Hashable
-    stamp: Hashable
+    repeatable: Repeatable
     told: LiveTold
 
 
@@ -68,7 +64,7 @@ class LivePainter:
         self._styles = styles
         self._data_dir = data_dir
         self._ways: OrderedDict[int, ShortWay] = OrderedDict()
-        self._last: _Last | None = None
+        self._strokes: OrderedDict[Hashable, _Stroke] = OrderedDict()
 
     def forget(self) -> None:
         """Lets go of the models and of everything made with them."""
@@ -100,7 +96,7 @@ class LivePainter:
 
     def _give_up_oldest(self) -> None:
         _, way = self._ways.popitem(last=False)
-        self._last = None
+        self._strokes.clear()
         frames = way.caches.model.tiers.frames
         if frames is not None:  # they read the weights of a tiny autoencoder that goes now
             frames.clear()
@@ -130,38 +126,7 @@ class LivePainter:
         self, loaded: LoadedModel, frame: LiveFrame, canvas: Pixels, on_step: StepCallback
     ) -> LiveStarted:
         """As `paint`; the picture may still be on the device."""
-        start = time.perf_counter()
-        last = self._last
-        if last is not None and last.loaded is loaded and last.frame == frame:
-            started = self._again(last, canvas, on_step, start)
-            if started is not None:
-                return started
-        self._last = None
-        return self._begin(loaded, frame, canvas, on_step, start)
-
-    def _again(
-        self, last: _Last, canvas: Pixels, on_step: StepCallback, start: float
-    ) -> LiveStarted | None:
-        """The last frame of another canvas, by its graph."""
-        model = last.model
-        way = self._ways.get(id(model))
-        if way is None or way.repeatable is None:
-            return None
-        if last.canvas != _kind(canvas) or last.stamp != _stamp(model):
-            return None
-        on_step(StepProgress(0, last.told.num_inference_steps, "Painting"))
-        finish = way.repeatable.begin(canvas)
-        return None if finish is None else _started(finish, last.told, start, ahead=True)
-
-    def _begin(
-        self,
-        loaded: LoadedModel,
-        frame: LiveFrame,
-        canvas: Pixels,
-        on_step: StepCallback,
-        start: float,
-    ) -> LiveStarted:
-        asked = frame.parameters
+        start, asked = time.perf_counter(), frame.parameters
         given = canvas
         steps = asked.num_inference_steps
         model = with_few_steps(
@@ -178,11 +143,11 @@ class LivePainter:
         sizes = TiledSizes.of(model, axes)
         painted = model_extent(canvas.extent, sizes)
         way, short = self._way(model), takes_short_way(model)
-        way.repeatable = None
+        repeatable: Repeatable | None = None
         seen: tuple[str, ...] = ()
         with dressed(model, request, settings, {_CANVAS: canvas}, self._data_dir) as settings:
             if short and is_plain(canvas, painted):
-                finish = way.begin(request, settings, canvas, painted, on_step)
+                finish, repeatable = way.begin(request, settings, canvas, painted, on_step)
             else:
                 rendition = Rendition.of(canvas)
                 source = document_to_model(rendition.rgb, painted, sizes.multiple, axes)
@@ -214,10 +179,32 @@ class LivePainter:
             few_step=model.few_step,
             notes=notes,
         )
-        by_graph = way.repeatable is not None and given is canvas and not parameters.style
-        if by_graph:
-            self._last = _Last(loaded, model, frame, _kind(canvas), _stamp(model), told)
-        return _started(finish, told, start, ahead=by_graph)
+        if repeatable is not None and given is canvas and not parameters.style:
+            self._strokes[frame, _kind(canvas)] = _Stroke(loaded, repeatable, told)
+            if len(self._strokes) > _MAX_STROKES:
+                self._strokes.popitem(last=False)
+        return _started(finish, told, start, ahead=repeatable is not None)
+
+    @torch.no_grad()
+    def again(
+        self,
+        frame: LiveFrame,
+        canvas: Pixels,
+        on_step: StepCallback,
+        is_loaded: Callable[[LoadedModel], bool],
+    ) -> LiveStarted | None:
+        """A frame like one before, of another canvas, by its graph; None where there is none such."""
+        start, kind = time.perf_counter(), (frame, _kind(canvas))
+        stroke = self._strokes.get(kind)
+        if stroke is None or not is_loaded(stroke.loaded):
+            return None
+        on_step(StepProgress(0, stroke.told.num_inference_steps, "Painting"))
+        finish = stroke.repeatable.begin(canvas)
+        if finish is None:
+            del self._strokes[kind]
+            return None
+        self._strokes.move_to_end(kind)
+        return _started(finish, stroke.told, start, ahead=True)
 
     def _prompt_notes(
         self, model: LoadedModel, parameters: Parameters, settings: Settings
@@ -239,13 +226,3 @@ def _started(finish: Finish, told: LiveTold, start: float, *, ahead: bool) -> Li
 
 def _kind(canvas: Pixels) -> Hashable:
     return (canvas.array.shape, canvas.array.dtype, canvas.color_space, canvas.icc_profile)
-
-
-def _stamp(model: LoadedModel) -> Hashable:
-    """What must not have changed since a graph was recorded; adapters, once there were any, are looked at each time."""
-    return (
-        model.rung is Rung.RESIDENT,
-        model.rack is None,
-        id(model.tiers.frames),
-        next(model.denoiser.parameters()).data_ptr(),
-    )

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
-from typing import NoReturn
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -34,31 +33,45 @@ Finish = Callable[[], Pixels]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Repeatable:
-    """A frame that a graph painted: the next canvas of its kind needs nothing else."""
+class Recorded:
+    """What a frame by a graph alone needs beside its canvas and `numbers`. state: as `ShortWay` makes it; serving: as
+    `ModelTiers.ready` takes it; stamp: as `stamp_of` the model was."""
 
     model: LoadedModel
     graphs: FrameGraphs
     state: Hashable
     serving: Hashable
+    stamp: Hashable
+
+    def begin(self, canvas: Pixels, numbers: Numbers) -> Finish | None:
+        """A frame; None where the graph is gone or the model is another one by now."""
+        model = self.model
+        if self.stamp != stamp_of(model):
+            return None
+        state = (self.state, model.tiers.ready(self.serving, numbers.words))
+        arguments = (on_device(canvas, model.device), None, *numbers)
+        result = self.graphs.again(state, arguments)
+        return None if result is None else handed_over(result, canvas)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Repeatable:
+    """A frame that a graph painted from its canvas alone: another canvas needs nothing else."""
+
+    recorded: Recorded
     numbers: Numbers
 
     def begin(self, canvas: Pixels) -> Finish | None:
-        """The same frame of another canvas; None where the graph is gone."""
-        model = self.model
-        state = (self.state, model.tiers.ready(self.serving, self.numbers.words))
-        arguments = (on_device(canvas, model.device), None, *self.numbers)
-        if not self.graphs.has(state, arguments):
-            return None
-        return handed_over(self.graphs.call(_never, state, arguments, {}), canvas)
+        """The same frame of another canvas, as `Recorded.begin`."""
+        return self.recorded.begin(canvas, self.numbers)
 
 
 @dataclass(slots=True, eq=False)
 class ShortWay:
-    """For one loaded model. repeatable: the last frame, if a graph painted it from its canvas alone."""
+    """For one loaded model."""
 
     caches: LiveCaches
-    repeatable: Repeatable | None = None
+    _recorded: dict[Hashable, Recorded] = field(default_factory=dict)
 
     def begin(
         self,
@@ -67,12 +80,19 @@ class ShortWay:
         canvas: Pixels,
         extent: Extent,
         on_step: StepCallback,
-    ) -> Finish:
-        """A frame of a plain canvas. extent: its own."""
-        self.repeatable = None
+    ) -> tuple[Finish, Repeatable | None]:
+        """A frame of a plain canvas, and what repeats it. extent: the canvas's own."""
         caches, model = self.caches, self.caches.model
         autoencoder = caches.autoencoder
         numbers = numbers_of(caches, request, settings, extent)
+        kind = self._kind(request, settings)
+        known = self._recorded.get(kind)
+        if known is not None and not request.parameters.adapters:
+            # Another prompt or strength: the graph takes it as it takes another canvas.
+            on_step(StepProgress(0, settings.num_inference_steps, "Painting"))
+            finish = known.begin(canvas, numbers)
+            if finish is not None:
+                return finish, Repeatable(known, numbers)
         # An autoencoder that is turned to another precision and back is no graph's.
         fixed = autoencoder.is_tiny or not model.decodes_upcast
         graphs = model.tiers.frames_for(model, extent) if fixed else None
@@ -88,15 +108,17 @@ class ShortWay:
             if graphs is not None:
                 if not model.tiers.is_settled:
                     network(*arguments)
-                serving, known = model.tiers.serving, self._state(request, settings, network)
-                state = (known, model.tiers.ready(serving, numbers.words))
+                serving, constant = model.tiers.serving, self._state(kind, network)
+                state = (constant, model.tiers.ready(serving, numbers.words))
                 if graphs.may_launch(state, arguments):
                     whole = self._network(request, settings, extent, on_step, whole=True)
                     result = graphs.call(whole, state, arguments, {})
+                    repeatable = None
                     if clean is None and model.rack is None:
-                        self.repeatable = Repeatable(model, graphs, known, serving, numbers)
-                    return handed_over(result, canvas)
-            return handed_over(network(*arguments), canvas)
+                        made = Recorded(model, graphs, constant, serving, stamp_of(model))
+                        self._recorded[kind], repeatable = made, Repeatable(made, numbers)
+                    return handed_over(result, canvas), repeatable
+            return handed_over(network(*arguments), canvas), None
 
     def paint(  # noqa: PLR0917
         self,
@@ -160,18 +182,21 @@ class ShortWay:
             graphed=not whole,
         )
 
-    def _state(self, request: ImageToImage, settings: Settings, network: FrameNetwork) -> Hashable:
+    def _kind(self, request: ImageToImage, settings: Settings) -> Hashable:
+        """What of the settings is constant in a graph."""
+        solver = solver_of(self.caches, settings)
+        guided = settings.guidance_scale > 1
+        return (request.parameters.seamless, solver.kind, solver.noised_again, guided)
+
+    def _state(self, kind: Hashable, network: FrameNetwork) -> Hashable:
         """Of everything that decides the numbers beside the arguments."""
         model = self.caches.model
         return (
-            request.parameters.seamless,
+            kind,
             model.tiers.kernels,
             state_of(model.denoiser, has_adapters=model.rack is not None),
             self.caches.autoencoder.state,
             network.dtype,
-            network.solver.kind,
-            network.solver.noised_again,
-            settings.guidance_scale > 1,
         )
 
 
@@ -187,6 +212,16 @@ def takes_short_way(model: LoadedModel) -> bool:
         and getattr(config, "encoder_hid_dim_type", None) is None
         and not model.options.get("requires_aesthetics_score", False)
         and model.rung in (None, Rung.RESIDENT)
+    )
+
+
+def stamp_of(model: LoadedModel) -> Hashable:
+    """What must not have changed since a graph was recorded; adapters, once there were any, are looked at each time."""
+    return (
+        model.rung is Rung.RESIDENT,
+        model.rack is None,
+        id(model.tiers.frames),
+        next(model.denoiser.parameters()).data_ptr(),
     )
 
 
@@ -218,7 +253,3 @@ def _digest(canvas: Pixels) -> bytes:
     found = hashlib.sha256(np.ascontiguousarray(canvas.array).data)
     found.update(canvas.color_space.value.encode() + (canvas.icc_profile or b""))
     return found.digest()
-
-
-def _never(*_: object) -> NoReturn:
-    raise AssertionError("there is a graph for it")

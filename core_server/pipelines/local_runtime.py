@@ -98,6 +98,8 @@ class LocalRuntime:
         with faults_told(self._device):
             try:
                 known = self._catalogue.find(model).model_id in self._keeper.loaded
+                if not known:
+                    self._live.forget()  # it may have to make room
                 loaded = self._model(model)
                 if not known:
                     self._warm_up(loaded)
@@ -226,7 +228,9 @@ class LocalRuntime:
     def begin_paint(self, frame: LiveFrame, canvas: Pixels, on_step: StepCallback) -> LiveStarted:
         """See `Runtime.begin_paint`."""
         with faults_told(self._device):
-            started = self._within_memory(
+            # A stroke like the last one needs no catalogue.
+            again = self._live.again(frame, canvas, on_step, self._keeper.used)
+            started = again or self._within_memory(
                 frame.parameters.model,
                 on_step,
                 lambda name: self._live.begin(self._model(name), frame, canvas, on_step),

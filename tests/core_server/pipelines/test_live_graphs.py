@@ -122,6 +122,19 @@ def test_the_first_frame_records_and_strokes_launch(
         assert begin(graphed, canvas(seed)).finish().ahead
     graphs = frames_of(graphed)
     assert (graphs.recordings, graphs.replays) == (1, 4)
+    for change in ({"prompt": "rust"}, {"strength": 0.3}, {"seed": 5}, {"guidance_scale": 4.0}):
+        assert begin(graphed, canvas(9), **change).finish().ahead
+    assert (graphs.recordings, graphs.replays) == (1, 8), "all that may change is in its inputs"
+
+
+def test_sessions_with_other_settings_take_turns(
+    graphed: LocalRuntime, plain: LocalRuntime
+) -> None:
+    for seed in range(6):
+        for prompt in ("moss", "rust"):
+            found = paint(graphed, canvas(seed), prompt=prompt)
+            assert np.array_equal(found, paint(plain, canvas(seed), prompt=prompt))
+    assert (frames_of(graphed).recordings, frames_of(graphed).replays) == (1, 11)
 
 
 def test_while_a_border_is_dragged_nothing_is_recorded(
