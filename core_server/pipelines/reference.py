@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from diffusers.models.embeddings import ImageProjection, MultiIPAdapterImageProjection
 from PIL import Image
@@ -23,7 +25,8 @@ from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
 
 from core_server.canvas.colour import to_model_rgb, to_uint8
 from core_server.canvas.pixels import Pixels
-from core_server.errors import ModelLoadFailed
+from core_server.errors import InvalidRequest, ModelLoadFailed
+from core_server.pipelines.control_files import width_of
 from core_server.pipelines.folder import check_part
 from core_server.pipelines.hashes import Stamp, hashing, stamp_of
 from core_server.pipelines.memory import Rung
@@ -78,11 +81,11 @@ class Reference:
             yield
             return
         original = denoiser.forward
-        views = [it.picture.to(self.model.device) for it in self.views]
 
         def forward(*args: Any, **kwargs: Any) -> Any:
             more = dict(kwargs.pop("joint_attention_kwargs", None) or {})
-            more["ip_adapter_image_embeds"] = views
+            rows = kwargs["hidden_states"].shape[0]
+            more["ip_adapter_image_embeds"] = self.kit.given(self.views, rows, self.model.device)
             return original(*args, **kwargs, joint_attention_kwargs=more)
 
         with called_by(denoiser, forward):
@@ -119,8 +122,8 @@ class ReferenceKit:
     _encoder: Any = None
     """On the CPU between jobs: it is as large as a small model, and wanted for a moment only."""
 
-    @staticmethod
-    def read(file: ReferenceFile, denoiser: Any) -> ReferenceKit:
+    @classmethod
+    def read(cls, file: ReferenceFile, denoiser: Any) -> ReferenceKit:
         """Errors: ModelLoadFailed for tensors that do not fit."""
         stamp, encoder = stamp_of(_files(file)), hashing(_files(file)[1:])
         sha256 = hashing([file.path])
@@ -130,16 +133,36 @@ class ReferenceKit:
             parts.setdefault(part, {})[name] = tensor
         try:
             # `load_ip_adapter` would also move and cast the whole denoiser, which undoes what saves memory.
-            projection = denoiser._convert_ip_adapter_image_proj_to_diffusers(
-                parts["image_proj"], low_cpu_mem_usage=True
-            )
-            made = denoiser._convert_ip_adapter_attn_to_diffusers([parts], low_cpu_mem_usage=True)
+            projection, made = cls.converted(parts, denoiser)
         except Exception as error:  # diffusers and torch raise whatever they like
             raise ModelLoadFailed(
                 f"The IP-Adapter {file.name!r} does not fit this model: {' '.join(str(error).split())[:200]}"
             ) from error
         kept = {name: it if hasattr(it, "to_k_ip") else None for name, it in made.items()}
-        return ReferenceKit(file, stamp, sha256, encoder, projection, kept)
+        return cls(file, stamp, sha256, encoder, projection, kept)
+
+    @staticmethod
+    def converted(parts: dict[str, dict[str, Tensor]], denoiser: Any) -> tuple[Any, dict[str, Any]]:
+        """Projection and attention processors."""
+        projection = denoiser._convert_ip_adapter_image_proj_to_diffusers(
+            parts["image_proj"], low_cpu_mem_usage=True
+        )
+        made = denoiser._convert_ip_adapter_attn_to_diffusers([parts], low_cpu_mem_usage=True)
+        return projection, made
+
+    @staticmethod
+    def encoder_class() -> Any:
+        """Of its eyes."""
+        return CLIPVisionModelWithProjection
+
+    def _pixels(self, array: npt.NDArray[np.uint8], side: int) -> Tensor:
+        prepare = CLIPImageProcessorPil(size=side, crop_size=side)
+        values: Tensor = prepare(Image.fromarray(array), return_tensors="pt").pixel_values
+        return values
+
+    def given(self, views: Sequence[View], rows: int, device: torch.device) -> Any:
+        """What a transformer takes at a call of so many rows."""
+        return [it.picture.to(device) for it in views]
 
     def views(self, pictures: Sequence[Pixels], model: LoadedModel) -> tuple[View, ...]:
         """What the encoder sees in each; it comes to the device only for pictures that it has not seen lately.
@@ -153,13 +176,12 @@ class ReferenceKit:
         }
         if new:
             if self._encoder is None:
-                self._encoder = _read_encoder(self.file, model.dtype)
+                self._encoder = _read_encoder(self.file, self.encoder_class(), model.dtype)
             size = int(self._encoder.config.image_size)
-            prepare = CLIPImageProcessorPil(size=size, crop_size=size)
             self._encoder.to(model.device)
             try:
                 for key, array in new.items():
-                    values = prepare(Image.fromarray(array), return_tensors="pt").pixel_values
+                    values = self._pixels(array, size)
                     self._views[key] = self._view(values.to(model.device, model.dtype))
             finally:
                 self._encoder.to("cpu")
@@ -221,17 +243,31 @@ def looking_at(
 
     Errors: InvalidRequest for a family without an IP-Adapter, or where none is installed; ModelLoadFailed.
     """
-    config = model.denoiser.config
-    width = int(
-        getattr(config, "cross_attention_dim", 0) or getattr(config, "joint_attention_dim", 0)
-    )
-    file = ReferenceShelf(data_dir).choose(width, model.family)
+    from core_server.pipelines.reference_timed import TimedReferenceKit  # noqa: PLC0415  its sibling
+
+    if len(images) > model.family.most_looks:
+        raise InvalidRequest(
+            "parameters.reference_images",
+            f"The IP-Adapter of {model.family.title} reads one picture at once; leave the others out.",
+            allowed=f"at most {model.family.most_looks}",
+        )
+    file = ReferenceShelf(data_dir).choose(_width(model), model.family)
+    kind = TimedReferenceKit if model.family.name == "stable_diffusion_3" else ReferenceKit
     kit = model.reference_kit
     if kit is None or (kit.file, kit.stamp) != (file, stamp_of(_files(file))):
-        kit = model.reference_kit = ReferenceKit.read(file, model.denoiser)
+        kit = model.reference_kit = kind.read(file, model.denoiser)
     views = kit.views([pixels[it.image] for it in images], model)
     with kit.worn(model.denoiser, [it.weight for it in images], model):
         yield Reference(model, images, views, kit)
+
+
+def _width(model: LoadedModel) -> int:
+    """Of what a fitting adapter's keys are made from, which tells its family."""
+    config = model.denoiser.config
+    if model.family.name == "stable_diffusion_3":
+        return width_of(config)
+    found = getattr(config, "cross_attention_dim", 0) or getattr(config, "joint_attention_dim", 0)
+    return int(found or 0)
 
 
 def _for_pictures(processor: Any, weights: Sequence[float], model: LoadedModel) -> Any:
@@ -256,14 +292,14 @@ def _files(file: ReferenceFile) -> list[Path]:
     return [file.path, *sorted(file.encoder.path.glob("*.safetensors"))]
 
 
-def _read_encoder(file: ReferenceFile, dtype: torch.dtype) -> Any:
+def _read_encoder(file: ReferenceFile, kind: Any, dtype: torch.dtype) -> Any:
     assert file.encoder is not None
     folder = file.encoder.path
     check_part(folder)
     for path in sorted(folder.glob("*.safetensors")):
         read_header(path)
     try:
-        network = CLIPVisionModelWithProjection.from_pretrained(
+        network = kind.from_pretrained(
             folder, dtype=dtype, local_files_only=True, use_safetensors=True
         )
     except Exception as error:  # transformers raises whatever it likes

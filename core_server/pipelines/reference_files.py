@@ -156,7 +156,8 @@ def _encoder(config: Path) -> Encoder | None:
     try:
         told = json.loads(config.read_text(encoding="utf-8"))
         eyes = told.get("vision_config") or told  # a whole CLIP, or its vision part alone
-        return Encoder(config.parent, int(told["projection_dim"]), int(eyes["hidden_size"]))
+        # SigLIP's has no summary.
+        return Encoder(config.parent, int(told.get("projection_dim", 0)), int(eyes["hidden_size"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

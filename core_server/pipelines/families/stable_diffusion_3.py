@@ -9,6 +9,7 @@ from core_server.pipelines.families.family import (
     Defaults,
     Family,
     LatentSpace,
+    Looks,
     Seamless,
     TaskPipeline,
 )
@@ -37,5 +38,7 @@ STABLE_DIFFUSION_3 = Family(
     counts_partial_step=True,
     prompt_tokens=(256, 512),
     control="SD3ControlNetModel",
+    looks=Looks.ADAPTER,
+    most_looks=1,
     defaults=lambda _index, _denoiser: Defaults(28, 4.5),
 )

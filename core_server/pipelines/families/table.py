@@ -91,6 +91,8 @@ def _row(family: Family) -> tuple[str, ...]:
         tasks[0] = "from reference images"
     control = "ControlNet" if family.control else "no"
     looks = _LOOKS[family.looks].format(family.most_looks)
+    if family.looks is Looks.ADAPTER and family.most_looks == 1:
+        looks += ", 1 at once"
     kind = next(kind for names, kind in _KINDS if names == family.schedulers)
     sides = f"{family.min_side} to {family.max_side}"
     commercial = "" if family.commercial_use else " (not commercial, or with conditions)"

@@ -10,6 +10,7 @@ import diffusers
 import numpy as np
 import pytest
 import torch
+import transformers
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -34,7 +35,12 @@ from core_server.pipelines.schedulers import make_scheduler
 from core_server.pipelines.settings import settle
 from tests.core_server.pipelines.conftest import picture, quiet
 from tests.core_server.pipelines.test_families import Zoo
-from tests.core_server.pipelines.tiny_references import flux_ip_adapter, image_encoder
+from tests.core_server.pipelines.tiny_references import (
+    flux_ip_adapter,
+    image_encoder,
+    sd3_ip_adapter,
+    siglip_encoder,
+)
 
 SIDE, STEPS, SEED = 64, 2, 7
 T2I, I2I, PAINT = "text_to_image", "image_to_image", "inpaint"
@@ -205,3 +211,39 @@ def test_flux_1_has_its_ip_adapter_in_every_task(tmp_path: Path, task: str, xlab
     assert np.allclose(found, expected, atol=1e-5), (
         "the adapter is read twice: last bits may differ"
     )
+
+
+def test_stable_diffusion_3_has_its_ip_adapter_in_every_task(tmp_path: Path) -> None:
+    zoo = Zoo(tmp_path)
+    runtime, pipeline = zoo("stable_diffusion_3")
+    folder = tmp_path / "references" / "look"
+    folder.mkdir(parents=True)
+    tensors = sd3_ip_adapter(pipeline.transformer)
+    save_file(tensors, folder / "ip-adapter.safetensors")
+    siglip_encoder().save_pretrained(folder / "image_encoder")
+    for task in (T2I, I2I, PAINT):
+        before = painted(zoo, runtime, task, asked())
+        found = painted(zoo, runtime, task, asked("a", weight=0.8))
+        assert (found != before).any()
+        assert (painted(zoo, runtime, task, asked()) == before).all()
+        if task != T2I:
+            continue
+        parts: dict[str, dict[str, torch.Tensor]] = {"image_proj": {}, "ip_adapter": {}}
+        for key, tensor in tensors.items():
+            part, _, name = key.partition(".")
+            parts[part][name] = tensor
+        eyes = transformers.SiglipImageProcessorPil(size={"height": 32, "width": 32})
+        made = type(pipeline)(
+            **pipeline.components | {"image_encoder": siglip_encoder(), "feature_extractor": eyes}
+        )
+        made.load_ip_adapter(parts)
+        made.set_ip_adapter_scale(0.8)
+        try:
+            expected = stock(type(made).__name__, made, ip_adapter_image=PIL["a"])
+        finally:
+            made.unload_ip_adapter()
+        assert np.allclose(found, expected, atol=1e-5), (
+            "the adapter is read twice: last bits may differ"
+        )
+    with pytest.raises(InvalidRequest, match="reads one picture at once"):
+        painted(zoo, runtime, T2I, asked("a", "b"))

@@ -61,7 +61,10 @@ def stable_diffusion(**denoiser: Any) -> Any:
         text_encoder=encoder,
         tokenizer=clip_tokenizer(),
         unet=unet(**denoiser),
-        scheduler=diffusion_scheduler(),
+        # Stable Diffusion 2.1 was trained on v instead of noise.
+        scheduler=diffusion_scheduler(
+            prediction_type="epsilon" if width == WIDTH else "v_prediction"
+        ),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,

@@ -50,6 +50,53 @@ def ip_adapter(unet: Any, kind: str = "plain", seed: int = 0) -> dict[str, torch
     return tensors
 
 
+def siglip_encoder() -> Any:
+    """SigLIP's eyes, of two layers; the same ones for every call."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(11)
+        return transformers.SiglipVisionModel(
+            transformers.SiglipVisionConfig(
+                hidden_size=LAYERS,
+                intermediate_size=37,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                image_size=32,
+                patch_size=8,
+            )
+        ).eval()
+
+
+def sd3_ip_adapter(transformer: Any, seed: int = 0) -> dict[str, torch.Tensor]:
+    """In the layout of InstantX's."""
+    rng = torch.Generator().manual_seed(seed)
+    config = transformer.config
+    inner = config["num_attention_heads"] * config["attention_head_dim"]
+    hidden = timesteps = 64
+
+    def random(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=rng) * 0.4
+
+    found = {f"image_proj.{k}": v for k, v in _projection("plus", inner, random).items()}
+    for k in range(4):
+        at = f"image_proj.layers.{k}"
+        del found[f"{at}.1.0.weight"], found[f"{at}.1.0.bias"]
+        found[f"{at}.1.0.weight"], found[f"{at}.1.0.bias"] = torch.ones(hidden), random(hidden)
+        found[f"{at}.2.1.weight"] = random(4 * hidden, hidden)
+        found[f"{at}.2.1.bias"] = random(4 * hidden)
+    for k, (rows, columns) in enumerate(((hidden, timesteps), (hidden, hidden)), start=1):
+        found[f"image_proj.time_embedding.linear_{k}.weight"] = random(rows, columns)
+        found[f"image_proj.time_embedding.linear_{k}.bias"] = random(rows)
+    for k in range(len(transformer.attn_processors)):
+        at = f"ip_adapter.{k}"
+        found[f"{at}.norm_ip.linear.weight"] = random(2 * inner, hidden)
+        found[f"{at}.norm_ip.linear.bias"] = random(2 * inner)
+        for part in ("to_k_ip", "to_v_ip"):
+            found[f"{at}.{part}.weight"] = random(inner, inner)
+        for part in ("norm_q", "norm_k", "norm_ip_k"):
+            found[f"{at}.{part}.weight"] = torch.ones(config["attention_head_dim"])
+    return found
+
+
 def flux_ip_adapter(
     transformer: Any, seed: int = 0, *, xlabs: bool = False
 ) -> dict[str, torch.Tensor]:
