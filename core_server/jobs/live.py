@@ -14,10 +14,8 @@ import time
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 
 import msgspec
-import numpy as np
 
 from core_server.canvas.geometry import Extent
 from core_server.canvas.pixels import Pixels
@@ -26,9 +24,9 @@ from core_server.errors import InvalidRequest, LimitExceeded, ScumbleServerError
 from core_server.jobs import codec
 from core_server.jobs.engine import Engine, EngineState
 from core_server.jobs.job import ImageEncoding, ImageHeader
+from core_server.jobs.live_wishes import LiveAnswer, LiveWish, Painted
 from core_server.jobs.turns import MOST_FRAMES, Turns
-from core_server.pipelines.live_frame import LiveFrame, LivePicture, LiveTold
-from core_server.pipelines.request import Parameters
+from core_server.pipelines.live_frame import LiveTold
 from core_server.pipelines.task import StepProgress
 
 log = logging.getLogger(__name__)
@@ -37,70 +35,6 @@ DEFAULT_STRENGTH = 0.6
 _TELL_FIRST_SECONDS, _TELL_AGAIN_SECONDS = 0.25, 1.0
 _RATE_PICTURES, _RATE_SECONDS = 30, 10.0
 _MAX_CRASHES = 2
-_PIECE_BYTES = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LiveWish:
-    """What the client wants painted. None: not said (yet); the value before stays.
-
-    header, payload: the canvas as it came. extent: of the picture wanted. arrived: `time.monotonic`.
-    """
-
-    number: int = 0
-    parameters: Parameters | None = None
-    strength: float | None = None
-    extent: Extent | None = None
-    encoding: ImageEncoding | None = None
-    header: ImageHeader | None = None
-    payload: bytes | memoryview | None = None
-    arrived: float = 0.0
-
-    def after(self, earlier: LiveWish) -> LiveWish:
-        """With what this one leaves open taken from an earlier one."""
-        kept = {
-            name: getattr(earlier, name)
-            for name in ("parameters", "strength", "extent", "encoding", "header", "payload")
-            if getattr(self, name) is None
-        }
-        return replace(self, **kept)
-
-    def is_like(self, other: LiveWish | None) -> bool:
-        """Whether both give the same picture, sample for sample."""
-        return other is not None and (
-            (self.parameters, self.strength, self.extent, self.encoding, self.header)
-            == (other.parameters, other.strength, other.extent, other.encoding, other.header)
-            and _is_same(self.payload, other.payload)
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LiveAnswer:
-    """A picture (header and payload), skipped, or waiting with a message. Seconds since the frame arrived.
-
-    told: what is painted with, at first and after each change. painting: seconds in the worker.
-    """
-
-    wish: LiveWish
-    dropped: int
-    rate: float
-    seconds: float
-    header: ImageHeader | None = None
-    payload: bytes | memoryview | None = None
-    painting: float = 0.0
-    told: LiveTold | None = None
-    skipped: bool = False
-    message: str = ""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Painted:
-    """A frame's picture, packed."""
-
-    wish: LiveWish
-    picture: LivePicture
-    header: ImageHeader
-    payload: bytes | memoryview
 
 
 class LiveDesk:
@@ -191,7 +125,7 @@ class LiveSession:
         Errors: what `end` was given, TaskFailed of a frame, LimitExceeded for a session that nothing comes to.
         """
         crashes = 0
-        flights: deque[asyncio.Task[_Painted]] = deque()
+        flights: deque[asyncio.Task[Painted]] = deque()
         try:
             while True:
                 self._launch(flights)
@@ -234,7 +168,7 @@ class LiveSession:
         finally:
             await _given_up(flights)
 
-    def _launch(self, flights: deque[asyncio.Task[_Painted]]) -> None:
+    def _launch(self, flights: deque[asyncio.Task[Painted]]) -> None:
         """Begins the newest frame, where there is one that is not like the last one begun. Where the device takes it up
         at once when it has done the frame before, it is sent while that one is painted."""
         wish = self._waiting
@@ -282,7 +216,7 @@ class LiveSession:
             except TimeoutError:
                 raise idle_error(idle) from None
 
-    async def _paint_newest(self, *, beside: bool) -> _Painted:
+    async def _paint_newest(self, *, beside: bool) -> Painted:
         self._stage = ""
         try:
             async with self._turns.frame(beside=beside):
@@ -294,7 +228,7 @@ class LiveSession:
                     canvas = await self._canvas(wish)
                     picture = await self._engine.paint(
                         f"{self._name}-{wish.number}-{next(self._frames)}",
-                        _frame(wish),
+                        wish.frame,
                         canvas,
                         self._on_step,
                     )
@@ -308,7 +242,7 @@ class LiveSession:
             payload = codec.raw_bytes(picture.pixels)
         else:
             payload = await asyncio.to_thread(codec.encode, picture.pixels, encoding)
-        return _Painted(wish, picture, codec.header_of(picture.pixels, encoding), payload)
+        return Painted(wish, picture, codec.header_of(picture.pixels, encoding), payload)
 
     async def _canvas(self, wish: LiveWish) -> Pixels:
         assert wish.header is not None
@@ -317,7 +251,7 @@ class LiveSession:
             return codec.decode(wish.header, wish.payload, self._limits)
         return await asyncio.to_thread(codec.decode, wish.header, wish.payload, self._limits)
 
-    def _pictured(self, painted: _Painted) -> LiveAnswer:
+    def _pictured(self, painted: Painted) -> LiveAnswer:
         """Called in the order of the frames."""
         wish, picture = painted.wish, painted.picture
         now = time.monotonic()
@@ -394,7 +328,7 @@ class LiveSession:
             )
 
 
-async def _given_up(flights: deque[asyncio.Task[_Painted]]) -> None:
+async def _given_up(flights: deque[asyncio.Task[Painted]]) -> None:
     """Ends what is under way; nobody is left to hear how."""
     for flight in flights:
         flight.cancel()
@@ -404,17 +338,6 @@ async def _given_up(flights: deque[asyncio.Task[_Painted]]) -> None:
         flight = flights.popleft()
         if not flight.cancelled():
             flight.exception()
-
-
-def _is_same(one: bytes | memoryview | None, other: bytes | memoryview | None) -> bool:
-    """Whether two payloads have the same bytes; a piece at a time, since most that differ do so early."""
-    if one is None or other is None or len(one) != len(other):
-        return one is other
-    ours, theirs = (np.frombuffer(it, np.uint8) for it in (one, other))
-    return one is other or all(
-        np.array_equal(ours[at : at + _PIECE_BYTES], theirs[at : at + _PIECE_BYTES])
-        for at in range(0, len(ours), _PIECE_BYTES)
-    )
 
 
 def idle_error(seconds: int) -> LimitExceeded:
@@ -429,9 +352,3 @@ def idle_error(seconds: int) -> LimitExceeded:
 def _untimed(told: LiveTold) -> LiveTold:
     """Without what differs from picture to picture."""
     return msgspec.structs.replace(told, seconds=0.0)
-
-
-def _frame(wish: LiveWish) -> LiveFrame:
-    assert wish.parameters is not None
-    assert wish.strength is not None
-    return LiveFrame(parameters=wish.parameters, strength=wish.strength, extent=wish.extent)

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 
 from core_server.config import Limits
 from core_server.errors import InvalidRequest, ScumbleServerError
-from core_server.jobs.live import LiveAnswer, LiveSession, idle_error
+from core_server.jobs.live import LiveSession, idle_error
+from core_server.jobs.live_wishes import LiveAnswer
 from core_server.jobs.service import JobService
 from core_server.pipelines.request import ImageToImage, Parameters
 from core_server.rpc.auth import current_owner

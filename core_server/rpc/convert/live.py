@@ -11,7 +11,7 @@ from core_server.canvas.geometry import Extent
 from core_server.config import Limits
 from core_server.errors import InvalidRequest
 from core_server.jobs.job import ImageEncoding
-from core_server.jobs.live import LiveAnswer, LiveWish
+from core_server.jobs.live_wishes import LiveAnswer, LiveWish
 from core_server.pipelines.live_frame import LiveTold
 from core_server.pipelines.request import Parameters
 from core_server.ranges import COUNT, STEPS

@@ -15,7 +15,8 @@ from core_server.config import Limits
 from core_server.errors import WorkerCrashed
 from core_server.jobs.engine import Engine, EngineState, EngineStatus
 from core_server.jobs.job import ImageHeader
-from core_server.jobs.live import LiveAnswer, LiveDesk, LiveWish
+from core_server.jobs.live import LiveDesk
+from core_server.jobs.live_wishes import LiveAnswer, LiveWish
 from core_server.jobs.turns import Turns
 from core_server.pipelines.live_frame import LiveFrame, LivePicture, LiveTold
 from core_server.pipelines.request import Parameters
