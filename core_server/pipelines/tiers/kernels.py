@@ -18,6 +18,7 @@ from torch import nn
 from core_server.pipelines.overrides import Function, Overrides
 from core_server.pipelines.tiers.operations import Operations
 from core_server.pipelines.tiers.picture_layers import (
+    convolution,
     geglu,
     norm,
     resnet_block,
@@ -25,7 +26,12 @@ from core_server.pipelines.tiers.picture_layers import (
     tokens_out,
     upsample,
 )
-from core_server.pipelines.tiers.plain import is_free, is_plain_block, is_plain_upsample
+from core_server.pipelines.tiers.plain import (
+    is_free,
+    is_plain_block,
+    is_plain_downsample,
+    is_plain_upsample,
+)
 from core_server.pipelines.tiers.prompt_features import PromptFeatures
 from core_server.pipelines.tiers.time_shares import TimeShares
 from core_server.pipelines.tiers.transformer_blocks import (
@@ -71,6 +77,11 @@ def _replacements(
     if not is_free(module):
         return []
     forward: Function | None = None
+    if is_plain_downsample(module) or is_plain_upsample(module):
+        found = [(module.conv, "forward", convolution(module.conv, operations))]
+        if is_plain_upsample(module):
+            found.append((module, "forward", upsample(module, operations)))
+        return found
     if type(module) is Transformer2DModel and module.is_input_continuous:
         return [
             (module, "_operate_on_continuous_inputs", tokens_in(module)),
@@ -78,8 +89,6 @@ def _replacements(
         ]
     if isinstance(module, ResnetBlock2D) and _is_free_block(module):
         forward = resnet_block(module, operations, shares)
-    elif is_plain_upsample(module):
-        forward = upsample(module, operations)
     elif type(module) is nn.GroupNorm and module.affine:
         forward = norm(module, operations)
     elif type(module) is GEGLU:

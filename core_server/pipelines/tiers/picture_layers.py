@@ -63,9 +63,11 @@ def _pointwise(conv: Any, x: torch.Tensor) -> torch.Tensor:
 
 def norm(layer: nn.GroupNorm, operations: Operations) -> Function:
     def forward(x: torch.Tensor) -> torch.Tensor:
-        if x.ndim != 4:
+        if x.ndim not in (3, 4):
             return nn.GroupNorm.forward(layer, x)
-        return operations.group_norm(x, layer.num_groups, layer.weight, layer.bias, layer.eps)
+        picture = x if x.ndim == 4 else x[..., None]  # tokens of attention, turned around
+        given = layer.num_groups, layer.weight, layer.bias, layer.eps
+        return operations.group_norm(picture, *given).view_as(x)
 
     return forward
 
@@ -108,6 +110,16 @@ def tokens_out(module: Any, operations: Operations) -> Function:
         return operations.added_up(residual, hidden, None)
 
     return output
+
+
+def convolution(conv: nn.Conv2d, operations: Operations) -> Function:
+    """cuDNN's product, and the bias in channels last, for which PyTorch has no fast way."""
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        found = conv._conv_forward(x, conv.weight, None)
+        return found if conv.bias is None else operations.biased(found, conv.bias)
+
+    return forward
 
 
 def upsample(module: Any, operations: Operations) -> Function:

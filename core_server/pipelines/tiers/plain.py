@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from diffusers.models.downsampling import Downsample2D
 from diffusers.models.upsampling import Upsample2D
 from torch import nn
 
@@ -20,8 +21,10 @@ def is_free(module: nn.Module) -> bool:
 
 def is_plain_block(block: Any) -> bool:
     """Whether a ResNet block of diffusers is the one of Stable Diffusion: no scale by the timestep, no own sampling."""
+    # Blocks of an autoencoder's decoder name a norm that they would use for a timestep, and have none.
+    timeless = block.time_emb_proj is None and block.time_embedding_norm == "group"
     return (
-        block.time_embedding_norm == "default"
+        (block.time_embedding_norm == "default" or timeless)
         and block.upsample is None
         and block.downsample is None
         and isinstance(block.nonlinearity, nn.SiLU)
@@ -47,6 +50,16 @@ def is_pointwise(conv: Any) -> bool:
     )
 
 
+def is_plain_downsample(module: Any) -> bool:
+    """Whether a downsampler of diffusers is a convolution, and does nothing else but pad."""
+    return (
+        type(module) is Downsample2D
+        and module.norm is None
+        and module.use_conv
+        and is_plain(module.conv, nn.Conv2d)
+    )
+
+
 def is_plain_upsample(module: Any) -> bool:
     """Whether an upsampler of diffusers doubles both sides and convolves, and does nothing else."""
     return (
@@ -56,4 +69,5 @@ def is_plain_upsample(module: Any) -> bool:
         and not module.use_conv_transpose
         and module.use_conv
         and module.name == "conv"
+        and is_plain(module.conv, nn.Conv2d)
     )

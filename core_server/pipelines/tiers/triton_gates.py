@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import triton
 import triton.language as tl
@@ -18,21 +16,21 @@ _MOST = 2**31
 """Elements; these kernels count in 32 bits."""
 
 
-@triton.jit(do_not_specialize=["rows"])
+@triton.jit(do_not_specialize=["rows", "has_x", "has_bias"])
 def _sum_of(
-    x, h, bias, y, rows, channels,
-    HAS_BIAS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
-):  # fmt: skip
-    """y = x + (h + bias)."""
+    x, h, bias, y, rows, channels, has_x, has_bias, ROWS: tl.constexpr, COLUMNS: tl.constexpr
+):
+    """y = x + (h + bias), or without one of the two."""
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     inside = column < channels
     mask = (row < rows)[:, None] & inside[None, :]
     at = row[:, None] * channels + column[None, :]
     value = tl.load(h + at, mask=mask, other=0.0).to(tl.float32)
-    if HAS_BIAS:
+    if has_bias != 0:
         value += tl.load(bias + column, mask=inside, other=0.0).to(tl.float32)[None, :]
-    value += tl.load(x + at, mask=mask, other=0.0).to(tl.float32)
+    if has_x != 0:
+        value += tl.load(x + at, mask=mask, other=0.0).to(tl.float32)
     tl.store(y + at, value.to(y.dtype.element_ty), mask=mask)
 
 
@@ -72,13 +70,24 @@ def added_up(x: torch.Tensor, h: torch.Tensor, bias: torch.Tensor | None) -> tor
         return TorchOperations().added_up(x, h, bias)
     x = x.contiguous(memory_format=torch.channels_last)
     h = h.contiguous(memory_format=torch.channels_last)
-    y = torch.empty_like(x, memory_format=torch.channels_last)
-    given: Any = x if bias is None else bias
-    channels = x.shape[1]
-    rows = x.numel() // channels
+    return _added(x, h, bias, torch.empty_like(x, memory_format=torch.channels_last))
+
+
+def biased(h: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """h + bias, channels last, where h was. h: (batch, channels, height, width); bias: (channels,)."""
+    if h.numel() >= _MOST or not h.is_contiguous(memory_format=torch.channels_last):
+        return TorchOperations().biased(h, bias)
+    return _added(None, h, bias, h)
+
+
+def _added(
+    x: torch.Tensor | None, h: torch.Tensor, bias: torch.Tensor | None, y: torch.Tensor
+) -> torch.Tensor:
+    channels = h.shape[1]
+    rows = h.numel() // channels
     _sum_of[(triton.cdiv(rows, _SUM_ROWS), triton.cdiv(channels, _SUM_COLUMNS))](
-        x, h, given, y, rows, channels,
-        HAS_BIAS=bias is not None, ROWS=_SUM_ROWS, COLUMNS=_SUM_COLUMNS,
+        h if x is None else x, h, h if bias is None else bias, y, rows, channels,
+        int(x is not None), int(bias is not None), ROWS=_SUM_ROWS, COLUMNS=_SUM_COLUMNS,
     )  # fmt: skip
     return y
 

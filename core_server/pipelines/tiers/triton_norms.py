@@ -17,49 +17,21 @@ from core_server.pipelines.tiers.operations import TorchOperations
 _ROWS, _COLUMNS = 64, 64
 """Pixels and channels of a tile."""
 _WIDTH = 128
-"""Channels of a group, at most; one number for all, since each one more is compiled anew."""
-_SMALL = 256
-"""Pixels of a picture of which one program holds a whole group."""
-_MIDDLE = 4096
+"""Channels of a group, at most."""
+_LANES = 32
+"""Channels of a group that are counted in one, at least; few different numbers, since each is compiled anew."""
+_ALIGNED = 4
+"""Neighbouring channels of a group that one load may fetch, at most; for the same reason."""
+_SMALL = 1024
 """Pixels of a picture of which one program sums up a whole group; above, many do, and others add up their sums."""
 _AT_ONCE = 16384
 """Elements that such a program reads at once."""
-_TILES = 4
-"""Tiles that a program reads at once where there are many."""
+_SUM_ROWS, _TILES = 32, 4
+"""Pixels of a tile of those that many programs sum up, and tiles that each reads at once."""
 _MOST_CHUNKS = 256
 """Chunks whose sums are added up at the end; larger pictures have larger chunks."""
 _MOST = 2**31
 """Elements that 32 bits count."""
-
-
-@triton.jit(do_not_specialize=["pixels", "groups", "added_stride", "has_added", "silu"])
-def _whole(
-    x, y, weight, bias, added, pixels, channels, groups, added_stride, has_added, silu, epsilon,
-    ROWS: tl.constexpr, LANES: tl.constexpr, ALIGNED: tl.constexpr,
-):  # fmt: skip
-    """One group of one small picture at a time, read once."""
-    picture, group = tl.program_id(0) // groups, tl.program_id(0) % groups
-    width = tl.multiple_of(channels // groups, ALIGNED)
-    lane, row = tl.arange(0, LANES), tl.arange(0, ROWS)
-    inside = lane < width
-    mask = (row < pixels)[:, None] & inside[None, :]
-    channel = group * width + lane
-    at = (picture * pixels + row)[:, None] * channels + channel[None, :]
-    value = tl.load(x + at, mask=mask, other=0.0).to(tl.float32)
-    scale = tl.load(weight + channel, mask=inside, other=0.0).to(tl.float32)
-    base = tl.load(bias + channel, mask=inside, other=0.0).to(tl.float32)
-    if has_added != 0:
-        shift = tl.load(added + picture * added_stride + channel, mask=inside, other=0.0)
-        value += shift.to(tl.float32)[None, :]
-    value = tl.where(mask, value, 0.0)
-    count = pixels * width
-    mean = tl.sum(tl.sum(value, axis=0), axis=0) / count
-    value = tl.where(mask, value - mean, 0.0)
-    variance = tl.sum(tl.sum(value * value, axis=0), axis=0) / count
-    value = value * (scale / tl.sqrt(variance + epsilon))[None, :] + base[None, :]
-    if silu != 0:
-        value = value / (1.0 + tl.exp(-value))
-    tl.store(y + at, value.to(y.dtype.element_ty), mask=mask)
 
 
 @triton.jit(do_not_specialize=["pixels", "groups", "added_stride", "has_added"])
@@ -80,18 +52,18 @@ def _group_factors(
     if has_added != 0:
         more = tl.load(added + picture * added_stride + channel, mask=inside, other=0.0)
         shift += more.to(tl.float32)
-    total = tl.zeros((LANES,), tl.float32)
-    square = tl.zeros((LANES,), tl.float32)
+    total = tl.zeros((ROWS, LANES), tl.float32)
+    square = tl.zeros((ROWS, LANES), tl.float32)
     at = (picture * pixels + row)[:, None] * channels + channel[None, :]
     for first in range(0, pixels, ROWS):
         mask = (first + row < pixels)[:, None] & inside[None, :]
         value = tl.load(x + at + first * channels, mask=mask, other=0.0).to(tl.float32)
         value = tl.where(mask, value + shift[None, :], 0.0)
-        total += tl.sum(value, axis=0)
-        square += tl.sum(value * value, axis=0)
+        total += value
+        square += value * value
     count = pixels * width
-    mean = tl.sum(total, axis=0) / count
-    variance = tl.maximum(tl.sum(square, axis=0) / count - mean * mean, 0.0)
+    mean = tl.sum(tl.sum(total, axis=0), axis=0) / count
+    variance = tl.maximum(tl.sum(tl.sum(square, axis=0), axis=0) / count - mean * mean, 0.0)
     scale = scale / tl.sqrt(variance + epsilon)
     to = picture * channels + channel
     tl.store(factor + to, scale, mask=inside)
@@ -107,8 +79,8 @@ def _sums(
     picture, chunk = tl.program_id(0) // chunks, tl.program_id(0) % chunks
     column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     inside = column < channels
-    total = tl.zeros((COLUMNS,), tl.float32)
-    square = tl.zeros((COLUMNS,), tl.float32)
+    total = tl.zeros((ROWS, COLUMNS), tl.float32)
+    square = tl.zeros((ROWS, COLUMNS), tl.float32)
     start = picture.to(tl.int64) * pixels * channels
     for turn in range(turns):
         # Unrolled, so that all loads are on their way before the first is needed.
@@ -117,38 +89,39 @@ def _sums(
             mask = (row < pixels)[:, None] & inside[None, :]
             at = start + row.to(tl.int64)[:, None] * channels + column[None, :]
             value = tl.load(x + at, mask=mask, other=0.0).to(tl.float32)
-            total += tl.sum(value, axis=0)
-            square += tl.sum(value * value, axis=0)
+            total += value
+            square += value * value
     to = tl.program_id(0).to(tl.int64) * channels + column
-    tl.store(sums + to, total, mask=inside)
-    tl.store(squares + to, square, mask=inside)
+    tl.store(sums + to, tl.sum(total, axis=0), mask=inside)
+    tl.store(squares + to, tl.sum(square, axis=0), mask=inside)
 
 
-@triton.jit(do_not_specialize=["pixels", "channels", "chunks", "groups", "added_stride"])
+@triton.jit(
+    do_not_specialize=["pixels", "channels", "chunks", "groups", "added_stride", "has_added"]
+)
 def _factors(
     sums, squares, weight, bias, added, factor, offset,
-    pixels, channels, chunks, groups, added_stride, epsilon,
-    HAS_ADDED: tl.constexpr, CHUNKS: tl.constexpr, WIDTH: tl.constexpr,
+    pixels, channels, chunks, groups, added_stride, has_added, epsilon,
+    CHUNKS: tl.constexpr, LANES: tl.constexpr,
 ):  # fmt: skip
     """For one group of one picture: what each of its channels is multiplied by, and what is added then."""
     picture, group = tl.program_id(0) // groups, tl.program_id(0) % groups
     width = channels // groups
-    lane = tl.arange(0, WIDTH)
+    lane = tl.arange(0, LANES)
     inside = lane < width
     channel = group * width + lane
-    total = tl.zeros((WIDTH,), tl.float32)
-    square = tl.zeros((WIDTH,), tl.float32)
+    total = tl.zeros((LANES,), tl.float32)
+    square = tl.zeros((LANES,), tl.float32)
     for first in range(0, chunks, CHUNKS):
         chunk = first + tl.arange(0, CHUNKS)
         mask = (chunk < chunks)[:, None] & inside[None, :]
         at = (picture * chunks + chunk).to(tl.int64)[:, None] * channels + channel[None, :]
         total += tl.sum(tl.load(sums + at, mask=mask, other=0.0), axis=0)
         square += tl.sum(tl.load(squares + at, mask=mask, other=0.0), axis=0)
-    shift = tl.zeros((WIDTH,), tl.float32)
-    if HAS_ADDED:
-        shift = tl.load(added + picture * added_stride + channel, mask=inside, other=0.0).to(
-            tl.float32
-        )
+    shift = tl.zeros((LANES,), tl.float32)
+    if has_added != 0:
+        more = tl.load(added + picture * added_stride + channel, mask=inside, other=0.0)
+        shift += more.to(tl.float32)
         square += 2.0 * shift * total + shift * shift * pixels
         total += shift * pixels
     count = pixels * width
@@ -162,10 +135,10 @@ def _factors(
     tl.store(offset + to, base + (shift - mean) * scale, mask=inside)
 
 
-@triton.jit(do_not_specialize=["pixels", "tiles"])
+@triton.jit(do_not_specialize=["pixels", "tiles", "silu"])
 def _applied(
-    x, y, factor, offset, pixels, channels, tiles,
-    SILU: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    x, y, factor, offset, pixels, channels, tiles, silu,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """y = silu(x * factor + offset), or without the silu."""
     picture, tile = tl.program_id(0) // tiles, tl.program_id(0) % tiles
@@ -178,7 +151,7 @@ def _applied(
     shift = tl.load(offset + picture * channels + column, mask=inside, other=0.0)
     value = tl.load(x + at, mask=mask, other=0.0).to(tl.float32)
     value = value * scale[None, :] + shift[None, :]
-    if SILU:
+    if silu != 0:
         value = value / (1.0 + tl.exp(-value))
     tl.store(y + at, value.to(y.dtype.element_ty), mask=mask)
 
@@ -209,40 +182,32 @@ def group_norm(
     stride = 0 if added is None or added.shape[0] == 1 else int(added.stride(0))
     given = x if added is None else added
     per_group = channels // groups
-    aligned = min(8, per_group & -per_group)  # numbers that one load may fetch
-    if pixels <= _SMALL and x.numel() < _MOST:
-        lanes = 64 if per_group <= 64 else _WIDTH
-        _whole[(batch * groups,)](
-            x, y, weight, bias, given, pixels, channels, groups, stride,
-            int(added is not None), int(silu), epsilon,
-            ROWS=_SMALL, LANES=lanes, ALIGNED=aligned, num_warps=lanes // 8,
-        )  # fmt: skip
-        return y
+    lanes = max(_LANES, triton.next_power_of_2(per_group))
+    aligned = min(_ALIGNED, per_group & -per_group)
     columns = triton.cdiv(channels, _COLUMNS)
     found = torch.empty((2, batch, channels), dtype=torch.float32, device=x.device)
-    if pixels <= _MIDDLE and x.numel() < _MOST:
-        lanes = max(16, triton.next_power_of_2(per_group))
+    has_added = int(added is not None)
+    if pixels <= _SMALL and x.numel() < _MOST:
         _group_factors[(batch * groups,)](
             x, weight, bias, given, found[0], found[1],
-            pixels, channels, groups, stride, int(added is not None), epsilon,
+            pixels, channels, groups, stride, has_added, epsilon,
             ROWS=_AT_ONCE // lanes, LANES=lanes, ALIGNED=aligned, num_warps=16,
         )  # fmt: skip
     else:
-        turns = triton.cdiv(pixels, _ROWS * _TILES * _MOST_CHUNKS)
-        chunks = triton.cdiv(pixels, _ROWS * _TILES * turns)
+        turns = triton.cdiv(pixels, _SUM_ROWS * _TILES * _MOST_CHUNKS)
+        chunks = triton.cdiv(pixels, _SUM_ROWS * _TILES * turns)
         parts = torch.empty((2, batch * chunks, channels), dtype=torch.float32, device=x.device)
         _sums[(batch * chunks, columns)](
             x, parts[0], parts[1], pixels, channels, chunks, turns,
-            ROWS=_ROWS, COLUMNS=_COLUMNS, TILES=_TILES,
+            ROWS=_SUM_ROWS, COLUMNS=_COLUMNS, TILES=_TILES,
         )  # fmt: skip
         _factors[(batch * groups,)](
             parts[0], parts[1], weight, bias, given, found[0], found[1],
-            pixels, channels, chunks, groups, stride, epsilon,
-            HAS_ADDED=added is not None, CHUNKS=64, WIDTH=_WIDTH,
+            pixels, channels, chunks, groups, stride, has_added, epsilon,
+            CHUNKS=64, LANES=lanes,
         )  # fmt: skip
     tiles = triton.cdiv(pixels, _ROWS)
     _applied[(batch * tiles, columns)](
-        x, y, found[0], found[1], pixels, channels, tiles,
-        SILU=silu, ROWS=_ROWS, COLUMNS=_COLUMNS,
-    )  # fmt: skip
+        x, y, found[0], found[1], pixels, channels, tiles, int(silu), ROWS=_ROWS, COLUMNS=_COLUMNS
+    )
     return y

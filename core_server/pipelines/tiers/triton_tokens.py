@@ -19,10 +19,10 @@ _MOST = 2**31
 """Elements that 32 bits count."""
 
 
-@triton.jit(do_not_specialize=["rows"])
+@triton.jit(do_not_specialize=["rows", "has_added"])
 def _token_norm(
-    x, weight, bias, added, y, total, rows, width, epsilon,
-    HAS_ADDED: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    x, weight, bias, added, y, total, rows, width, has_added, epsilon,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """y = layer_norm(x); total = x + added."""
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
@@ -33,11 +33,10 @@ def _token_norm(
     value = tl.load(x + at, mask=mask, other=0.0).to(tl.float32)
     scale = tl.load(weight + column, mask=inside, other=0.0).to(tl.float32)
     base = tl.load(bias + column, mask=inside, other=0.0).to(tl.float32)
-    following = value
-    if HAS_ADDED:
-        more = tl.load(added + column, mask=inside, other=0.0).to(tl.float32)
-        following += more[None, :]
-    tl.store(total + at, following.to(total.dtype.element_ty), mask=mask)
+    more = tl.zeros((COLUMNS,), tl.float32)
+    if has_added != 0:
+        more += tl.load(added + column, mask=inside, other=0.0).to(tl.float32)
+    tl.store(total + at, (value + more[None, :]).to(total.dtype.element_ty), mask=mask)
     mean = tl.sum(value, axis=1) / width
     value = tl.where(mask, value - mean[:, None], 0.0)
     inverse = 1.0 / tl.sqrt(tl.sum(value * value, axis=1) / width + epsilon)
@@ -63,7 +62,7 @@ def layer_norm(
     at_once = _TOKEN_ELEMENTS // columns
     rows = x.numel() // width
     _token_norm[(triton.cdiv(rows, at_once),)](
-        x, weight, bias, given, y, total, rows, width, epsilon,
-        HAS_ADDED=added is not None, ROWS=at_once, COLUMNS=columns,
+        x, weight, bias, given, y, total, rows, width, int(added is not None), epsilon,
+        ROWS=at_once, COLUMNS=columns,
     )  # fmt: skip
     return y, total

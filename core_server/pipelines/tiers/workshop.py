@@ -24,13 +24,14 @@ from core_server.pipelines.tiers.frame_graphs import FrameGraphs
 from core_server.pipelines.tiers.graphs import Backend, GraphedNetwork, is_close
 from core_server.pipelines.tiers.kernels import Kernels, channels_last
 from core_server.pipelines.tiers.low_precision import Precisions, row_operations
-from core_server.pipelines.tiers.operations import Operations, fast_operations
+from core_server.pipelines.tiers.operations import Operations
 from core_server.pipelines.tiers.packed import packs_convolutions
 from core_server.pipelines.tiers.processor_unet import ProcessorTier, processor_dtype
 from core_server.pipelines.tiers.prompt_features import PromptFeatures
 from core_server.pipelines.tiers.scaled_rows import RowOperations
 from core_server.pipelines.tiers.signature import Unknown, flat
 from core_server.pipelines.tiers.state import state_of
+from core_server.pipelines.tiers.trials import fast_operations
 
 if TYPE_CHECKING:
     from core_server.pipelines.model import LoadedModel

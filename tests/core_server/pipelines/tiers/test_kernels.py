@@ -16,7 +16,8 @@ from core_server.pipelines.memory import Rung
 from core_server.pipelines.request import Parameters, TextToImage
 from core_server.pipelines.tiers.attention import best_attention
 from core_server.pipelines.tiers.graphs import WARM_CALLS
-from core_server.pipelines.tiers.operations import TorchOperations, fast_operations, works
+from core_server.pipelines.tiers.operations import TorchOperations
+from core_server.pipelines.tiers.trials import fast_operations, works
 from core_server.pipelines.tiers.workshop import Workshop
 from tests.core_server.pipelines.conftest import quiet
 from tests.core_server.pipelines.tiers.recorder import Recorder

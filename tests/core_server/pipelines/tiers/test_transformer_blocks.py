@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.attention_processor import AttnProcessor
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.upsampling import Upsample2D
 from peft import LoraConfig
 
 from core_server.pipelines.tiers.graphs import WARM_CALLS, GraphedNetwork
@@ -59,6 +61,25 @@ def test_a_unet_gives_what_it_gave(linear: bool) -> None:
     assert (called(network, prompt) - expected).abs().max() < 1e-12 * expected.abs().max()
     kernels.take_off()
     assert not any("forward" in vars(it) for it in network.modules())
+
+
+def test_an_autoencoder_gives_what_it_gave() -> None:
+    torch.manual_seed(0)
+    network: Any = AutoencoderKL(
+        block_out_channels=(32, 64), norm_num_groups=8, sample_size=16,
+        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
+    )  # fmt: skip
+    network.eval().requires_grad_(False).double()
+    channels_last(network)
+    picture = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(9)).double()
+    latents = network.encode(picture).latent_dist.mean
+    expected = network.decode(latents).sample
+    kernels = Kernels(TorchOperations(), network)
+    kernels.put_on()
+    parts = (ResnetBlock2D, Upsample2D, torch.nn.GroupNorm)
+    assert all("forward" in vars(it) for it in network.modules() if isinstance(it, parts))
+    assert (network.encode(picture).latent_dist.mean - latents).abs().max() < 1e-12
+    assert (network.decode(latents).sample - expected).abs().max() < 1e-12 * expected.abs().max()
 
 
 @pytest.mark.parametrize("layers", [["to_q", "to_k", "to_out.0"], ["to_v", "proj", "net.2"]])

@@ -1,0 +1,130 @@
+"""Whether our kernels run on a device and compute what PyTorch computes. Trying them is also what compiles them."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext, suppress
+from functools import partial
+
+import torch
+
+from core_server.pipelines.tiers.operations import Operations, TimeLayer, TorchOperations
+
+log = logging.getLogger(__name__)
+
+_COMPILERS = 8
+"""Kernels that are compiled at a time."""
+
+Trial = Callable[[Operations], list[torch.Tensor]]
+
+
+@functools.cache
+def fast_operations(device: torch.device) -> Operations | None:
+    """The kernels for a device, tried on it; None where there are none or they fail, and PyTorch does the work."""
+    if device.type != "cuda" or importlib.util.find_spec("triton") is None:
+        return None
+    try:
+        from core_server.pipelines.tiers import triton_kernels  # noqa: PLC0415
+
+        operations: Operations = triton_kernels
+        with torch.cuda.device(device):
+            agree = works(operations, device)
+    except Exception as error:  # noqa: BLE001  Triton raises whatever its compilers do
+        log.warning("Our kernels do not run here: %s", " ".join(str(error).split())[:300])
+        return None
+    return operations if agree else None
+
+
+def works(operations: Operations, device: torch.device) -> bool:
+    """Whether every operation gives what PyTorch gives, in both half precisions, small and large.
+
+    It is also what compiles the kernels, once on a machine: those of Stable Diffusion's widths.
+    """
+    trials = list(_trials(device))
+    agrees = partial(_agrees, operations, device)
+    if device.type == "cuda":
+        # Several at a time; what fails there fails again below, where it is seen.
+        with ThreadPoolExecutor(_COMPILERS) as pool, suppress(Exception):
+            list(pool.map(agrees, trials))
+    return all(agrees(trial) for trial in trials)
+
+
+def _trials(device: torch.device) -> Iterator[Trial]:
+    half, wide = torch.float16, torch.bfloat16
+    for channels, side, dtype in (
+        (320, 8, half), (640, 8, half), (1280, 8, half), (2560, 8, half),
+        (320, 40, half), (1280, 40, half), (320, 8, wide), (512, 40, wide),
+    ):  # fmt: skip
+        yield partial(_groups, device, channels, side, dtype)
+    for channels, dtype in ((320, half), (640, half), (1280, half), (320, wide)):
+        yield partial(_tokens, device, channels, dtype)
+    for dtype in (half, wide):
+        for part in (_sums, _doubled, _gates, _times):
+            yield partial(part, device, dtype)
+
+
+def _groups(
+    device: torch.device, channels: int, side: int, dtype: torch.dtype, by: Operations
+) -> list[torch.Tensor]:
+    noise = _noise(device, dtype)
+    x, added = noise(2, channels, side, side), noise(2, channels)
+    weight, bias = noise(channels), noise(channels)
+    return [
+        by.group_norm(x, 32, weight, bias, 1e-5, silu=silu, added=extra)
+        for silu, extra in ((True, added), (True, added[:1]), (False, None))
+    ]
+
+
+def _tokens(
+    device: torch.device, channels: int, dtype: torch.dtype, by: Operations
+) -> list[torch.Tensor]:
+    noise = _noise(device, dtype)
+    x, weight, bias, added = noise(2, 9, channels), *(noise(channels) for _ in range(3))
+    return [
+        *by.layer_norm(x, weight, bias, 1e-5, added),
+        *by.layer_norm(x, weight, bias, 1e-5, None),
+    ]
+
+
+def _sums(device: torch.device, dtype: torch.dtype, by: Operations) -> list[torch.Tensor]:
+    noise = _noise(device, dtype)
+    x, h, bias = noise(2, 320, 9, 9), noise(2, 320, 9, 9), noise(320)
+    last = h.contiguous(memory_format=torch.channels_last)
+    return [by.added_up(x, h, bias), by.added_up(x, h, None), by.biased(last.clone(), bias)]
+
+
+def _doubled(device: torch.device, dtype: torch.dtype, by: Operations) -> list[torch.Tensor]:
+    return [by.doubled(_noise(device, dtype)(2, 320, 9, 7))]
+
+
+def _gates(device: torch.device, dtype: torch.dtype, by: Operations) -> list[torch.Tensor]:
+    return [by.geglu(_noise(device, dtype)(2, 9, 640))]
+
+
+def _times(device: torch.device, dtype: torch.dtype, by: Operations) -> list[torch.Tensor]:
+    noise = _noise(device, dtype)
+    time, weight, bias, more = noise(2, 1280), noise(320, 1280) / 36, noise(320), noise(320)
+    layers = [TimeLayer(weight, bias, more), TimeLayer(weight[:64], bias[:64], None)]
+    return by.timed(time, layers)
+
+
+def _noise(device: torch.device, dtype: torch.dtype) -> Callable[..., torch.Tensor]:
+    generator = torch.Generator(device).manual_seed(0)
+    return lambda *shape: torch.randn(shape, generator=generator, device=device).to(dtype)
+
+
+@torch.no_grad()
+def _agrees(operations: Operations, device: torch.device, trial: Trial) -> bool:
+    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+        pairs = zip(trial(operations), trial(TorchOperations()), strict=True)
+        return all(_close(*pair) for pair in pairs)
+
+
+def _close(found: torch.Tensor, wanted: torch.Tensor) -> bool:
+    difference = torch.linalg.vector_norm((found - wanted).float())
+    tolerance = 1e-2 if wanted.dtype is torch.bfloat16 else 2e-3
+    return bool(difference <= tolerance * torch.linalg.vector_norm(wanted.float()))
