@@ -139,4 +139,5 @@ async def _pieces(block: bytes, blocks: Iterator[bytes]) -> AsyncIterator[memory
             # Whoever was reading may have gone: the thread is let end before the file is closed.
             if reading is not None:
                 await asyncio.wait({reading})
+                reading.exception()  # raised below, or nobody's business any more
         block = b"" if reading is None else reading.result()
