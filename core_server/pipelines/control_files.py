@@ -1,4 +1,7 @@
-"""Control networks in the data folder: `controls/NAME/` with config.json and weights. Free of torch."""
+"""Control networks in the data folder: `controls/NAME/` with config.json and weights, or `controls/NAME.safetensors`.
+
+Free of torch.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core_server.errors import InvalidRequest
+from core_server.errors import InvalidRequest, ModelLoadFailed
 from core_server.pipelines.request import ControlKind
+from core_server.pipelines.sources.recognise import FileKind, any_shape, recognise
 from core_server.pipelines.sources.recommended import recommended
+from core_server.pipelines.sources.weights import read_header
 
 FOLDER = "controls"
 UNION_MODES = {
@@ -58,6 +63,10 @@ class ControlFile:
     is_union: bool = False
     sees_mask: bool = False
 
+    def weights(self) -> list[Path]:
+        """Its files of weights."""
+        return [self.path] if self.path.is_file() else sorted(self.path.glob("*.safetensors"))
+
     @property
     def network(self) -> str:
         """Its kind of network as `Family.control` names it."""
@@ -92,7 +101,8 @@ class ControlShelf:
         """Every control network, by name."""
         if not self._folder.is_dir():
             return ()
-        found = (_read(path.parent) for path in sorted(self._folder.glob("*/config.json")))
+        found = [_read(path.parent) for path in sorted(self._folder.glob("*/config.json"))]
+        found += [_read_file(path) for path in sorted(self._folder.glob("*.safetensors"))]
         return tuple(it for it in found if it is not None)
 
     def choose(
@@ -149,6 +159,21 @@ def _read(folder: Path) -> ControlFile | None:
         )
     except (ValueError, OSError, AttributeError, TypeError, KeyError):
         return None
+
+
+def _read_file(path: Path) -> ControlFile | None:
+    """A network of a UNet in one file, told by its tensors; `NAME.json` beside it as profile.json in a folder."""
+    try:
+        header = read_header(path)
+        own = path.with_suffix(".json")
+        told = json.loads(own.read_text(encoding="utf-8")) if own.is_file() else {}
+        kinds = _kinds_of(f"{path.stem} {told.get('title', '')}", told)
+    except (ModelLoadFailed, ValueError, OSError, AttributeError):
+        return None
+    if recognise(header).kind is not FileKind.CONTROLNET:
+        return None
+    width = (0, *any_shape(header, "attn2.to_k.weight"))[-1]
+    return ControlFile(path.stem, path, _PLAIN, kinds, width)
 
 
 def _kinds_of(name: str, told: Any) -> tuple[ControlKind, ...]:

@@ -12,6 +12,7 @@ import torch
 
 from core_server.errors import ModelLoadFailed
 from core_server.pipelines.control_files import ControlFile
+from core_server.pipelines.control_single_file import read_control_file
 from core_server.pipelines.folder import check_part
 from core_server.pipelines.hashes import Stamp, hashing, stamp_of
 from core_server.pipelines.sources.weights import read_header
@@ -37,7 +38,7 @@ def needed_networks(
     files: Sequence[ControlFile], device: torch.device, dtype: torch.dtype
 ) -> tuple[ControlNetwork, ...]:
     """What the job at hand needs, read where it is not there yet. Errors: ModelLoadFailed, torch.OutOfMemoryError."""
-    keys = [(stamp_of(sorted(it.path.glob("*.safetensors"))), device, dtype) for it in files]
+    keys = [(stamp_of(it.weights()), device, dtype) for it in files]
     _needed.clear()
     _needed.update(keys)
     return tuple(_network(file, key) for file, key in zip(files, keys, strict=True))
@@ -67,7 +68,7 @@ def _network(file: ControlFile, key: _Key) -> ControlNetwork:
 
 
 def _read(file: ControlFile, device: torch.device, dtype: torch.dtype) -> ControlNetwork:
-    weights = sorted(file.path.glob("*.safetensors"))
+    weights = file.weights()
     check_part(file.path)
     for path in weights:
         read_header(path)
@@ -75,14 +76,17 @@ def _read(file: ControlFile, device: torch.device, dtype: torch.dtype) -> Contro
     cls = getattr(diffusers, file.class_name)
     half = any(".fp16" in path.name for path in weights)
     try:
-        module = cls.from_pretrained(
-            file.path,
-            dtype=dtype,
-            local_files_only=True,
-            use_safetensors=True,
-            variant="fp16" if half else None,
-        ).to(device)
-    except torch.OutOfMemoryError:
+        if file.path.is_file():
+            module = read_control_file(file.path, dtype).to(device)
+        else:
+            module = cls.from_pretrained(
+                file.path,
+                dtype=dtype,
+                local_files_only=True,
+                use_safetensors=True,
+                variant="fp16" if half else None,
+            ).to(device)
+    except (torch.OutOfMemoryError, ModelLoadFailed):
         raise
     except Exception as error:  # diffusers raises whatever it likes
         raise ModelLoadFailed(

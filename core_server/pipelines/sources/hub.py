@@ -30,6 +30,7 @@ _SHELVES = {
     "ControlNet": Shelf.CONTROLS,
     "CLIPModel": Shelf.REFERENCES,
     "CLIPVisionModelWithProjection": Shelf.REFERENCES,
+    "SiglipVisionModel": Shelf.REFERENCES,
 }
 """Of networks that work beside a model, by a word in the class's name that their config.json has."""
 

@@ -42,6 +42,7 @@ _SHELVES = {
     FileKind.LORA: Shelf.ADAPTERS,
     FileKind.TEXTUAL_INVERSION: Shelf.ADAPTERS,
     FileKind.IP_ADAPTER: Shelf.REFERENCES,
+    FileKind.CONTROLNET: Shelf.CONTROLS,
 }
 
 OnProgress = Callable[[Progress], None]

@@ -11,13 +11,15 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from core_server.canvas.geometry import Extent
 from core_server.canvas.pixels import Pixels
 from core_server.canvas.plan import SeamlessAxes
-from core_server.errors import InvalidRequest
+from core_server.errors import InvalidRequest, ModelLoadFailed
 from core_server.pipelines import control_networks
 from core_server.pipelines.control_files import ControlShelf
+from core_server.pipelines.control_single_file import read_control_file
 from core_server.pipelines.local_runtime import LocalRuntime
 from core_server.pipelines.request import (
     ControlImage,
@@ -30,6 +32,7 @@ from core_server.pipelines.request import (
 from core_server.pipelines.seamless import seamless
 from core_server.pipelines.tiny import make_tiny_pipeline
 from tests.core_server.pipelines.conftest import picture, quiet
+from tests.core_server.pipelines.ldm_layout import RESNET, UNET, _renamed
 from tests.core_server.pipelines.tiny_families import save_tiny_family
 
 SIDE, STEPS = 64, 2
@@ -219,6 +222,58 @@ def test_tiles_have_no_border_in_their_control(runtime: LocalRuntime) -> None:
     runtime.run(request, {"c0": control(0)}, quiet)
     del made.forward
     assert seen and all(seen)
+
+
+def as_original(module: Any) -> dict[str, torch.Tensor]:
+    """A ControlNet of the tiny UNet's structure in the layout that its authors write."""
+    down, zero = {}, {}
+    places = iter(range(1, 99))
+    for level, block in enumerate(module.down_blocks):
+        for k in range(len(block.resnets)):
+            place = next(places)
+            down[f"down_blocks.{level}.resnets.{k}."] = f"input_blocks.{place}.0."
+            down[f"down_blocks.{level}.attentions.{k}."] = f"input_blocks.{place}.1."
+        if block.downsamplers:
+            down[f"down_blocks.{level}.downsamplers.0.conv."] = f"input_blocks.{next(places)}.0.op."
+    for k in range(len(module.controlnet_down_blocks)):
+        zero[f"controlnet_down_blocks.{k}."] = f"zero_convs.{k}.0."
+    hints = {"conv_in.": "0.", "conv_out.": "14."} | {
+        f"blocks.{k}.": f"{2 * k + 2}." for k in range(6)
+    }
+    tensors = {}
+    for key, tensor in module.state_dict().items():
+        name = _renamed(key, down | zero | {"controlnet_mid_block.": "middle_block_out.0."})
+        if key.startswith("controlnet_cond_embedding."):
+            rest = key.removeprefix("controlnet_cond_embedding.")
+            name = "input_hint_block." + _renamed(rest, hints)
+        elif not key.startswith("down_blocks."):
+            name = _renamed(name, UNET)
+        if ".resnets." in key:
+            name = _renamed(name, RESNET)
+        tensors[f"control_model.{name}"] = tensor.contiguous()
+    return tensors
+
+
+@pytest.mark.parametrize("layout", ["original", "diffusers"])
+def test_a_network_from_one_file(tmp_path: Path, layout: str) -> None:
+    """Told by its tensors, read without a network, the same tensors as in the folder; what is none is refused."""
+    made = network(5)
+    tensors = as_original(made) if layout == "original" else made.state_dict()
+    controls = tmp_path / "controls"
+    controls.mkdir()
+    path = controls / "my-depth.safetensors"
+    save_file({key: it.contiguous() for key, it in tensors.items()}, path)
+    read = read_control_file(path, torch.float32, make_tiny_pipeline().unet.config)
+    before, after = made.state_dict(), read.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    [file] = ControlShelf(tmp_path).all()
+    assert (file.name, file.kinds, file.network, file.width) == (
+        "my-depth", (DEPTH,), "ControlNetModel", made.config.cross_attention_dim,
+    )  # fmt: skip
+    assert file.weights() == [path]
+    with pytest.raises(ModelLoadFailed, match=r"no ControlNet that can be loaded from one file"):
+        read_control_file(path, torch.float32)  # of a width that no published one has
 
 
 def test_what_is_not_installed_is_refused_with_the_way_out(

@@ -283,6 +283,15 @@ def test_files_go_to_the_shelf_of_their_kind(hub: FakeHub, tmp_path: Path) -> No
         "half precision is enough"
     )
     assert {one.where(name) for name in ("lora", "here", "web")} == {Shelf.ADAPTERS}
+    line = tmp_path / "line.safetensors"
+    key = "control_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
+    save_file({key: torch.zeros(4, 768)}, line)
+    assert one.install(one.offer(str(line)), quiet).path == tmp_path / "controls" / line.name
+    hub.repositories["artist/flux"] = {
+        "config.json": b'{"_class_name": "FluxControlNetModel"}',
+        "diffusion_pytorch_model.safetensors": save({"x_embedder.weight": torch.zeros(1)}),
+    }
+    assert install(hub, tmp_path, "artist/flux").path == tmp_path / "controls" / "flux"
 
 
 def test_an_ip_adapter_comes_with_its_image_encoder(hub: FakeHub, tmp_path: Path) -> None:
