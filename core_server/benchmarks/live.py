@@ -20,7 +20,7 @@ from core_server.benchmarks.setting import CannotMeasure, Setting
 from core_server.benchmarks.timing import noise_picture
 
 if TYPE_CHECKING:
-    from scumble.client import Client, LiveSession, Pixels
+    from scumble.client import Client, Live, LiveSession, Pixels
 
 PROMPT, STRENGTH, SEED = "red bricks with white mortar", 0.5, 7
 SIDE, QUICK_SIDE = 256, 32
@@ -39,17 +39,13 @@ IN_FLIGHT = 2
 def run(setting: Setting) -> Report:
     """For 1 and 2 steps: a client that sends the next canvas when it has the picture, and one that has the next one on
     its way by then, as a host application does; then one in a hurry."""
-    from scumble.client import Live  # noqa: PLC0415
-
     side = QUICK_SIDE if setting.quick else SIDES.get(setting.model, SIDE)
     count = QUICK_PICTURES if setting.quick else max(setting.runs, 1) * PICTURES // 5
     rows: list[Row] = []
     details: dict[str, Any] = {}
     with _server(setting) as client:
         for steps in (1, 2):
-            settings = Live(
-                PROMPT, model=setting.model, strength=STRENGTH, seed=SEED, num_inference_steps=steps
-            )
+            settings = _settings(setting.model, steps)
             with client.live(settings) as session:
                 for number in range(WARM):
                     _painted(session, noise_picture(number, side, side, 3))
@@ -135,15 +131,23 @@ def _overlapping(
     ]  # fmt: skip
 
 
+def _settings(model: str, steps: int) -> Live:
+    from scumble.client import Live  # noqa: PLC0415
+
+    guidance = CASES[model].guidance_scale if model in CASES else None
+    return Live(
+        PROMPT, model=model, strength=STRENGTH, seed=SEED, num_inference_steps=steps,
+        guidance_scale=guidance,
+    )  # fmt: skip
+
+
 def _name(steps: int) -> str:
     return f"{steps} step{'s' if steps > 1 else ''}"
 
 
 def _hurried(client: Client, model: str, side: int, count: int) -> list[Row]:
     """Several canvases for each picture: how many are dropped, so that the newest is painted next."""
-    from scumble.client import Live  # noqa: PLC0415
-
-    settings = Live(PROMPT, model=model, strength=STRENGTH, seed=SEED, num_inference_steps=1)
+    settings = _settings(model, 1)
     canvases = [noise_picture(1000 + number, side, side, 3) for number in range(CANVASES)]
     with client.live(settings) as session:
         for canvas in canvases[:WARM]:

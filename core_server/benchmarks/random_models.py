@@ -69,6 +69,9 @@ def write(case: str, folder: Path, device: str, *, small: bool = False) -> None:
             folder / "tiny_vae"
         )
     own: dict[str, Any] = {"title": f"{CASES[case].title}, random weights", "trained": False}
+    if case == "sd-turbo":  # what it was distilled for; the other cases are asked for theirs
+        own |= {"num_inference_steps": CASES[case].steps}
+        own |= {"guidance_scale": CASES[case].guidance_scale}
     if small:
         own |= {"min_extent": [16, 16], "max_extent": [1024, 1024]}
     (folder / "profile.json").write_text(json.dumps(own), encoding="utf-8")

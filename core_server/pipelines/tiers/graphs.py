@@ -129,5 +129,5 @@ class GraphedNetwork:
 
 def is_close(found: torch.Tensor, wanted: torch.Tensor, tolerance: float) -> bool:
     """Whether the difference's norm is at most `tolerance` of the norm; never for numbers that are not finite."""
-    difference = torch.linalg.vector_norm((found - wanted).float())
+    difference = torch.linalg.vector_norm(found.float() - wanted.float())
     return bool(difference <= tolerance * torch.linalg.vector_norm(wanted.float()))
