@@ -19,6 +19,7 @@ from core_server.pipelines.live_tiny import TorchConvolutions, fused
 from core_server.pipelines.local_runtime import LocalRuntime
 from core_server.pipelines.request import Adapter, AdapterKind, Parameters
 from core_server.pipelines.task import StepProgress
+from core_server.pipelines.tiers.operations import TorchOperations
 from core_server.pipelines.tiers.workshop import Workshop
 from tests.core_server.pipelines.test_adapters import diffusers_lora
 from tests.core_server.pipelines.test_live import nothing, tiny_autoencoder
@@ -111,6 +112,23 @@ def test_no_change_in_mid_stream_meets_a_stale_graph(
     graphs = frames_of(graphed)
     assert graphs.replays > len(changes) / 3
     assert frames_of(plain) is None
+
+
+def test_our_kernels_read_each_prompt_where_a_graph_has_it(folder: Path) -> None:
+    """They work a prompt out once, into memory that graphs of frames and of the denoiser share."""
+    operations, recorder = TorchOperations(), Recorder()
+    plain = runtime_in(folder, Workshop(operations=operations))
+    graphed = runtime_in(folder, Workshop(operations=operations, backend=recorder))
+    changes: list[dict[str, Any]] = [
+        STROKE, STROKE, {"prompt": "rust"}, STROKE, {"guidance_scale": 1.0}, {"prompt": "rust"},
+        {"num_inference_steps": 2}, {"adapters": LORA}, STROKE, {"prompt": "rust"},
+    ]  # fmt: skip
+    for number, change in enumerate(changes):
+        expected, found = (paint(it, canvas(number), **change) for it in (plain, graphed))
+        assert np.array_equal(found, expected), (number, change)
+    [way] = graphed._live._ways.values()
+    assert way.caches.model.tiers._prompts.size > 0
+    assert frames_of(graphed).replays >= 4
 
 
 def test_the_first_frame_records_and_strokes_launch(
