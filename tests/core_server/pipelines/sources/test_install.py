@@ -285,7 +285,8 @@ def test_files_go_to_the_shelf_of_their_kind(hub: FakeHub, tmp_path: Path) -> No
     assert {one.where(name) for name in ("lora", "here", "web")} == {Shelf.ADAPTERS}
     line = tmp_path / "line.safetensors"
     key = "control_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
-    save_file({key: torch.zeros(4, 768)}, line)
+    hint = {"control_model.input_hint_block.0.weight": torch.zeros(16, 3, 3, 3)}
+    save_file({key: torch.zeros(4, 768), **hint}, line)
     assert one.install(one.offer(str(line)), quiet).path == tmp_path / "controls" / line.name
     hub.repositories["artist/flux"] = {
         "config.json": b'{"_class_name": "FluxControlNetModel"}',
