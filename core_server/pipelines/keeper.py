@@ -25,7 +25,6 @@ from core_server.pipelines.memory import (
 )
 from core_server.pipelines.model import LoadedModel
 from core_server.pipelines.placement import bytes_on, measure, must_reload, place
-from core_server.pipelines.task import ModelProfile
 from core_server.pipelines.tiers.workshop import GRAPH
 
 MAX_LOADED_MODELS = 3
@@ -147,7 +146,7 @@ class ModelKeeper:
         self._sizes[files.model_id] = measure(model)
         factor = _width(model) * (SINGLE_PRECISION if model.dtype is torch.float32 else 1.0)
         model.activations = self._activations.get(files.model_id, Activations().scaled(factor))
-        usual = _usual(model.profile)
+        usual = model.usual_extent
         while self._loaded and self._rung_for(model, usual) > Rung.RESIDENT:
             self._evict()
         rung = self._rung_for(model, usual)
@@ -176,7 +175,7 @@ class ModelKeeper:
         """Bytes of the denoiser's layers that may stay."""
         sizes = self._sizes[model.profile.model_id]
         free = self._free() + bytes_on(model)
-        room = kept(rung, sizes, model.activations, _usual(model.profile), free)
+        room = kept(rung, sizes, model.activations, model.usual_extent, free)
         # Memory ran out where it stood: what is free was misjudged.
         return room if model.rung is None else min(room, sizes.denoiser // 2)
 
@@ -246,10 +245,3 @@ def _width(model: LoadedModel) -> float:
         config, "block_out_channels", None
     )
     return float(blocks[0] if blocks else getattr(config, "base_dim", 128)) / 128
-
-
-def _usual(profile: ModelProfile) -> Extent:
-    """The size it paints best, or a megapixel, or what the model can do of it."""
-    return profile.best_extent or Extent(
-        min(1024, profile.max_extent.width), min(1024, profile.max_extent.height)
-    )

@@ -54,8 +54,6 @@ Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
-_MEGAPIXEL_SIDE = 1024
-
 
 class LocalRuntime:
     """Implements `task.Runtime` with diffusers. All calls come from one thread."""
@@ -126,7 +124,7 @@ class LocalRuntime:
             structure=StructureStart.NOISE,
         )  # fmt: skip
         try:
-            request = TextToImage(parameters=parameters, extent=_native(model))
+            request = TextToImage(parameters=parameters, extent=model.usual_extent)
             self._attempt(profile.model_id, request, {}, lambda _step: None)
             self._live.warm_up(model, request.extent)
         except Exception as error:
@@ -309,16 +307,6 @@ class LocalRuntime:
             "other programs that use it, or choose a smaller model.",
             device=str(self._device),
         )
-
-
-def _native(model: LoadedModel) -> Extent:
-    """The size that most pictures of a model have, px."""
-    if model.profile.best_extent is not None:
-        return model.profile.best_extent
-    trained_at = getattr(model.denoiser.config, "sample_size", None)
-    side = trained_at * model.scale_factor if isinstance(trained_at, int) else _MEGAPIXEL_SIDE
-    largest = model.profile.max_extent
-    return Extent(min(side, largest.width), min(side, largest.height))
 
 
 def _figures(name: str, counts: Sequence[tuple[int, int, int]]) -> CacheFigures:

@@ -36,6 +36,7 @@ from core_server.pipelines.tiers.workshop import ModelTiers, Workshop
 if TYPE_CHECKING:
     from core_server.pipelines.reference import ReferenceKit
 
+_MEGAPIXEL_SIDE = 1024
 FloatArray = npt.NDArray[np.float32]
 
 
@@ -131,6 +132,16 @@ class LoadedModel:
     def scale_factor(self) -> int:
         """Px per latent."""
         return vae_scale_factor(self.vae.config)
+
+    @property
+    def usual_extent(self) -> Extent:
+        """The size that most of its pictures have, px: what it was trained at, or a megapixel."""
+        if self.profile.best_extent is not None:
+            return self.profile.best_extent
+        trained_at = getattr(self.denoiser.config, "sample_size", None)
+        side = trained_at * self.scale_factor if isinstance(trained_at, int) else _MEGAPIXEL_SIDE
+        largest = self.profile.max_extent
+        return Extent(min(side, largest.width), min(side, largest.height))
 
     @property
     def latents(self) -> Latents:
