@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from diffusers.models.attention_processor import AttnProcessor2_0
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -20,8 +22,10 @@ Weight = Callable[..., Rows]
 
 def is_plain_block(block: Any, rows: RowOperations) -> bool:
     """Whether `block_forward` computes what the block computes: as in Stable Diffusion, nobody else's hand in it."""
-    if not is_plain_transformer(block) or not all(is_free(part) for part in block.modules()):
+    if not is_plain_transformer(block):
         return False
+    if not all(is_free(it) and not isinstance(it, BaseTunerLayer) for it in block.modules()):
+        return False  # a LoRA's layers call those that they are wrapped around
     attentions = (block.attn1, block.attn2)
     if any(it.bias is not None for one in attentions for it in (one.to_q, one.to_k, one.to_v)):
         return False
@@ -57,6 +61,8 @@ def block_forward(
             or bool(cross_attention_kwargs)
             or hidden_states.ndim != 3
             or hidden_states.shape[1] < rows.least_tokens
+            # An IP-Adapter may have come since the block was looked at.
+            or any(type(it.processor) is not AttnProcessor2_0 for it in (block.attn1, block.attn2))
         )
         if unusual or encoder_hidden_states is None:
             stock: torch.Tensor = type(block).forward(
