@@ -21,6 +21,7 @@ from core_server.pipelines.request import (
     AdapterKind,
     DenoiserPrecision,
     Parameters,
+    ReferenceImage,
     TextToImage,
 )
 from core_server.pipelines.task import TaskOutput
@@ -34,10 +35,11 @@ from core_server.pipelines.tiers.operations import TorchOperations
 from core_server.pipelines.tiers.scaled_rows import Rows, TorchRows
 from core_server.pipelines.tiers.workshop import Workshop
 from core_server.pipelines.tiny import make_tiny_pipeline
-from tests.core_server.pipelines.conftest import quiet
+from tests.core_server.pipelines.conftest import picture, quiet
 from tests.core_server.pipelines.tiers.recorder import Recorder
 from tests.core_server.pipelines.tiny_families import save_tiny_family
 from tests.core_server.pipelines.tiny_loras import diffusers_lora
+from tests.core_server.pipelines.tiny_references import save_ip_adapter
 
 FP8, INT8 = DenoiserPrecision.FP8, DenoiserPrecision.INT8
 FEWEST_DECIBELS = {FP8: 32.0, INT8: 40.0}
@@ -55,7 +57,8 @@ def paint(
     parameters = Parameters(
         prompt="moss", num_inference_steps=3, seed=3, denoiser_precision=precision, **more
     )
-    [output] = runtime.run(TextToImage(parameters=parameters, extent=Extent(64, 64)), {}, quiet)
+    request = TextToImage(parameters=parameters, extent=Extent(64, 64))
+    [output] = runtime.run(request, {"look": picture(50, 70)}, quiet)
     return output
 
 
@@ -143,6 +146,21 @@ def test_a_lora_acts_beside_it_and_nothing_of_it_stays(tmp_path: Path) -> None:
     assert decibels(worn, plain) >= FEWEST_DECIBELS[INT8]
     assert decibels(worn, before) < FEWEST_DECIBELS[INT8]
     assert decibels(paint(runtime, INT8), before) >= FEWEST_DECIBELS[INT8]
+
+
+def test_a_look_acts_beside_it(tmp_path: Path) -> None:
+    name = "stable_diffusion"
+    pipeline = save_tiny_family(name, tmp_path / "models" / name)
+    save_ip_adapter(tmp_path / "references" / name, pipeline.unet, "plain")
+    runtime = LocalRuntime(name, "cpu", tmp_path, workshop=emulated(operations=TorchOperations()))
+    looks = (ReferenceImage(image="look", weight=1.0),)
+    before = paint(runtime, INT8)
+    seen, plain = (
+        paint(runtime, it, reference_images=looks, guidance_scale=5.0) for it in (INT8, None)
+    )
+    without = paint(runtime, guidance_scale=5.0)
+    assert decibels(seen, plain) >= FEWEST_DECIBELS[INT8] > decibels(plain, without)
+    assert same(paint(runtime, INT8), before)
 
 
 def refusal(runtime: LocalRuntime, precision: DenoiserPrecision, **more: Any) -> str:
