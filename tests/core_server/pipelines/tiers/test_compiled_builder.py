@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch._inductor import config
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from core_server.pipelines.devices import Memory
@@ -67,7 +68,14 @@ def no_memory(_: torch.device) -> Memory:
     return Memory(0, 0)
 
 
-def test_compiled_once_and_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_compiled_once_and_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Trying out what the processor can do takes the compiler longer than the block.
+    monkeypatch.setenv("TORCHINDUCTOR_VEC_ISA_OK", "0")
+    monkeypatch.setenv("TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS", "0")
+    monkeypatch.setattr(config.cpp, "vec_isa_ok", False)
+    monkeypatch.setattr(config, "cpp_cache_precompile_headers", False)
     net, x = Net().eval(), torch.randn(2, 4)
     with torch.no_grad():
         (expected,) = net(x)
