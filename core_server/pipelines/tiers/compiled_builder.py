@@ -245,14 +245,21 @@ class BlockCompiler:
 
 
 def can_compile(device: torch.device) -> bool:
-    """Whether blocks can be compiled for a device: an NVIDIA GPU, with Triton and a PyTorch that keeps programs."""
-    if device.type != "cuda" or torch.version.hip is not None or find_spec("triton") is None:
+    """Whether blocks can be compiled for a device: an NVIDIA GPU, with Triton and a PyTorch that keeps programs (2.8).
+
+    Whether there is a C compiler is found out by trying.
+    """
+    if device.type != "cuda" or torch.version.hip is not None:
         return False
-    return is_able()
+    able = find_spec("triton") is not None and _keeps_programs()
+    if not able:
+        log.info(
+            "Blocks of transformers are not compiled: that needs Triton, and PyTorch 2.8 or later."
+        )
+    return able
 
 
-def is_able() -> bool:
-    """Whether this PyTorch (2.8 and later) can keep what it compiled."""
+def _keeps_programs() -> bool:
     try:
         importlib.import_module("torch._inductor.standalone_compile").CompiledArtifact  # noqa: B018
     except (ImportError, AttributeError):
