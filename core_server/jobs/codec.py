@@ -110,6 +110,11 @@ def raw_bytes(pixels: Pixels) -> memoryview:
     return memoryview(array).cast("B")
 
 
+def raw_size(header: ImageHeader) -> int:
+    """Bytes of the samples, not packed."""
+    return header.extent.area * header.channels * np.dtype(header.dtype).itemsize
+
+
 def encode(pixels: Pixels, encoding: ImageEncoding) -> bytes:
     """Packs pixels without loss (JPEG: quality 95). Errors: InvalidRequest if the format cannot hold them."""
     if encoding is ImageEncoding.RAW:

@@ -12,7 +12,7 @@ from core_server.errors import ImageNotFound, LimitExceeded
 from core_server.jobs import codec
 from core_server.jobs.blobs import BlobStore
 from core_server.jobs.disk import full_disk_told
-from core_server.jobs.job import ImageEncoding, ImageHeader, StoredImage
+from core_server.jobs.job import ImageEncoding, ImageHeader, Job, StoredImage
 from core_server.jobs.ledger import Ledger
 from core_server.jobs.store import Store
 from core_server.jobs.uploads import Upload
@@ -83,6 +83,18 @@ class Images:
             return header, payload
         return await asyncio.to_thread(codec.repack, header, payload, encoding, self._limits)
 
+    async def of_result(self, job: Job, most: int) -> dict[str, tuple[ImageHeader, bytes]]:
+        """A job's pictures and masks by id, as they are stored; none if they have more than `most` bytes together, or
+        if one has gone."""
+        stored = {it.image_id: it.header for it in _stored(job)}
+        size = sum(codec.raw_size(it) + len(it.icc_profile) for it in stored.values())
+        if not stored or size > most:
+            return {}
+        try:
+            return await asyncio.to_thread(lambda: {it: self._blobs.get(it) for it in stored})
+        except ImageNotFound:
+            return {}
+
     async def stream(
         self, owner: str, image_id: str, encoding: ImageEncoding | None
     ) -> tuple[ImageHeader, AsyncIterator[memoryview]]:
@@ -123,6 +135,13 @@ class Images:
     async def _check_visible(self, owner: str, image_id: str) -> None:
         if not await self._ledger.db(Store.may_see, owner, image_id):
             raise ImageNotFound(image_id)
+
+
+def _stored(job: Job) -> Iterator[StoredImage]:
+    for result in job.results:
+        yield result.image
+        if result.composite_mask is not None:
+            yield result.composite_mask
 
 
 async def _pieces(block: bytes, blocks: Iterator[bytes]) -> AsyncIterator[memoryview]:

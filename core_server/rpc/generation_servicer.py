@@ -12,14 +12,15 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from core_server.canvas.planner import plan_canvas
 from core_server.canvas.sizes import max_model_pixels
 from core_server.config import MIB, Limits
-from core_server.errors import InvalidRequest, JobNotFound, NotImplementedHere
+from core_server.errors import InvalidRequest, JobNotFound, NotImplementedHere, Unavailable
+from core_server.jobs.job import Job
 from core_server.jobs.service import JobService
 from core_server.pipelines.request import Project
 from core_server.rpc.auth import current_owner
 from core_server.rpc.calls import Context, patience
 from core_server.rpc.convert import canvas, fields
 from core_server.rpc.convert.generation import from_proto_generation
-from core_server.rpc.convert.image import ENCODINGS, from_proto_header
+from core_server.rpc.convert.image import ENCODINGS, from_proto_header, to_proto_image
 from core_server.rpc.convert.job import (
     JOB_STATES,
     PRIORITIES,
@@ -37,6 +38,8 @@ DEFAULT_PAGE = 50
 MAX_PAGE = 1000
 MAX_PAGE_BYTES = 2 * MIB
 """Half of what gRPC clients receive unless they are told otherwise."""
+MAX_INLINE_BYTES = MIB
+_INT32 = 2**31 - 1
 
 
 class GenerationServicer(GenerationServiceServicer):
@@ -107,13 +110,25 @@ class GenerationServicer(GenerationServiceServicer):
                 f"The event number is {after}; give 0 for all events or the number of the last one seen.",
                 allowed="0 or more",
             )
+        inline = fields.whole(
+            request.inline_bytes, "inline_bytes", "What may come along", 0, _INT32
+        )
         owner, job_id = current_owner(), _job_id(request)
         async for event in self._jobs.watch(owner, job_id, after):
             response = messages.WatchJobResponse(event=to_proto_event(event))
             if event.state is not None and event.state.is_final:
-                with contextlib.suppress(JobNotFound):  # deleted meanwhile
-                    response.job.CopyFrom(to_proto_job(await self._jobs.get(owner, job_id)))
+                with contextlib.suppress(JobNotFound, Unavailable):  # deleted, or the server stops
+                    await self._bring_along(response, await self._jobs.get(owner, job_id), inline)
             yield response
+
+    async def _bring_along(
+        self, response: messages.WatchJobResponse, job: Job, inline_bytes: int
+    ) -> None:
+        """The job that has ended, and its pictures where they are small."""
+        response.job.CopyFrom(to_proto_job(job))
+        most = min(inline_bytes, MAX_INLINE_BYTES)
+        for image_id, image in (await self._jobs.images.of_result(job, most)).items():
+            response.images[image_id].CopyFrom(to_proto_image(*image))
 
     async def GetJob(
         self, request: messages.GetJobRequest, context: Context

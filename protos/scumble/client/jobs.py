@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -32,6 +32,9 @@ from scumble.v1 import generation_pb2, generation_service_pb2, image_pb2, job_pb
 
 STREAM_SECONDS = 60.0
 """Deadline of one WatchJob call; a watch goes on in the next one. Finds dead connections without keep-alive pings."""
+
+INLINE_BYTES = 1024 * 1024
+"""Pictures of together at most this size come with a job's last event."""
 
 GIVE_UP_SECONDS = 60.0
 """How long `watch` looks for a server that has gone away."""
@@ -123,7 +126,7 @@ class Job:
         self._connection = connection
         self._download = download
         self._seen = seen
-        self._ended: job_pb2.Job | None = None
+        self._ended: generation_service_pb2.WatchJobResponse | None = None
 
     def __repr__(self) -> str:
         return f"Job({self.id!r})"
@@ -142,7 +145,7 @@ class Job:
 
     def result(self, timeout: float | None = None) -> list[Patch]:
         """Waits for the end and fetches the pictures. Raises the job's error; Unavailable after `timeout` seconds."""
-        message = self._wait(timeout)
+        message, images = self._wait(timeout)
         status = status_from_message(message)
         if status.error is not None:
             raise status.error
@@ -150,7 +153,7 @@ class Job:
             raise ImageNotFound(
                 f"The pictures of job {self.id} have expired: the server keeps results under a limit of size and age."
             )
-        return [self._patch(result) for result in message.results]
+        return [self._patch(result, images) for result in message.results]
 
     def cancel(self) -> None:
         """Asks for its end, which comes within one denoising step. Changes nothing once it has finished."""
@@ -199,14 +202,16 @@ class Job:
         """The events of one WatchJob call."""
         with self._connection.stream(
             self._connection.generation.WatchJob,
-            generation_service_pb2.WatchJobRequest(job_id=self.id, after_event_number=after),
+            generation_service_pb2.WatchJobRequest(
+                job_id=self.id, after_event_number=after, inline_bytes=INLINE_BYTES
+            ),
             generation_service_pb2.WatchJobResponse,
             seconds,
         ) as responses:
             for response in responses:
                 event = event_from_message(response.event)
                 if event.state is not None and event.state.is_final:
-                    self._ended = response.job if response.HasField("job") else None
+                    self._ended = response if response.HasField("job") else None
                     self._seen = None
                 yield event
 
@@ -221,37 +226,45 @@ class Job:
         request = generation_service_pb2.GetJobRequest(job_id=self.id)
         return self._connection.call(self._connection.generation.GetJob, request, retry=retry).job
 
-    def _wait(self, timeout: float | None) -> job_pb2.Job:
-        """The finished job."""
+    def _wait(self, timeout: float | None) -> tuple[job_pb2.Job, Mapping[str, image_pb2.ImageData]]:
+        """The finished job, and those of its pictures that came along, by image_id."""
         deadline = None if timeout is None else time.monotonic() + timeout
         seen = self._seen
         if seen is None and self._ended is None:
             message = self._get()
             if _state(message.state).is_final:
-                return message
+                return message, {}
             seen = message.last_event_number
         if self._ended is None:
             for _ in self._events(seen or 0, deadline):
                 pass
         # The watch brought it along. Who asks once more is to hear how it is then.
-        message, self._ended, self._seen = self._ended or self._get(), None, None
+        ended, self._ended, self._seen = self._ended, None, None
+        if ended is not None:
+            return ended.job, ended.images
+        message = self._get()
         if not _state(message.state).is_final:
             raise Unavailable(f"Job {self.id} was not finished after {timeout:g} s; it goes on.")
-        return message
+        return message, {}
 
-    def _patch(self, result: job_pb2.JobResult) -> Patch:
+    def _patch(self, result: job_pb2.JobResult, images: Mapping[str, image_pb2.ImageData]) -> Patch:
+        def pixels(image_id: str) -> Pixels:
+            if image_id not in images:
+                return self._download(image_id)
+            return pixels_from_message(images[image_id].header, images[image_id].payload)
+
         mask_id = result.composite_mask_id
         try:
             recipe = json.loads(result.recipe) if result.recipe else {}
         except ValueError as error:
             raise InternalError("The server sent a recipe that is no JSON.") from error
         return Patch(
-            pixels=self._download(result.image_id),
+            pixels=pixels(result.image_id),
             seed=result.seed,
             recipe=recipe,
             index=result.index,
             bounds=bounds_from_message(result.bounds) if result.HasField("bounds") else None,
-            composite_mask=self._download(mask_id) if mask_id else None,
+            composite_mask=pixels(mask_id) if mask_id else None,
             map_name=_map_name(result.map),
             plan=plan_from_message(result.plan) if result.HasField("plan") else None,
         )

@@ -29,13 +29,15 @@ from scumble.v1 import image_pb2 as scumble_dot_v1_dot_image__pb2
 from scumble.v1 import job_pb2 as scumble_dot_v1_dot_job__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#scumble/v1/generation_service.proto\x12\nscumble.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17scumble/v1/canvas.proto\x1a\x1bscumble/v1/generation.proto\x1a\x16scumble/v1/image.proto\x1a\x14scumble/v1/job.proto\"\xbf\x01\n\x11PlanCanvasRequest\x12$\n\x08\x64ocument\x18\x01 \x01(\x0b\x32\x12.scumble.v1.Extent\x12%\n\tselection\x18\x02 \x01(\x0b\x32\x12.scumble.v1.Bounds\x12\r\n\x05model\x18\x03 \x01(\t\x12\x15\n\x08strength\x18\x04 \x01(\x02H\x00\x88\x01\x01\x12*\n\x07options\x18\x05 \x01(\x0b\x32\x19.scumble.v1.CanvasOptionsB\x0b\n\t_strength\":\n\x12PlanCanvasResponse\x12$\n\x04plan\x18\x01 \x01(\x0b\x32\x16.scumble.v1.CanvasPlan\"X\n\x12UploadImageRequest\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x17.scumble.v1.ImageHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"\'\n\x13UploadImageResponse\x12\x10\n\x08image_id\x18\x01 \x01(\t\"\x8a\x01\n\x10\x43reateJobRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12*\n\ngeneration\x18\x02 \x01(\x0b\x32\x16.scumble.v1.Generation\x12&\n\x08priority\x18\x03 \x01(\x0e\x32\x14.scumble.v1.Priority\x12\x0e\n\x06\x63lient\x18\x04 \x01(\t\"1\n\x11\x43reateJobResponse\x12\x1c\n\x03job\x18\x01 \x01(\x0b\x32\x0f.scumble.v1.Job\"=\n\x0fWatchJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x1a\n\x12\x61\x66ter_event_number\x18\x02 \x01(\x03\"U\n\x10WatchJobResponse\x12#\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x14.scumble.v1.JobEvent\x12\x1c\n\x03job\x18\x02 \x01(\x0b\x32\x0f.scumble.v1.Job\"\x1f\n\rGetJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\".\n\x0eGetJobResponse\x12\x1c\n\x03job\x18\x01 \x01(\x0b\x32\x0f.scumble.v1.Job\"^\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12$\n\x06states\x18\x03 \x03(\x0e\x32\x14.scumble.v1.JobState\"J\n\x10ListJobsResponse\x12\x1d\n\x04jobs\x18\x01 \x03(\x0b\x32\x0f.scumble.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\"\n\x10\x43\x61ncelJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"1\n\x11\x43\x61ncelJobResponse\x12\x1c\n\x03job\x18\x01 \x01(\x0b\x32\x0f.scumble.v1.Job\"\"\n\x10\x44\x65leteJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"D\n\x11\x44\x65leteJobResponse\x12/\n\x0b\x64\x65lete_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"U\n\x14\x44ownloadImageRequest\x12\x10\n\x08image_id\x18\x01 \x01(\t\x12+\n\x08\x65ncoding\x18\x02 \x01(\x0e\x32\x19.scumble.v1.ImageEncoding\"[\n\x15\x44ownloadImageResponse\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x17.scumble.v1.ImageHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part2\xb9\x05\n\x11GenerationService\x12K\n\nPlanCanvas\x12\x1d.scumble.v1.PlanCanvasRequest\x1a\x1e.scumble.v1.PlanCanvasResponse\x12P\n\x0bUploadImage\x12\x1e.scumble.v1.UploadImageRequest\x1a\x1f.scumble.v1.UploadImageResponse(\x01\x12H\n\tCreateJob\x12\x1c.scumble.v1.CreateJobRequest\x1a\x1d.scumble.v1.CreateJobResponse\x12G\n\x08WatchJob\x12\x1b.scumble.v1.WatchJobRequest\x1a\x1c.scumble.v1.WatchJobResponse0\x01\x12?\n\x06GetJob\x12\x19.scumble.v1.GetJobRequest\x1a\x1a.scumble.v1.GetJobResponse\x12\x45\n\x08ListJobs\x12\x1b.scumble.v1.ListJobsRequest\x1a\x1c.scumble.v1.ListJobsResponse\x12H\n\tCancelJob\x12\x1c.scumble.v1.CancelJobRequest\x1a\x1d.scumble.v1.CancelJobResponse\x12H\n\tDeleteJob\x12\x1c.scumble.v1.DeleteJobRequest\x1a\x1d.scumble.v1.DeleteJobResponse\x12V\n\rDownloadImage\x12 .scumble.v1.DownloadImageRequest\x1a!.scumble.v1.DownloadImageResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#scumble/v1/generation_service.proto\x12\nscumble.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17scumble/v1/canvas.proto\x1a\x1bscumble/v1/generation.proto\x1a\x16scumble/v1/image.proto\x1a\x14scumble/v1/job.proto\"\xbf\x01\n\x11PlanCanvasRequest\x12$\n\x08\x64ocument\x18\x01 \x01(\x0b\x32\x12.scumble.v1.Extent\x12%\n\tselection\x18\x02 \x01(\x0b\x32\x12.scumble.v1.Bounds\x12\r\n\x05model\x18\x03 \x01(\t\x12\x15\n\x08strength\x18\x04 \x01(\x02H\x00\x88\x01\x01\x12*\n\x07options\x18\x05 \x01(\x0b\x32\x19.scumble.v1.CanvasOptionsB\x0b\n\t_strength\":\n\x12PlanCanvasResponse\x12$\n\x04plan\x18\x01 \x01(\x0b\x32\x16.scumble.v1.CanvasPlan\"X\n\x12UploadImageRequest\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x17.scumble.v1.ImageHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"\'\n\x13UploadImageResponse\x12\x10\n\x08image_id\x18\x01 \x01(\t\"\x8a\x01\n\x10\x43reateJobRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12*\n\ngeneration\x18\x02 \x01(\x0b\x32\x16.scumble.v1.Generation\x12&\n\x08priority\x18\x03 \x01(\x0e\x32\x14.scumble.v1.Priority\x12\x0e\n\x06\x63lient\x18\x04 \x01(\t\"1\n\x11\x43reateJobResponse\x12\x1c\n\x03job\x18\x01 \x01(\x0b\x32\x0f.scumble.v1.Job\"S\n\x0fWatchJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x1a\n\x12\x61\x66ter_event_number\x18\x02 \x01(\x03\x12\x14\n\x0cinline_bytes\x18\x03 \x01(\x05\"\xd5\x01\n\x10WatchJobResponse\x12#\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x14.scumble.v1.JobEvent\x12\x1c\n\x03job\x18\x02 \x01(\x0b\x32\x0f.scumble.v1.Job\x12\x38\n\x06images\x18\x03 \x03(\x0b\x32(.scumble.v1.WatchJobResponse.ImagesEntry\x1a\x44\n\x0bImagesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12$\n\x05value\x18\x02 \x01(\x0b\x32\x15.scumble.v1.ImageData:\x02\x38\x01\"\x1f\n\rGetJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\".\n\x0eGetJobResponse\x12\x1c\n\x03job\x18\x01 \x01(\x0b\x32\x0f.scumble.v1.Job\"^\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12$\n\x06states\x18\x03 \x03(\x0e\x32\x14.scumble.v1.JobState\"J\n\x10ListJobsResponse\x12\x1d\n\x04jobs\x18\x01 \x03(\x0b\x32\x0f.scumble.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\"\n\x10\x43\x61ncelJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"1\n\x11\x43\x61ncelJobResponse\x12\x1c\n\x03job\x18\x01 \x01(\x0b\x32\x0f.scumble.v1.Job\"\"\n\x10\x44\x65leteJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"D\n\x11\x44\x65leteJobResponse\x12/\n\x0b\x64\x65lete_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"U\n\x14\x44ownloadImageRequest\x12\x10\n\x08image_id\x18\x01 \x01(\t\x12+\n\x08\x65ncoding\x18\x02 \x01(\x0e\x32\x19.scumble.v1.ImageEncoding\"[\n\x15\x44ownloadImageResponse\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x17.scumble.v1.ImageHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part2\xb9\x05\n\x11GenerationService\x12K\n\nPlanCanvas\x12\x1d.scumble.v1.PlanCanvasRequest\x1a\x1e.scumble.v1.PlanCanvasResponse\x12P\n\x0bUploadImage\x12\x1e.scumble.v1.UploadImageRequest\x1a\x1f.scumble.v1.UploadImageResponse(\x01\x12H\n\tCreateJob\x12\x1c.scumble.v1.CreateJobRequest\x1a\x1d.scumble.v1.CreateJobResponse\x12G\n\x08WatchJob\x12\x1b.scumble.v1.WatchJobRequest\x1a\x1c.scumble.v1.WatchJobResponse0\x01\x12?\n\x06GetJob\x12\x19.scumble.v1.GetJobRequest\x1a\x1a.scumble.v1.GetJobResponse\x12\x45\n\x08ListJobs\x12\x1b.scumble.v1.ListJobsRequest\x1a\x1c.scumble.v1.ListJobsResponse\x12H\n\tCancelJob\x12\x1c.scumble.v1.CancelJobRequest\x1a\x1d.scumble.v1.CancelJobResponse\x12H\n\tDeleteJob\x12\x1c.scumble.v1.DeleteJobRequest\x1a\x1d.scumble.v1.DeleteJobResponse\x12V\n\rDownloadImage\x12 .scumble.v1.DownloadImageRequest\x1a!.scumble.v1.DownloadImageResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'scumble.v1.generation_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_WATCHJOBRESPONSE_IMAGESENTRY']._loaded_options = None
+  _globals['_WATCHJOBRESPONSE_IMAGESENTRY']._serialized_options = b'8\001'
   _globals['_PLANCANVASREQUEST']._serialized_start=185
   _globals['_PLANCANVASREQUEST']._serialized_end=376
   _globals['_PLANCANVASRESPONSE']._serialized_start=378
@@ -49,29 +51,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEJOBRESPONSE']._serialized_start=710
   _globals['_CREATEJOBRESPONSE']._serialized_end=759
   _globals['_WATCHJOBREQUEST']._serialized_start=761
-  _globals['_WATCHJOBREQUEST']._serialized_end=822
-  _globals['_WATCHJOBRESPONSE']._serialized_start=824
-  _globals['_WATCHJOBRESPONSE']._serialized_end=909
-  _globals['_GETJOBREQUEST']._serialized_start=911
-  _globals['_GETJOBREQUEST']._serialized_end=942
-  _globals['_GETJOBRESPONSE']._serialized_start=944
-  _globals['_GETJOBRESPONSE']._serialized_end=990
-  _globals['_LISTJOBSREQUEST']._serialized_start=992
-  _globals['_LISTJOBSREQUEST']._serialized_end=1086
-  _globals['_LISTJOBSRESPONSE']._serialized_start=1088
-  _globals['_LISTJOBSRESPONSE']._serialized_end=1162
-  _globals['_CANCELJOBREQUEST']._serialized_start=1164
-  _globals['_CANCELJOBREQUEST']._serialized_end=1198
-  _globals['_CANCELJOBRESPONSE']._serialized_start=1200
-  _globals['_CANCELJOBRESPONSE']._serialized_end=1249
-  _globals['_DELETEJOBREQUEST']._serialized_start=1251
-  _globals['_DELETEJOBREQUEST']._serialized_end=1285
-  _globals['_DELETEJOBRESPONSE']._serialized_start=1287
-  _globals['_DELETEJOBRESPONSE']._serialized_end=1355
-  _globals['_DOWNLOADIMAGEREQUEST']._serialized_start=1357
-  _globals['_DOWNLOADIMAGEREQUEST']._serialized_end=1442
-  _globals['_DOWNLOADIMAGERESPONSE']._serialized_start=1444
-  _globals['_DOWNLOADIMAGERESPONSE']._serialized_end=1535
-  _globals['_GENERATIONSERVICE']._serialized_start=1538
-  _globals['_GENERATIONSERVICE']._serialized_end=2235
+  _globals['_WATCHJOBREQUEST']._serialized_end=844
+  _globals['_WATCHJOBRESPONSE']._serialized_start=847
+  _globals['_WATCHJOBRESPONSE']._serialized_end=1060
+  _globals['_WATCHJOBRESPONSE_IMAGESENTRY']._serialized_start=992
+  _globals['_WATCHJOBRESPONSE_IMAGESENTRY']._serialized_end=1060
+  _globals['_GETJOBREQUEST']._serialized_start=1062
+  _globals['_GETJOBREQUEST']._serialized_end=1093
+  _globals['_GETJOBRESPONSE']._serialized_start=1095
+  _globals['_GETJOBRESPONSE']._serialized_end=1141
+  _globals['_LISTJOBSREQUEST']._serialized_start=1143
+  _globals['_LISTJOBSREQUEST']._serialized_end=1237
+  _globals['_LISTJOBSRESPONSE']._serialized_start=1239
+  _globals['_LISTJOBSRESPONSE']._serialized_end=1313
+  _globals['_CANCELJOBREQUEST']._serialized_start=1315
+  _globals['_CANCELJOBREQUEST']._serialized_end=1349
+  _globals['_CANCELJOBRESPONSE']._serialized_start=1351
+  _globals['_CANCELJOBRESPONSE']._serialized_end=1400
+  _globals['_DELETEJOBREQUEST']._serialized_start=1402
+  _globals['_DELETEJOBREQUEST']._serialized_end=1436
+  _globals['_DELETEJOBRESPONSE']._serialized_start=1438
+  _globals['_DELETEJOBRESPONSE']._serialized_end=1506
+  _globals['_DOWNLOADIMAGEREQUEST']._serialized_start=1508
+  _globals['_DOWNLOADIMAGEREQUEST']._serialized_end=1593
+  _globals['_DOWNLOADIMAGERESPONSE']._serialized_start=1595
+  _globals['_DOWNLOADIMAGERESPONSE']._serialized_end=1686
+  _globals['_GENERATIONSERVICE']._serialized_start=1689
+  _globals['_GENERATIONSERVICE']._serialized_end=2386
 # @@protoc_insertion_point(module_scope)

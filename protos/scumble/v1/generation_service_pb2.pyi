@@ -188,17 +188,23 @@ class WatchJobRequest(google.protobuf.message.Message):
 
     JOB_ID_FIELD_NUMBER: builtins.int
     AFTER_EVENT_NUMBER_FIELD_NUMBER: builtins.int
+    INLINE_BYTES_FIELD_NUMBER: builtins.int
     job_id: builtins.str
     """The job."""
     after_event_number: builtins.int
     """Only events with a larger number; 0 for all that are kept."""
+    inline_bytes: builtins.int
+    """Pictures of the result come along with the final state if all of them together have at most so many bytes; 0 for
+    never. More than 1 MiB never comes along.
+    """
     def __init__(
         self,
         *,
         job_id: builtins.str = ...,
         after_event_number: builtins.int = ...,
+        inline_bytes: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["after_event_number", b"after_event_number", "job_id", b"job_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["after_event_number", b"after_event_number", "inline_bytes", b"inline_bytes", "job_id", b"job_id"]) -> None: ...
 
 global___WatchJobRequest = WatchJobRequest
 
@@ -208,8 +214,27 @@ class WatchJobResponse(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class ImagesEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        @property
+        def value(self) -> scumble.v1.image_pb2.ImageData: ...
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: scumble.v1.image_pb2.ImageData | None = ...,
+        ) -> None: ...
+        def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     EVENT_FIELD_NUMBER: builtins.int
     JOB_FIELD_NUMBER: builtins.int
+    IMAGES_FIELD_NUMBER: builtins.int
     @property
     def event(self) -> scumble.v1.job_pb2.JobEvent:
         """The event."""
@@ -218,14 +243,19 @@ class WatchJobResponse(google.protobuf.message.Message):
     def job(self) -> scumble.v1.job_pb2.Job:
         """The job with its results, beside a final state; so nobody has to ask for it. Older servers leave it out."""
 
+    @property
+    def images(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, scumble.v1.image_pb2.ImageData]:
+        """The result's pictures and composite masks by image_id, RAW: all of them or none, see inline_bytes."""
+
     def __init__(
         self,
         *,
         event: scumble.v1.job_pb2.JobEvent | None = ...,
         job: scumble.v1.job_pb2.Job | None = ...,
+        images: collections.abc.Mapping[builtins.str, scumble.v1.image_pb2.ImageData] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["event", b"event", "job", b"job"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["event", b"event", "job", b"job"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["event", b"event", "images", b"images", "job", b"job"]) -> None: ...
 
 global___WatchJobResponse = WatchJobResponse
 

@@ -291,3 +291,51 @@ def test_pages_stay_below_what_clients_receive(gateway: Gateway) -> None:
         seen |= {job.job_id for job in page.jobs}
         token = page.next_page_token
         assert token or made <= seen
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_small_pictures_come_along_with_the_end(gateway: Gateway, dtype: str) -> None:
+    array = (np.random.default_rng(9).random((16, 24, 4)) * 200).astype(dtype)
+    mask = header_of(array[..., :1].astype(np.uint8), color_space="COLOR_SPACE_NON_COLOR")
+    generation = generation_pb2.Generation(
+        parameters=generation_pb2.GenerationParameters(prompt="echo", count=2),
+        inpaint=generation_pb2.InpaintTask(
+            image=image_pb2.ImageSource(image_id=upload(gateway, array)),
+            selection=image_pb2.ImageSource(
+                data=image_pb2.ImageData(header=mask, payload=bytes(range(192)) * 2)
+            ),
+        ),
+    )
+    ended = finished(gateway, create(gateway, generation).job_id)
+    size = array.nbytes + 16 * 24  # both variations are the same picture
+
+    def along(inline_bytes: int) -> dict[str, image_pb2.ImageData]:
+        request = messages.WatchJobRequest(job_id=ended.job_id, inline_bytes=inline_bytes)
+        *before, last = gateway.generation.WatchJob(request)
+        assert not any(it.images for it in before)
+        return dict(last.images)
+
+    assert along(0) == along(size - 1) == {}
+    for most in (size, 2**31 - 1):
+        images = along(most)
+        assert images.keys() == {ended.results[0].image_id, ended.results[0].composite_mask_id}
+        for image_id, image in images.items():
+            assert (image.header, image.payload) == download(gateway, image_id)
+    refusal = refusal_of(lambda: along(-1))
+    assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert "inline_bytes" in refusal.fields
+
+
+def test_large_pictures_do_not_come_along(gateway: Gateway) -> None:
+    array = np.zeros((600, 600, 3), np.uint8)  # above 1 MiB
+    generation = generation_pb2.Generation(
+        parameters=generation_pb2.GenerationParameters(prompt="echo"),
+        image_to_image=generation_pb2.ImageToImageTask(
+            image=image_pb2.ImageSource(image_id=upload(gateway, array))
+        ),
+    )
+    job_id = create(gateway, generation).job_id
+    request = messages.WatchJobRequest(job_id=job_id, inline_bytes=2**31 - 1)
+    *_, last = gateway.generation.WatchJob(request)
+    assert last.job.results
+    assert not last.images
