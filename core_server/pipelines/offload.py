@@ -75,6 +75,7 @@ class OffloadedNetwork:
             for parcel in self._layers:
                 if parcel not in leaving:
                     parcel.stay()
+        self._know(network)
         self._hooks.append(network.register_forward_pre_hook(self._begin))
         for layer, parcel in zip(coming, self._layers, strict=True):
             self._hooks.append(layer.register_forward_pre_hook(partial(self._arrive, parcel)))
@@ -98,8 +99,17 @@ class OffloadedNetwork:
     def _begin(self, network: nn.Module, _: Any) -> None:
         for parcel in self._rest:
             self._bring(parcel)
-        # What adapters added since, wherever it was put.
-        _bring_strangers(_tensors(network), self._device, self._owned)
+        # What adapters added since, wherever it was put. To look for it takes as long as to launch half a step.
+        if not all(live == known for live, known in self._children) or not all(
+            len(live) == known for live, known in self._parameters
+        ):
+            self._know(network)
+            _bring_strangers(_tensors(network), self._device, self._owned)
+
+    def _know(self, network: nn.Module) -> None:
+        modules = list(network.modules())
+        self._children = [(it._modules, dict(it._modules)) for it in modules if it._modules]
+        self._parameters = [(it._parameters, len(it._parameters)) for it in modules]
 
     def _arrive(self, parcel: Parcel, *_: Any) -> None:
         if self._last is not None:
