@@ -80,6 +80,7 @@ FEATHER = Range("The feather", 0, 512, unit=" px")
 PADDING = Range("The padding", 0, 4096, unit=" px")
 PASSES = Range("The number of passes", 1, 2)
 COLOR_MATCH = Range("The colour match", 0, 1)
+SKIP_BELOW = Range("The difference below which a canvas is skipped", 0, 1)
 UPSCALE_FACTORS = (2, 4)
 
 

@@ -48,6 +48,8 @@ def register(subparsers: Subparsers) -> None:
     add("--seed", type=int, metavar="N", help="start of the noise; drawn once if left out")
     add("--seamless", choices=SEAMLESS, default="none", help="axes along which the result tiles")
     add("--size", type=int, metavar="PX", help="longest side of the pictures; smaller is faster")
+    add("--skip-below", type=float, default=0.0, metavar="X",
+        help="leave a picture that changed by less on average, 0..1, unpainted; default %(default)s")  # fmt: skip
     add("--model", metavar="ID|DIR", help="an installed model or a diffusers folder")
     add("--pictures", type=int, metavar="N", help="end after so many pictures")
     add_server_options(parser, with_json=False)
@@ -75,6 +77,7 @@ def run(options: argparse.Namespace) -> int:
         seed=options.seed,
         seamless=options.seamless,
         strength=options.strength,
+        skip_below=options.skip_below,
     )
     with connected(options) as client, client.live(settings) as session:
         print(f"Watching {options.image}; Ctrl-C ends it.", file=sys.stderr)

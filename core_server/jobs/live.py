@@ -90,9 +90,12 @@ class LiveSession:
         self._limits = limits
         self._total = total
         self.figures: Counter[str] = Counter()
-        self._known = LiveWish(strength=DEFAULT_STRENGTH, encoding=ImageEncoding.RAW)
+        self._known = LiveWish(
+            strength=DEFAULT_STRENGTH, encoding=ImageEncoding.RAW, skip_below=0.0
+        )
         self._waiting: LiveWish | None = None
         self._taken: LiveWish | None = None
+        self._likeness: tuple[LiveWish, LiveWish | None, bool] | None = None
         self._unbegun = False
         self._ahead = False
         self._frames = itertools.count(1)
@@ -132,7 +135,7 @@ class LiveSession:
                 if not flights:
                     if (wish := await self._next()) is None:
                         return
-                    if wish.is_like(self._taken):
+                    if self._is_like_the_last(wish):
                         self._waiting = None
                         self._count("skipped")
                         yield self._answer(wish, skipped=True)
@@ -177,13 +180,20 @@ class LiveSession:
             or self._unbegun
             or len(flights) >= (MOST_FRAMES if self._ahead else 1)
             or self._ended_badly
-            or wish.is_like(self._taken)
+            or self._is_like_the_last(wish)
         ):
             return
         self._unbegun = True
         flight = asyncio.create_task(self._paint_newest(beside=bool(flights)))
         flight.add_done_callback(lambda _: self._changed.set())
         flights.append(flight)
+
+    def _is_like_the_last(self, wish: LiveWish) -> bool:
+        """One that was begun; asked more often than it changes."""
+        known = self._likeness
+        if known is None or known[0] is not wish or known[1] is not self._taken:
+            known = self._likeness = (wish, self._taken, wish.is_like(self._taken))
+        return known[2]
 
     async def _nothing_until(self, deadline: float) -> bool:
         """Whether nothing has changed by then; `time.monotonic`."""

@@ -12,13 +12,15 @@ from core_server.pipelines.live_frame import LiveFrame, LivePicture, LiveTold
 from core_server.pipelines.request import Parameters
 
 _PIECE_BYTES = 64 * 1024
+_LASTING = ("parameters", "strength", "extent", "encoding", "skip_below", "header", "payload")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveWish:
     """What the client wants painted. None: not said (yet); the value before stays.
 
-    header, payload: the canvas as it came. extent: of the picture wanted. arrived: `time.monotonic`.
+    header, payload: the canvas as it came. extent: of the picture wanted. skip_below: see `is_like`. arrived:
+    `time.monotonic`.
     """
 
     number: int = 0
@@ -26,17 +28,14 @@ class LiveWish:
     strength: float | None = None
     extent: Extent | None = None
     encoding: ImageEncoding | None = None
+    skip_below: float | None = None
     header: ImageHeader | None = None
     payload: bytes | memoryview | None = None
     arrived: float = 0.0
 
     def after(self, earlier: LiveWish) -> LiveWish:
         """With what this one leaves open taken from an earlier one."""
-        kept = {
-            name: getattr(earlier, name)
-            for name in ("parameters", "strength", "extent", "encoding", "header", "payload")
-            if getattr(self, name) is None
-        }
+        kept = {name: getattr(earlier, name) for name in _LASTING if getattr(self, name) is None}
         return replace(self, **kept)
 
     @property
@@ -47,12 +46,27 @@ class LiveWish:
         return LiveFrame(parameters=self.parameters, strength=self.strength, extent=self.extent)
 
     def is_like(self, other: LiveWish | None) -> bool:
-        """Whether both give the same picture, sample for sample."""
+        """Whether both give the same picture, sample for sample; or nearly, where the mean difference of their samples
+        is below `skip_below`, a share of full scale."""
         return other is not None and (
             (self.parameters, self.strength, self.extent, self.encoding, self.header)
             == (other.parameters, other.strength, other.extent, other.encoding, other.header)
-            and _is_same(self.payload, other.payload)
+            and (_is_same(self.payload, other.payload) or self._is_near(other))
         )
+
+    def _is_near(self, other: LiveWish) -> bool:
+        bound, header = self.skip_below, self.header
+        if not bound or header is None or header.encoding is not ImageEncoding.RAW:
+            return False
+        if self.payload is None or other.payload is None or len(self.payload) != len(other.payload):
+            return False
+        dtype = np.dtype(header.dtype).newbyteorder("<")
+        if len(self.payload) % dtype.itemsize:  # cut short, which is told of when it is painted
+            return False
+        one, two = (np.frombuffer(it, dtype) for it in (self.payload, other.payload))
+        full = np.iinfo(dtype).max if dtype.kind == "u" else 1.0
+        mean = (np.maximum(one, two) - np.minimum(one, two)).mean(dtype=np.float64)
+        return bool(mean / full < bound)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,9 +14,9 @@ from core_server.jobs.job import ImageEncoding
 from core_server.jobs.live_wishes import LiveAnswer, LiveWish
 from core_server.pipelines.live_frame import LiveTold
 from core_server.pipelines.request import Parameters
-from core_server.ranges import COUNT, STEPS
+from core_server.ranges import COUNT, SKIP_BELOW, STEPS
 from core_server.rpc.convert.canvas import from_proto_picture_extent, to_proto_extent
-from core_server.rpc.convert.fields import strength
+from core_server.rpc.convert.fields import shortest, strength
 from core_server.rpc.convert.image import ENCODINGS, from_proto_header, to_proto_header
 from core_server.rpc.convert.parameters import from_proto_parameters
 from scumble.v1 import image_pb2
@@ -57,6 +57,9 @@ async def from_proto_wish(
         strength=strength(message, "", 0.0) if message.HasField("strength") else None,
         extent=extent,
         encoding=encoding,
+        skip_below=SKIP_BELOW.check(shortest(message.skip_below), "skip_below")
+        if message.HasField("skip_below")
+        else None,
         header=header,
         payload=payload if header is not None else None,
         arrived=arrived,

@@ -219,6 +219,7 @@ class LiveSession:
         wanted = self._wanted
         message.parameters.CopyFrom(parameters_to_message(wanted, _no_images))
         message.strength = wanted.strength
+        message.skip_below = wanted.skip_below
         if wanted.extent is not None:
             message.extent.CopyFrom(extent_to_message(Extent(*wanted.extent)))
 

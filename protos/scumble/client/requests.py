@@ -197,12 +197,14 @@ class Project(Common):
 class Live(Common):
     """How to paint live (`Client.live`). num_inference_steps: those really run, 1..4; None: 2, or fewer where the model
     needs fewer. seed: drawn once where it is None. strength: denoising strength, above 0 and at most 1. extent: size of
-    the pictures, the canvas is resampled to it; None: the canvas's own. count, control_images and reference_images are
-    not for live painting."""
+    the pictures, the canvas is resampled to it; None: the canvas's own. skip_below: a canvas whose samples differ from
+    those painted last by less on average, as a share of full scale, 0..1, is not painted; 0: only one that is the same
+    bit for bit. count, control_images and reference_images are not for live painting."""
 
     prompt: str
     strength: float = 0.6
     extent: Extent | tuple[int, int] | None = None
+    skip_below: float = 0.0
 
 
 Request = (

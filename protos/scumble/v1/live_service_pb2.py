@@ -27,7 +27,7 @@ from scumble.v1 import generation_pb2 as scumble_dot_v1_dot_generation__pb2
 from scumble.v1 import image_pb2 as scumble_dot_v1_dot_image__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dscumble/v1/live_service.proto\x12\nscumble.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bscumble/v1/generation.proto\x1a\x16scumble/v1/image.proto\"\xf6\x01\n\x0cPaintRequest\x12\x14\n\x0c\x66rame_number\x18\x01 \x01(\x03\x12\x34\n\nparameters\x18\x02 \x01(\x0b\x32 .scumble.v1.GenerationParameters\x12\x15\n\x08strength\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12%\n\x06\x63\x61nvas\x18\x04 \x01(\x0b\x32\x15.scumble.v1.ImageData\x12\"\n\x06\x65xtent\x18\x05 \x01(\x0b\x32\x12.scumble.v1.Extent\x12+\n\x08\x65ncoding\x18\x06 \x01(\x0e\x32\x19.scumble.v1.ImageEncodingB\x0b\n\t_strength\"\xd0\x01\n\x0cLiveSettings\x12\r\n\x05model\x18\x01 \x01(\t\x12\x1b\n\x13num_inference_steps\x18\x02 \x01(\x05\x12\x10\n\x08strength\x18\x03 \x01(\x02\x12\x16\n\x0eguidance_scale\x18\x04 \x01(\x02\x12\x11\n\tscheduler\x18\x05 \x01(\t\x12\x0c\n\x04seed\x18\x06 \x01(\x04\x12(\n\x0cmodel_extent\x18\x07 \x01(\x0b\x32\x12.scumble.v1.Extent\x12\x10\n\x08\x66\x65w_step\x18\x08 \x01(\x08\x12\r\n\x05notes\x18\t \x03(\t\"\xb6\x02\n\rPaintResponse\x12\x14\n\x0c\x66rame_number\x18\x01 \x01(\x03\x12$\n\x05image\x18\x02 \x01(\x0b\x32\x15.scumble.v1.ImageData\x12*\n\x07latency\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07skipped\x18\x04 \x01(\x08\x12\x0f\n\x07waiting\x18\x05 \x01(\x08\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\x16\n\x0e\x66rames_dropped\x18\x07 \x01(\x03\x12\x19\n\x11\x66rames_per_second\x18\x08 \x01(\x01\x12+\n\x08painting\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x08settings\x18\n \x01(\x0b\x32\x18.scumble.v1.LiveSettings2O\n\x0bLiveService\x12@\n\x05Paint\x12\x18.scumble.v1.PaintRequest\x1a\x19.scumble.v1.PaintResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dscumble/v1/live_service.proto\x12\nscumble.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bscumble/v1/generation.proto\x1a\x16scumble/v1/image.proto\"\x9e\x02\n\x0cPaintRequest\x12\x14\n\x0c\x66rame_number\x18\x01 \x01(\x03\x12\x34\n\nparameters\x18\x02 \x01(\x0b\x32 .scumble.v1.GenerationParameters\x12\x15\n\x08strength\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12%\n\x06\x63\x61nvas\x18\x04 \x01(\x0b\x32\x15.scumble.v1.ImageData\x12\"\n\x06\x65xtent\x18\x05 \x01(\x0b\x32\x12.scumble.v1.Extent\x12+\n\x08\x65ncoding\x18\x06 \x01(\x0e\x32\x19.scumble.v1.ImageEncoding\x12\x17\n\nskip_below\x18\x07 \x01(\x02H\x01\x88\x01\x01\x42\x0b\n\t_strengthB\r\n\x0b_skip_below\"\xd0\x01\n\x0cLiveSettings\x12\r\n\x05model\x18\x01 \x01(\t\x12\x1b\n\x13num_inference_steps\x18\x02 \x01(\x05\x12\x10\n\x08strength\x18\x03 \x01(\x02\x12\x16\n\x0eguidance_scale\x18\x04 \x01(\x02\x12\x11\n\tscheduler\x18\x05 \x01(\t\x12\x0c\n\x04seed\x18\x06 \x01(\x04\x12(\n\x0cmodel_extent\x18\x07 \x01(\x0b\x32\x12.scumble.v1.Extent\x12\x10\n\x08\x66\x65w_step\x18\x08 \x01(\x08\x12\r\n\x05notes\x18\t \x03(\t\"\xb6\x02\n\rPaintResponse\x12\x14\n\x0c\x66rame_number\x18\x01 \x01(\x03\x12$\n\x05image\x18\x02 \x01(\x0b\x32\x15.scumble.v1.ImageData\x12*\n\x07latency\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07skipped\x18\x04 \x01(\x08\x12\x0f\n\x07waiting\x18\x05 \x01(\x08\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\x16\n\x0e\x66rames_dropped\x18\x07 \x01(\x03\x12\x19\n\x11\x66rames_per_second\x18\x08 \x01(\x01\x12+\n\x08painting\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x08settings\x18\n \x01(\x0b\x32\x18.scumble.v1.LiveSettings2O\n\x0bLiveService\x12@\n\x05Paint\x12\x18.scumble.v1.PaintRequest\x1a\x19.scumble.v1.PaintResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,11 +35,11 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'scumble.v1.live_service_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PAINTREQUEST']._serialized_start=131
-  _globals['_PAINTREQUEST']._serialized_end=377
-  _globals['_LIVESETTINGS']._serialized_start=380
-  _globals['_LIVESETTINGS']._serialized_end=588
-  _globals['_PAINTRESPONSE']._serialized_start=591
-  _globals['_PAINTRESPONSE']._serialized_end=901
-  _globals['_LIVESERVICE']._serialized_start=903
-  _globals['_LIVESERVICE']._serialized_end=982
+  _globals['_PAINTREQUEST']._serialized_end=417
+  _globals['_LIVESETTINGS']._serialized_start=420
+  _globals['_LIVESETTINGS']._serialized_end=628
+  _globals['_PAINTRESPONSE']._serialized_start=631
+  _globals['_PAINTRESPONSE']._serialized_end=941
+  _globals['_LIVESERVICE']._serialized_start=943
+  _globals['_LIVESERVICE']._serialized_end=1022
 # @@protoc_insertion_point(module_scope)

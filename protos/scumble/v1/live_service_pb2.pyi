@@ -27,12 +27,18 @@ class PaintRequest(google.protobuf.message.Message):
     CANVAS_FIELD_NUMBER: builtins.int
     EXTENT_FIELD_NUMBER: builtins.int
     ENCODING_FIELD_NUMBER: builtins.int
+    SKIP_BELOW_FIELD_NUMBER: builtins.int
     frame_number: builtins.int
     """Increases by the client's choice; comes back with the picture made from it."""
     strength: builtins.float
     """Denoising strength, above 0 and at most 1; unset keeps the one before, 0.6 at first."""
     encoding: scumble.v1.image_pb2.ImageEncoding.ValueType
     """How to pack the pictures; unset keeps the one before, RAW at first."""
+    skip_below: builtins.float
+    """A raw canvas whose samples differ from those painted last by less than this is answered `skipped`: their mean
+    difference, as a share of full scale, 0..1. Small differences add up, since they are taken to what was painted. Unset
+    keeps the one before, 0 at first: only a canvas that is the same bit for bit is skipped.
+    """
     @property
     def parameters(self) -> scumble.v1.generation_pb2.GenerationParameters:
         """New settings, all of them; unset keeps the ones before. Must be set in the first message. num_inference_steps are the
@@ -59,9 +65,13 @@ class PaintRequest(google.protobuf.message.Message):
         canvas: scumble.v1.image_pb2.ImageData | None = ...,
         extent: scumble.v1.image_pb2.Extent | None = ...,
         encoding: scumble.v1.image_pb2.ImageEncoding.ValueType = ...,
+        skip_below: builtins.float | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_strength", b"_strength", "canvas", b"canvas", "extent", b"extent", "parameters", b"parameters", "strength", b"strength"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_strength", b"_strength", "canvas", b"canvas", "encoding", b"encoding", "extent", b"extent", "frame_number", b"frame_number", "parameters", b"parameters", "strength", b"strength"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_skip_below", b"_skip_below", "_strength", b"_strength", "canvas", b"canvas", "extent", b"extent", "parameters", b"parameters", "skip_below", b"skip_below", "strength", b"strength"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_skip_below", b"_skip_below", "_strength", b"_strength", "canvas", b"canvas", "encoding", b"encoding", "extent", b"extent", "frame_number", b"frame_number", "parameters", b"parameters", "skip_below", b"skip_below", "strength", b"strength"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_skip_below", b"_skip_below"]) -> typing.Literal["skip_below"] | None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_strength", b"_strength"]) -> typing.Literal["strength"] | None: ...
 
 global___PaintRequest = PaintRequest

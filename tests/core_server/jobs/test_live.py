@@ -7,7 +7,9 @@ from collections import deque
 from collections.abc import AsyncGenerator
 from typing import cast
 
+import msgspec
 import numpy as np
+import pytest
 
 from core_server.canvas.geometry import Extent
 from core_server.canvas.pixels import ColorSpace, Pixels
@@ -66,6 +68,36 @@ async def picture(answers: AsyncGenerator[LiveAnswer, None]) -> int:
 async def settled() -> None:
     for _ in range(50):
         await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "changed", "skip_below", "like"),
+    [
+        ("uint8", 1, 0.0, False),
+        ("uint8", 1, 0.01, True),
+        ("uint8", 5, 0.01, False),
+        ("uint16", 300, 0.01, True),
+        ("float32", 0.02, 0.01, False),
+        ("float32", 0.005, 0.01, True),
+    ],
+)
+def test_how_much_a_canvas_must_change(
+    dtype: str, changed: float, skip_below: float, like: bool
+) -> None:
+    header = msgspec.structs.replace(HEADER, dtype=dtype)
+    before = np.full((SIDE, SIDE, 3), 0 if dtype == "float32" else 100, dtype)
+
+    def of(array: np.ndarray) -> LiveWish:
+        return LiveWish(
+            parameters=Parameters(), header=header, payload=memoryview(array.tobytes()),
+            skip_below=skip_below,
+        )  # fmt: skip
+
+    assert of(before).is_like(of(before))
+    after = (before + np.asarray(changed, dtype)).astype(dtype)
+    assert of(after).is_like(of(before)) is like
+    assert of(before).is_like(of(after)) is like
+    assert not of(after).is_like(None)
 
 
 async def test_the_next_frame_is_painted_while_the_last_picture_travels() -> None:

@@ -154,6 +154,10 @@ def test_what_did_not_change_is_not_painted_again(studio: Gateway) -> None:
     assert (same.frame_number, same.skipped, same.HasField("image")) == (2, True, False)
     stream.send(frame(3, canvas(8)))
     assert not stream.next().skipped
+    stream.send(frame(4, canvas(9), skip_below=0.01))
+    assert stream.next().skipped, "nearly the same"
+    stream.send(frame(5, canvas(12)))
+    assert colour_of(stream.next()) == 243, "small changes add up"
     stream.close()
 
 
@@ -260,6 +264,7 @@ CUT_SHORT = image_pb2.ImageData(header=header_of(canvas(0)), payload=b"1")
         (frame(1, parameters=settings(count=2)), "parameters.count", "while painting live"),
         (frame(1, parameters=settings(scheduler="nonsense")), "parameters.scheduler", "no scheduler"),
         (frame(1, canvas(0), parameters=settings(), strength=0.0), "strength", "above 0"),
+        (frame(1, canvas(0), parameters=settings(), skip_below=1.5), "skip_below", "from 0 to 1"),
         (frame(1, canvas(0, 300, 300), parameters=settings()), "canvas.header.extent", "max_live_pixels"),
         (frame(1, canvas(0), parameters=settings(), extent=LARGE), "extent", "max_live_pixels"),
         (frame(1, parameters=settings(control_images=[CONTROL])), "parameters.control_images[0].image", "no control"),
@@ -267,7 +272,7 @@ CUT_SHORT = image_pb2.ImageData(header=header_of(canvas(0)), payload=b"1")
         (frame(1, parameters=settings(denoiser_precision=1)), "parameters.denoiser_precision", "too small to gain"),
         (messages.PaintRequest(parameters=settings(), canvas=CUT_SHORT), "image", "bytes"),
     ],
-    ids=["parameters", "steps", "count", "scheduler", "strength", "canvas", "extent", "control", "guidance end",
+    ids=["parameters", "steps", "count", "scheduler", "strength", "skip", "canvas", "extent", "control", "guidance end",
          "precision", "payload"],
 )  # fmt: skip
 def test_bad_frames_end_the_session_with_a_sentence(
