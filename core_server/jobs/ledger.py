@@ -1,4 +1,7 @@
-"""The unfinished jobs in memory, in step with the store: a state is on disk before anybody hears of it."""
+"""The unfinished jobs in memory, in step with the store: a state is on disk before anybody hears of it.
+
+RUNNING is written then, and synced a moment later.
+"""
 
 from __future__ import annotations
 

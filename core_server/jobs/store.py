@@ -1,5 +1,7 @@
-"""The durable side of jobs: SQLite in WAL mode. Every method is one transaction, on disk when it returns (`grant`: with
-the next one).
+"""The durable side of jobs: SQLite in WAL mode. Every method is one transaction, on disk when it returns.
+
+Two wait for less: what they have written survives the process when they return, and a power cut a moment later
+(`update` to RUNNING) or from the next transaction on (`grant`).
 
 All methods belong to one thread, that of the caller's executor; `Store` keeps no state of its own.
 """
@@ -8,7 +10,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +50,8 @@ class Store:
 
     def __init__(self, path: Path, reached: Reached = nobody) -> None:
         self._reached = reached
+        self._log = path.with_name(f"{path.name}-wal")
+        self._background = ThreadPoolExecutor(1, thread_name_prefix="sync-log")
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         # The opener's thread and the executor's are never in it at the same time.
         self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -63,6 +69,7 @@ class Store:
 
     def close(self) -> None:
         """Folds the log into the database."""
+        self._background.shutdown()
         self._database.close()
 
     # --- writing
@@ -91,8 +98,12 @@ class Store:
             self._insert_event(job.job_id, event)
 
     def update(self, job: Job, event: JobEvent, *, crashed: bool = False) -> None:
-        """A job entered the state it is in now; its results are added, if it has any."""
-        with self._transaction("update"):
+        """A job entered the state it is in now; its results are added, if it has any.
+
+        The device does not wait for the disk: that a job runs is needed only by a start after this server has died.
+        """
+        is_begun = job.state is JobState.RUNNING
+        with self._unsynced() if is_begun else nullcontext(), self._transaction("update"):
             self._database.execute(
                 "UPDATE jobs SET state = ?, start_time = ?, end_time = ?, attempts = ?, failure = ?, "
                 "crashes = crashes + ? WHERE job_id = ?",
@@ -120,6 +131,8 @@ class Store:
                 ],
             )
             self._insert_event(job.job_id, event)
+        if is_begun:
+            self._background.submit(self._sync_log)
 
     def grant(self, owner: str, image_id: str) -> None:
         """An owner may see an image from now on.
@@ -128,11 +141,8 @@ class Store:
         job nobody has promised that it survives a power cut.
         """
         if not self.may_see(owner, image_id):
-            self._database.execute("PRAGMA synchronous = NORMAL")
-            try:
+            with self._unsynced():
                 self._database.execute("INSERT INTO uploads VALUES (?, ?)", (image_id, owner))
-            finally:
-                self._database.execute("PRAGMA synchronous = FULL")
             self._reached("grant.committed")
 
     def forget_uploads(self, image_ids: Iterable[str]) -> None:
@@ -242,6 +252,23 @@ class Store:
         return {image_id for (image_id,) in rows}
 
     # --- rows
+
+    @contextmanager
+    def _unsynced(self) -> Iterator[None]:
+        """Within the block transactions are written and not synced; the next one that is synced takes them along."""
+        self._database.execute("PRAGMA synchronous = NORMAL")
+        try:
+            yield
+        finally:
+            self._database.execute("PRAGMA synchronous = FULL")
+
+    def _sync_log(self) -> None:
+        """On a thread of its own. SQLite holds no locks on the log, which closing it here would give up."""
+        with (
+            suppress(OSError),
+            self._log.open("r+b") as log,
+        ):  # whoever writes next hears of a broken disk
+            os.fsync(log.fileno())
 
     def _transaction(self, name: str) -> _Transaction:
         return _Transaction(self._database, name, self._reached)

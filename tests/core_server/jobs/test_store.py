@@ -147,3 +147,35 @@ def test_nobody_else_can_read_the_prompts(tmp_path: Path) -> None:
     for path in tmp_path.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
     store.close()
+
+
+def test_what_is_not_synced_at_once_is_there_and_leaves_all_else_synced(tmp_path: Path) -> None:
+    def full(step: str) -> None:
+        if step == "update.written":
+            raise OSError(28, "no room")
+
+    def levels(store: Store) -> int:
+        (level,) = store._database.execute("PRAGMA synchronous").fetchone()
+        return int(level)
+
+    path = tmp_path / "jobs.sqlite3"
+    store = Store(path)
+    store.insert(job(), QUEUED)
+    store.grant("ada", "a" * 64)
+    running = msgspec.structs.replace(job(), state=JobState.RUNNING, start_time=2.0, attempts=1)
+    event = JobEvent(number=2, time=2.0, state=JobState.RUNNING)
+    store.update(running, event)
+    assert levels(store) == 2, "FULL again"
+    copy = tmp_path / "copy.sqlite3"  # as a killed process leaves them
+    for ending in ("", "-wal"):
+        copy.with_name(copy.name + ending).write_bytes(
+            path.with_name(path.name + ending).read_bytes()
+        )
+    again = Store(copy, full)
+    assert again.may_see("ada", "a" * 64)
+    assert [left.job.state for left in again.unfinished()] == [JobState.RUNNING]
+    with pytest.raises(OSError, match="no room"):
+        again.update(running, msgspec.structs.replace(event, number=3))
+    assert levels(again) == 2
+    for it in (store, again):
+        it.close()
