@@ -20,6 +20,8 @@ Pair = tuple[torch.Tensor, torch.Tensor]
 
 MOST_SHAPES = 4
 """Of prompts whose memory is kept: guided and not, one picture and several."""
+_ALIGNED = 512
+"""Bytes; as allocators align tensors, since a product's last bits may depend on it."""
 _ARGUMENT, _PLACE = "encoder_hidden_states", 2
 """What a UNet's `forward` calls the prompt, and where it has it."""
 
@@ -114,9 +116,11 @@ class PromptFeatures:
 
     def _made_for(self, prompt: torch.Tensor) -> _Features:
         batch, tokens = prompt.shape[:2]
-        widths = [width for layer in self.layers for width in _widths(layer)]
-        memory = prompt.new_empty(batch * tokens * sum(widths))
-        parts = iter(torch.split(memory, [batch * tokens * width for width in widths]))
+        each = _ALIGNED // prompt.element_size()
+        sizes = [batch * tokens * width for layer in self.layers for width in _widths(layer)]
+        steps = [-(-size // each) * each for size in sizes]
+        memory = prompt.new_empty(sum(steps))
+        parts = (part[:size] for part, size in zip(torch.split(memory, steps), sizes, strict=True))
         pairs: dict[int, Pair] = {}
         for layer in self.layers:
             key, value = (next(parts).view(batch, tokens, width) for width in _widths(layer))
