@@ -1,7 +1,7 @@
 """Takes one job after the other from the queue to the engine and writes down how it ended.
 
-The device does not wait for the disk: while the end of a picture is decoded the next job is claimed and handed over,
-and while that one is painted the picture before is brought over and stored.
+The device does not wait for the disk: while the worker hands a picture over the next job is claimed and given to it,
+and while that one is painted the picture is stored.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Dispatcher:
                 given = following
 
     async def _following(self, given: Pass) -> Pass | None:
-        """The next pass, given to the engine before the device is free; None where it is better chosen then."""
+        """The next pass, given to the worker while it hands over this one; None where it is better chosen then."""
         await given.ending
         is_ready = self._engine.status.state is EngineState.READY
         if self._stopping.is_set() or not is_ready or not self._turns.is_quiet:
@@ -154,7 +154,8 @@ class Dispatcher:
         ready = [(live, wish) for live, wish in ready if not live.job.state.is_final]
         if not ready:
             return None
-        pictures = self._pictures(ready[0][0]) if several else 1
+        count = sum(live.job.request.parameters.count for live, _ in ready)
+        pictures = min(self._pictures(ready[0][0]), count) if several else 1
         given = self._engine.give([wish for _, wish in ready], pictures)
         self._unfinished.append(
             {

@@ -47,8 +47,8 @@ class Wish:
 class Pass(Protocol):
     """What was given to the device at once.
 
-    ending: nothing but the rest of the last picture is left to do, so that the next pass may be given and waits for the
-    device, not the device for it. ended: the device is free; pictures may still be on their way from the worker.
+    ending: all is painted and being handed over; whoever gives the next pass now keeps the device from waiting for it.
+    ended: the worker is free, or has the next pass.
     """
 
     @property

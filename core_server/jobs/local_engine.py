@@ -340,9 +340,9 @@ class LocalEngine:
                 if not running.ended.done():
                     running.on_step(step)
                 if given is not None:
-                    given.told(running, step)
+                    given.stepped()
             case messages.Need():
-                running.off_device = True
+                running.painted = True
                 if given is not None:
                     given.look()
                 worker = self._supervisor.worker
@@ -352,6 +352,8 @@ class LocalEngine:
                 self._supervisor.set_info(message.info)
                 if not running.placed.done():
                     running.placed.set_result(message)
+                if given is not None:
+                    given.look()
             case messages.Painted():
                 self._supervisor.set_info(message.info)
                 self._exchange.take_frame(running, message)

@@ -15,8 +15,8 @@ from core_server.pipelines.task import StepProgress, TaskOutput
 class Running:
     """One request. `ended` is settled exactly once, by whatever comes first; `placed` when its pictures are delivered.
 
-    sent: the worker has it; begun: and works on it; nearly: its last step is done; off_device: all of it is.
-    cancelled: somebody has asked for that.
+    sent: the worker has it; begun: and works on it; painted: only its pictures are still to be handed over. cancelled:
+    somebody has asked for that.
     """
 
     def __init__(self, job_id: str, on_step: Callable[[StepProgress], None]) -> None:
@@ -24,17 +24,12 @@ class Running:
         self.on_step = on_step
         self.ended: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.placed: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
-        self.sent = self.begun = self.nearly = self.off_device = self.cancelled = False
+        self.sent = self.begun = self.painted = self.cancelled = False
 
     def fail(self, error: ScumbleServerError) -> None:
         """It ends with this error, if it has not ended."""
         if not self.ended.done():
             self.ended.set_exception(error)
-
-    @property
-    def is_on_device(self) -> bool:
-        """Whether the device has, or is to have, something to do for it."""
-        return not (self.off_device or self.ended.done())
 
 
 class GivenPass:
@@ -64,18 +59,15 @@ class GivenPass:
 
     def look(self) -> None:
         """Something has changed for one of them."""
-        if not any(running.is_on_device for running in self.running):
-            _settle(self.ended)
-        if not any(running.is_on_device and not running.nearly for running in self.running):
-            _settle(self.ending)
+        if all(it.painted or it.ended.done() for it in self.running):
             _settle(self.read)
+            _settle(self.ending)
+        if all(it.placed.done() or it.ended.done() for it in self.running):
+            _settle(self.ended)
 
-    def told(self, running: Running, step: StepProgress) -> None:
+    def stepped(self) -> None:
         """A step of one of them is done."""
         _settle(self.read)
-        if step.steps and step.step >= step.steps:
-            running.nearly = True
-            self.look()
 
 
 def _settle(future: asyncio.Future[None]) -> None:

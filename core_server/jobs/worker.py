@@ -243,7 +243,8 @@ class _Worker:
             try:
                 if isinstance(outcome, Exception):
                     raise outcome
-                self._deliver(runtime, asked.job_id, outcome)
+                more = asked is not task.asked[-1]
+                self._deliver(runtime, asked.job_id, outcome, more=more)
             except Exception as error:  # noqa: BLE001
                 self._failed(runtime, asked.job_id, error)
         for outcome in outcomes:
@@ -274,14 +275,18 @@ class _Worker:
         failure, info = _told(error), _info(runtime, error)
         self.send(messages.Failed(job_id=job_id, failure=failure, info=info))
 
-    def _deliver(self, runtime: Runtime, job_id: str, outputs: Sequence[TaskOutput]) -> None:
-        """Asks the gateway for a segment and fills it."""
+    def _deliver(
+        self, runtime: Runtime, job_id: str, outputs: Sequence[TaskOutput], *, more: bool = False
+    ) -> None:
+        """Asks the gateway for a segment and fills it. more: others of the same pass follow."""
         images: list[Pixels] = []
         for output in outputs:
             images.append(output.pixels)
             if output.composite_mask is not None:
                 images.append(output.composite_mask)
         self.send(messages.Need(job_id=job_id, size=segments.size_of(images)))
+        # While the gateway looks for room, and for the next job.
+        info = _info(runtime) if self._is_time_to_tell(more=more) else None
         grant = self._grants.get()
         if grant.refusal:
             raise OutOfMemory(grant.refusal)
@@ -302,13 +307,12 @@ class _Worker:
             )
             for output in outputs
         ]
-        info = _info(runtime) if self._is_time_to_tell() else None
         self.send(messages.Done(job_id=job_id, outputs=placed, info=info))
 
-    def _is_time_to_tell(self) -> bool:
+    def _is_time_to_tell(self, *, more: bool) -> bool:
         """Of the runtime: not after each job while the next one waits for the device."""
         now = time.monotonic()
-        if not self._tasks.empty() and now - self._told_at < _TELL_SECONDS:
+        if (more or not self._tasks.empty()) and now - self._told_at < _TELL_SECONDS:
             return False
         self._told_at = now
         return True

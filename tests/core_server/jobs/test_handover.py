@@ -36,8 +36,8 @@ async def stage_with(data_dir: Path, count: int) -> AsyncIterator[tuple[Stage, l
         await stage.service.stop()
 
 
-def last_step(worker: Played, job: Job) -> None:
-    worker.say(messages.Step(job_id=job.job_id, step=4, steps=4, stage="Decoding"))
+def painted(worker: Played, job: Job) -> None:
+    worker.say(messages.Need(job_id=job.job_id, size=4096))
 
 
 async def asked(worker: Played) -> str:
@@ -47,22 +47,22 @@ async def asked(worker: Played) -> str:
     return question.asked[0].job_id
 
 
-async def test_the_next_job_is_there_while_the_last_picture_is_decoded(tmp_path: Path) -> None:
+async def test_the_next_job_is_there_before_the_last_picture_is_handed_over(tmp_path: Path) -> None:
     async with stage_with(tmp_path, 3) as (stage, jobs):
         worker = await stage.painting()
         for job, following in itertools.pairwise(jobs):
             assert worker.job_id == job.job_id
-            last_step(worker, job)
+            painted(worker, job)
             assert await asked(worker) == following.job_id
             assert worker.asked.empty(), "one ahead, not two"
-            await deliver(worker)
+            worker.say(messages.Done(job_id=job.job_id, outputs=[], info=None))
             worker.job_id = following.job_id
             worker.say(messages.Began(job_id=following.job_id))
         await deliver(worker)
         for job in jobs:
             done, events = await finished(stage.service, job)
             assert (done.state, done.attempts) == (JobState.SUCCEEDED, 1)
-            states = [event.state for event in events if event.state]
+            states = [it.state for it in events if it.state]
             assert states[-2:] == [JobState.RUNNING, JobState.SUCCEEDED]
 
 
@@ -71,7 +71,7 @@ async def test_a_job_that_lay_behind_a_crash_goes_to_the_next_worker_as_if_nothi
 ) -> None:
     async with stage_with(tmp_path, 2) as (stage, [crashing, behind]):
         worker = await stage.painting()
-        last_step(worker, crashing)
+        painted(worker, crashing)
         assert await asked(worker) == behind.job_id
         worker.end(KILLED)
         await until(lambda: len(stage.workers) == 2)
@@ -90,7 +90,7 @@ async def test_a_job_that_lay_behind_a_crash_goes_to_the_next_worker_as_if_nothi
 async def test_a_job_that_was_cancelled_behind_a_crash_stays_so(tmp_path: Path) -> None:
     async with stage_with(tmp_path, 2) as (stage, [crashing, behind]):
         worker = await stage.painting()
-        last_step(worker, crashing)
+        painted(worker, crashing)
         assert await asked(worker) == behind.job_id
         await stage.service.cancel("ada", behind.job_id)
         worker.end(KILLED)

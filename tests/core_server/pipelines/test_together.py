@@ -86,6 +86,7 @@ def test_variations_of_one_job_and_a_rest_that_is_smaller(runtime: Any) -> None:
     for single, output in zip(alone, outputs, strict=True):
         assert likeness(single, output) >= DECIBELS
         assert output.seed == single.seed
+    assert np.array_equal(alone[2].pixels.array, outputs[2].pixels.array), "alone means as ever"
     assert {it.steps for it in seen} == {4}
     assert [it.step for it in seen if it.stage == "Painting"] == [0, 1, 2, 2, 3, 4]
 
