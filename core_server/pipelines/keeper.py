@@ -25,7 +25,7 @@ from core_server.pipelines.memory import (
 )
 from core_server.pipelines.model import LoadedModel
 from core_server.pipelines.placement import bytes_on, measure, must_reload, place
-from core_server.pipelines.tiers.workshop import GRAPH
+from core_server.pipelines.tiers.model_tiers import GRAPH
 
 MAX_LOADED_MODELS = 3
 """However much memory there is."""

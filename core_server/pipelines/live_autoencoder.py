@@ -22,7 +22,7 @@ from core_server.pipelines.seamless import seamless
 from core_server.pipelines.sources.weights import read_header
 from core_server.pipelines.tiers.graphs import GraphedNetwork, is_close
 from core_server.pipelines.tiers.kernels import channels_last
-from core_server.pipelines.tiers.workshop import KERNEL_TOLERANCE
+from core_server.pipelines.tiers.model_tiers import KERNEL_TOLERANCE
 
 log = logging.getLogger(__name__)
 

@@ -31,7 +31,8 @@ from core_server.pipelines.preview import PreviewProjection
 from core_server.pipelines.prompts import PromptCache
 from core_server.pipelines.schedulers import make_scheduler
 from core_server.pipelines.task import ModelProfile
-from core_server.pipelines.tiers.workshop import ModelTiers, Workshop
+from core_server.pipelines.tiers.model_tiers import ModelTiers
+from core_server.pipelines.tiers.workshop import Workshop
 
 if TYPE_CHECKING:
     from core_server.pipelines.reference import ReferenceKit

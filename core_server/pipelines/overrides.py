@@ -38,15 +38,14 @@ class Overrides:
 
 
 @contextmanager
-def called_by(module: nn.Module, call: Function, name: str = "forward") -> Iterator[None]:
-    """Within the context `call` is the module's `forward`, or its other method of that name; afterwards again what was
-    there, an offloading hook's."""
-    hidden = vars(module).get(name)
-    object.__setattr__(module, name, call)
+def called_by(module: nn.Module, call: Function) -> Iterator[None]:
+    """Within the context `call` is the module's `forward`; afterwards again what was there, an offloading hook's."""
+    hidden = vars(module).get("forward")
+    object.__setattr__(module, "forward", call)
     try:
         yield
     finally:
         if hidden is None:
-            object.__delattr__(module, name)
+            object.__delattr__(module, "forward")
         else:
-            object.__setattr__(module, name, hidden)
+            object.__setattr__(module, "forward", hidden)
