@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from core_server.canvas.geometry import Extent
 from core_server.canvas.plan import SeamlessAxes
 from core_server.errors import InvalidRequest, TaskCancelled
-from core_server.pipelines.request import Parameters, TextToImage
+from core_server.pipelines.local_runtime import LocalRuntime
+from core_server.pipelines.request import Adapter, AdapterKind, Parameters, TextToImage
 from core_server.pipelines.task import StepProgress, TaskOutput, Wish
 from tests.core_server.pipelines.conftest import quiet
+from tests.core_server.pipelines.tiny_families import save_tiny_family
+from tests.core_server.pipelines.tiny_loras import diffusers_lora
 
 DECIBELS = 40.0
 PROMPTS = ("moss", "a (red:1.3) brick", "{oak|pine} planks", "sand")
@@ -167,3 +172,29 @@ def test_words_of_other_lengths_are_painted_alone(runtime: Any) -> None:
     ):
         alone = runtime.run(request, {}, quiet)[0]
         assert np.array_equal(alone.pixels.array, output.pixels.array)
+
+
+def test_two_text_encoders_and_a_lora_in_common(tmp_path: Path) -> None:
+    """Stable Diffusion XL, with and without a negative prompt; the LoRA is told of and gone afterwards."""
+    pipeline = save_tiny_family("stable_diffusion_xl", tmp_path / "models" / "xl")
+    (tmp_path / "adapters").mkdir()
+    save_file(diffusers_lora(pipeline, 3), tmp_path / "adapters" / "ink.safetensors")
+    runtime = LocalRuntime("xl", "cpu", tmp_path)
+    runtime.load("xl")
+    assert runtime.info().together == ("xl",)
+    inked = (Adapter(kind=AdapterKind.LORA, name="ink", weight=0.8),)
+    for adapters in ((), inked, ()):
+        many = [
+            TextToImage(
+                parameters=Parameters(
+                    prompt=prompt, negative_prompt=negative, seed=seed, num_inference_steps=2,
+                    adapters=adapters,
+                ),
+                extent=Extent(64, 64),
+            )
+            for prompt, negative, seed in (("moss", "", 1), ("brick", "grass", 2))
+        ]  # fmt: skip
+        alone = [runtime.run(it, {}, quiet)[0] for it in many]
+        for single, [output] in zip(alone, together(runtime, many), strict=True):
+            assert likeness(single, output) >= DECIBELS
+            assert output.recipe == single.recipe | {"batch": 2}
