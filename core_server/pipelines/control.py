@@ -66,7 +66,20 @@ class Control:
     @property
     def is_union(self) -> bool:
         """Whether one network does all of it."""
-        return self.files[0].is_union
+        return bool(self.files) and self.files[0].is_union
+
+    def draws(self, model: LoadedModel) -> int:
+        """How often latents are drawn for the pictures, from a picture's own generator before anything else."""
+        if model.family.controls_itself:
+            return 1
+        drawn = {"FluxControlNetModel": "input_hint_block", "QwenImageControlNetModel": ""}
+        if model.family.control not in drawn:
+            return 0
+        hint = drawn[model.family.control]
+        return sum(
+            not file.sees_mask and getattr(network, hint, None) is None
+            for file, network in zip(self.files, self.networks, strict=True)
+        )
 
     def over(self, plan: CanvasPlan) -> Control:
         """For an inpaint: the pictures cover the document, or exactly its context. Errors: InvalidRequest."""
@@ -125,6 +138,8 @@ class Control:
     ) -> dict[str, Any]:
         """What the pipeline takes beside the task's own arguments. painted: px at model size."""
         shown = self.shown(painted, multiple, axes)
+        if not self.loaded:  # of a model that takes the picture itself
+            return {"control_image": shown[0][None]}
         pictures = [
             _tensor(self._without_hidden(picture, it.kind))
             for picture, it in zip(shown, self.images, strict=True)
@@ -154,11 +169,24 @@ class Control:
                 "kind": it.kind.value,
                 "image": it.image,
                 "weight": it.weight,
-                "network": file.name,
-                "sha256": network.sha256.result(),
+                **told,
             }
-            for it, file, network in zip(self.images, self.files, self.loaded, strict=True)
+            for it, told in zip(self.images, self._networks_told(), strict=True)
         ]
+
+    def _networks_told(self) -> list[dict[str, Any]]:
+        if not self.loaded:
+            return [{} for _ in self.images]
+        return [
+            {"network": file.name, "sha256": network.sha256.result()}
+            for file, network in zip(self.files, self.loaded, strict=True)
+        ]
+
+    def notes(self) -> tuple[str, ...]:
+        """Notes for the recipe."""
+        if self.loaded or all(it.weight == 1 for it in self.images):
+            return ()
+        return ("the control image's weight had no effect: the model takes the picture as it is",)
 
     def _cut(self, picture: FloatArray) -> FloatArray:
         if self.view is None or self.context is None:
@@ -187,9 +215,11 @@ def take_control(
 ) -> Control:
     """Finds and loads the networks. Errors: InvalidRequest for what cannot be done here, ModelLoadFailed."""
     family = model.family
+    if family.controls_itself and task in TASKS:
+        return _taken_itself(model, images, pixels)
     if not family.control or task not in TASKS:
         what = task if task not in TASKS else family.title
-        having = [it.title for it in FAMILIES.values() if it.control]
+        having = [it.title for it in FAMILIES.values() if it.control or it.controls_itself]
         raise InvalidRequest(
             "parameters.control_images",
             f"Control images do not work with {what}; they work in {', '.join(TASKS)} with {', '.join(having)}.",
@@ -211,6 +241,20 @@ def take_control(
         files=tuple(files),
         loaded=needed_networks(files, model.device, model.dtype),
     )
+
+
+def _taken_itself(
+    model: LoadedModel, images: tuple[ControlImage, ...], pixels: Mapping[str, Pixels]
+) -> Control:
+    """For a model whose own pipelines take the picture. Errors: InvalidRequest for several, or another kind."""
+    kinds = (ControlKind.DEPTH, ControlKind.LINE)
+    if len(images) != 1 or images[0].kind not in kinds:
+        raise InvalidRequest(
+            "parameters.control_images",
+            f"{model.family.title} take one control image, of the kind depth or line; send just that.",
+            allowed="1 of depth or line",
+        )
+    return Control(images, (to_model_rgb(pixels[images[0].image]),), (), ())
 
 
 def _tensor(image: FloatArray) -> torch.Tensor:

@@ -52,7 +52,7 @@ def steering(
 ) -> Steering | None:  # fmt: skip
     """None where no transformer is to be controlled."""
     control = settings.control
-    if control is None or model.family.denoiser == "unet":
+    if control is None or model.family.denoiser == "unet" or model.family.controls_itself:
         return None
     # For what the stock pipelines draw from the process's random numbers, which would make no picture twice.
     own = torch.Generator("cpu").manual_seed(seed)

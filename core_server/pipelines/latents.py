@@ -21,11 +21,13 @@ _PACKED = (LatentSpace.PACKED, LatentSpace.VIDEO)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Latents:
-    """The latents of one model. vae: its autoencoder; cell: px a side of one latent of the autoencoder."""
+    """The latents of one model. vae: its autoencoder; cell: px a side of one latent of the autoencoder; draws: as
+    `Family.draws_latents`."""
 
     space: LatentSpace
     vae: Any
     cell: int
+    draws: bool = False
 
     def grid_extent(self, extent: Extent) -> Extent:
         """Cells of a picture's grid. extent: px."""
@@ -57,7 +59,9 @@ class Latents:
         config = self.vae.config
         if self.space is LatentSpace.VIDEO:
             latents = retrieve_latents(
-                self.vae.encode(image.unsqueeze(2)), generator, sample_mode="argmax"
+                self.vae.encode(image.unsqueeze(2)),
+                generator,
+                sample_mode="sample" if self.draws else "argmax",
             )[:, :, 0]
             mean, std = self._channel_statistics(latents)
             codes: torch.Tensor = (latents - mean) / std

@@ -91,6 +91,11 @@ class MaskedDenoising:
         generator = torch.Generator("cpu").manual_seed(seed)
         painted = model.family.paints_at("image_to_image", image.shape[1], image.shape[0])
         image = resized(image, Extent(*painted), axes)
+        control = settings.control
+        cell = model.latents.cell
+        for _ in range(0 if control is None else control.draws(model)):
+            shape = (1, model.latents.channels, painted[1] // cell, painted[0] // cell)
+            torch.randn(shape, generator=generator, dtype=model.vae.dtype)
         with torch.no_grad(), seamless_vae(axes, model.vae, model.scale_factor):
             pixels = self._pipeline.image_processor.preprocess(as_tensor(image))
             pixels = pixels.to(model.device, model.dtype)

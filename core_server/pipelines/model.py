@@ -147,7 +147,8 @@ class LoadedModel:
     @property
     def latents(self) -> Latents:
         """Its latents, to and from grids."""
-        return Latents(self.family.latent_space, self.vae, self.scale_factor)
+        family = self.family
+        return Latents(family.latent_space, self.vae, self.scale_factor, family.draws_latents)
 
     @property
     def seamless_multiple(self) -> int:

@@ -44,7 +44,8 @@ def dressed(
                 model, parameters.control_images, images, task_name(request), data_dir
             )
             recipe = {**settings.recipe, "control_images": control.recipe()}
-            settings = dataclasses.replace(settings, control=control, recipe=recipe)
+            notes = (*settings.notes, *control.notes())
+            settings = dataclasses.replace(settings, control=control, recipe=recipe, notes=notes)
         if parameters.reference_images:
             looks = parameters.reference_images
             reference: Reference | SeenReference

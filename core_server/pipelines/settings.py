@@ -131,6 +131,12 @@ def settle(request: Request, profile: ModelProfile, styles: Styles | None = None
             "to paint from words alone.",
             allowed="1 or more",
         )
+    if family is not None and family.controls_itself and not parameters.control_images:
+        raise InvalidRequest(
+            "parameters.control_images",
+            f"{family.title} paint from a control image: add one of the kind depth or line, as the model was made for.",
+            allowed="1",
+        )
     steps = parameters.num_inference_steps
     steps = profile.num_inference_steps if steps is None else steps
     STEPS.check(steps, "parameters.num_inference_steps")

@@ -17,6 +17,7 @@ from core_server.pipelines.denoise import resized
 from core_server.pipelines.families.registry import FAMILIES
 from core_server.pipelines.folder import read_folder
 from core_server.pipelines.local_runtime import LocalRuntime
+from core_server.pipelines.request import ControlImage, ControlKind, ReferenceImage
 from scumble import client as scumble
 from tests.core_server.pipelines.conftest import picture, quiet
 from tests.core_server.pipelines.test_families import (
@@ -131,3 +132,25 @@ def test_what_diffusers_lacks_is_the_same_through_the_server(
     assert expected.recipe["steps_run"] == patch.recipe["steps_run"] >= 1
     difference = patch.pixels.numpy().astype(int) - expected.pixels.array
     assert np.abs(difference).max() <= LAST_BIT.get(name, 0)
+
+
+@pytest.mark.parametrize("name", ["flux_control", "flux_2_klein", "qwen_image_edit_plus"])
+def test_pictures_beside_the_words_go_through_the_server(
+    client: scumble.Client, folder: Path, name: str
+) -> None:
+    """Control and reference images of models that look themselves: as the runtime paints in this process."""
+    family = FAMILIES[name]
+    look = picture(WIDTH, HEIGHT)
+    pixels = scumble.Pixels.from_numpy(look.array, scumble.ColorSpace.SRGB)
+    more: dict[str, Any] = {"reference_images": (scumble.ReferenceImage(pixels),)}
+    own: dict[str, Any] = {"reference_images": (ReferenceImage(image="look"),)}
+    if family.controls_itself:
+        more = {"control_images": (scumble.ControlImage(scumble.ControlKind.DEPTH, pixels),)}
+        own = {"control_images": (ControlImage(kind=ControlKind.DEPTH, image="look"),)}
+    request = dataclasses.replace(asked(client, name, "text_to_image"), **more)
+    (found,) = client.submit(request).result(timeout=300)
+    wanted, _ = ask("text_to_image", **own)
+    (expected,) = LocalRuntime(name, "cpu", folder).run(wanted, {"look": look}, quiet)
+    assert (found.pixels.numpy() == expected.pixels.array).all()
+    told = "control_images" if family.controls_itself else "reference_images"
+    assert len(found.recipe[told]) == 1

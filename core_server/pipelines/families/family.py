@@ -141,6 +141,8 @@ class Family:
     patch: int = 2
     fill: str = "auto"
     control: str = ""
+    controls_itself: bool = False
+    """Whether it always paints from one control image, which its own pipelines take."""
     looks: Looks = Looks.NONE
     most_looks: int = 8
     """Reference images at once."""
@@ -167,6 +169,8 @@ class Family:
         height,
     )
     """Size that the pipelines really paint at, from the task and the width and height asked for."""
+    draws_latents: bool = False
+    """Whether its image_to_image draws a picture's latents where its latent space's others take the likeliest."""
     pil_images: bool = False
     """Whether its pipelines take pictures as PIL images alone."""
     negative_prompt: bool = True

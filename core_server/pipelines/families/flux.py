@@ -1,4 +1,5 @@
-"""FLUX.1 (dev, schnell, Krea), its inpainting checkpoint FLUX.1 Fill, and FLUX.1 Kontext, which edits pictures.
+"""FLUX.1 (dev, schnell, Krea), its inpainting checkpoint FLUX.1 Fill, FLUX.1 Kontext, which edits pictures, and FLUX.1
+Depth and Canny, which paint from a control image.
 
 Source: https://github.com/black-forest-labs/flux and the model cards. Guidance is distilled into the denoiser: it is
 called once a step, guidance_scale is one of its inputs, and a negative prompt has nothing to act on.
@@ -85,5 +86,18 @@ FLUX_KONTEXT = Family(
     looks=Looks.PICTURES,
     most_looks=1,
     defaults=lambda _index, _denoiser: Defaults(28, 2.5),
+    **_COMMON,
+)
+FLUX_CONTROL = Family(
+    name="flux_control",
+    title="FLUX.1 Depth and Canny",
+    tasks={
+        "text_to_image": TaskPipeline("FluxControlPipeline"),
+        "image_to_image": TaskPipeline("FluxControlImg2ImgPipeline"),
+        "inpaint": TaskPipeline("FluxControlInpaintPipeline"),
+    },
+    original="black-forest-labs/FLUX.1-Depth-dev",
+    controls_itself=True,
+    defaults=lambda _index, _denoiser: Defaults(30, 10.0),
     **_COMMON,
 )

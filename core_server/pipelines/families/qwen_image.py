@@ -86,6 +86,7 @@ QWEN_IMAGE = Family(
     },
     original="Qwen/Qwen-Image",
     control="QwenImageControlNetModel",
+    draws_latents=True,
     **_COMMON,
 )
 QWEN_IMAGE_EDIT = Family(
@@ -100,6 +101,7 @@ QWEN_IMAGE_EDIT = Family(
         "text_to_image": "it changes pictures and always needs one; Qwen-Image paints from words"
     },
     other_classes=("QwenImageEditPipeline",),
+    draws_latents=True,
     original="Qwen/Qwen-Image-Edit",
     fill="none",
     pil_images=True,

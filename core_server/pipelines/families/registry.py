@@ -11,7 +11,7 @@ from typing import Any
 
 from core_server.errors import ModelLoadFailed
 from core_server.pipelines.families.family import Config, Family
-from core_server.pipelines.families.flux import FLUX, FLUX_FILL, FLUX_KONTEXT
+from core_server.pipelines.families.flux import FLUX, FLUX_CONTROL, FLUX_FILL, FLUX_KONTEXT
 from core_server.pipelines.families.flux_2 import FLUX_2_DEV, FLUX_2_KLEIN
 from core_server.pipelines.families.pixart import PIXART_ALPHA, PIXART_SIGMA
 from core_server.pipelines.families.qwen_image import (
@@ -46,6 +46,7 @@ FAMILIES: Mapping[str, Family] = {
         FLUX,
         FLUX_FILL,
         FLUX_KONTEXT,
+        FLUX_CONTROL,
         FLUX_2_KLEIN,
         FLUX_2_DEV,
         Z_IMAGE,

@@ -90,6 +90,8 @@ def _row(family: Family) -> tuple[str, ...]:
     if family.paints_from_looks:
         tasks[0] = "from reference images"
     control = "ControlNet" if family.control else "no"
+    if family.controls_itself:
+        control = "one, always, without a ControlNet"
     looks = _LOOKS[family.looks].format(family.most_looks)
     if family.looks is Looks.ADAPTER and family.most_looks == 1:
         looks += ", 1 at once"

@@ -20,7 +20,7 @@ from core_server.pipelines import control_networks
 from core_server.pipelines.denoise import as_tensor, denoise
 from core_server.pipelines.families.registry import FAMILIES
 from core_server.pipelines.local_runtime import LocalRuntime
-from core_server.pipelines.masked_denoising import inpaint_at_model_size
+from core_server.pipelines.masked_denoising import MaskedDenoising, inpaint_at_model_size
 from core_server.pipelines.memory import Rung
 from core_server.pipelines.outfit import dressed
 from core_server.pipelines.placement import place
@@ -115,7 +115,7 @@ def stock(class_name: str, pipeline: Any, networks: Any, **arguments: Any) -> np
     kind = getattr(diffusers, class_name)
     known = inspect.signature(kind.__init__).parameters
     parts = {name: part for name, part in pipeline.components.items() if name in known}
-    made = kind(**parts, controlnet=networks)
+    made = kind(**parts, **({} if networks is None else {"controlnet": networks}))
     made.set_progress_bar_config(disable=True)
     made.scheduler = make_scheduler("flow_euler", pipeline.scheduler.config)
     takes = inspect.signature(made.__call__).parameters
@@ -174,6 +174,64 @@ def test_one_network_is_stock_diffusers_bit_for_bit(
     assert (found == expected).all()
     plain = painted(zoo, runtime, task, asked(negative_prompt=negative, scheduler="flow_euler"))
     assert (found != plain).any()
+
+
+ITSELF = [
+    (T2I, "FluxControlPipeline"),
+    (I2I, "FluxControlImg2ImgPipeline"),
+    (PAINT, "FluxControlInpaintPipeline"),
+]
+
+
+@pytest.mark.parametrize(("task", "class_name"), ITSELF)
+def test_flux_depth_takes_the_picture_itself(zoo: Any, task: str, class_name: str) -> None:
+    """As its stock pipelines do; never without one, never another kind, and a weight is noted."""
+    runtime, pipeline = zoo("flux_control")
+    found = painted(zoo, runtime, task, asked((DEPTH, 1.0), scheduler="flow_euler"))
+    assert (found == stock(class_name, pipeline, None, control_image=unit(0))).all()
+    with pytest.raises(InvalidRequest, match="paint from a control image: add one"):
+        painted(zoo, runtime, task, asked())
+    with pytest.raises(InvalidRequest, match="take one control image, of the kind depth or line"):
+        painted(zoo, runtime, task, asked((POSE, 1.0)))
+    wanted = asked((LINE, 0.4), seamless=SeamlessAxes.XY)
+    request = TextToImage(parameters=wanted, extent=Extent(SIDE, SIDE))
+    [output] = runtime.run(request, images_of(wanted), quiet)
+    assert output.recipe["control_images"] == [{"kind": "line", "image": "c0", "weight": 0.4}]
+    assert any("weight had no effect" in note for note in output.recipe["notes"])
+
+
+@pytest.mark.parametrize(
+    "family", ["flux", "flux_control", "qwen_image", "stable_diffusion_3", "z_image"]
+)
+def test_inside_and_outside_of_a_soft_mask_start_from_the_same_noise(zoo: Any, family: str) -> None:
+    """What control draws from the picture's generator comes before the noise on both sides."""
+    runtime, _ = zoo(family) if family == "flux_control" else shelve(zoo, family, {"a-depth": {}})
+    model = runtime._model("")
+    wanted = asked((DEPTH, 1.0))
+    request = Inpaint(parameters=wanted, image="i", selection="i")
+    start = START["i"].array.astype(np.float32) / 255
+    seen: list[torch.Tensor] = []
+    settings = settle(request, model.profile)
+    with dressed(model, request, settings, images_of(wanted), zoo.root) as settings:
+        keep = MaskedDenoising(
+            model, settings, SEED, image=start, mask=MASK * 0.5, axes=SeamlessAxes.NONE
+        )
+        scheduler = type(keep._pipeline.scheduler)
+        scale = scheduler.scale_noise
+
+        def watched(self: Any, sample: Any, timestep: Any, noise: Any = None) -> Any:
+            seen.append(noise)
+            return scale(self, sample, timestep, noise)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(scheduler, "scale_noise", watched)
+            common = {"axes": SeamlessAxes.NONE, "reporter": StepReporter(model, quiet, STEPS, 1)}
+            denoise(I2I, model, settings, SEED, **common, image=as_tensor(start), strength=0.6)
+    noise = keep._noise
+    assert any(
+        torch.equal(seen[0].flatten(), it.flatten())
+        for it in (noise, model.latents.from_grid(noise))
+    )
 
 
 SEVERAL = [

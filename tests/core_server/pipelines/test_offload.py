@@ -31,6 +31,8 @@ from core_server.pipelines.placement import place
 from core_server.pipelines.request import (
     Adapter,
     AdapterKind,
+    ControlImage,
+    ControlKind,
     Parameters,
     ReferenceImage,
     TextToImage,
@@ -101,8 +103,13 @@ def test_every_family_paints_the_same_while_its_layers_come_and_go(
 ) -> None:
     save_tiny_family(name, tmp_path / "models" / name)
     runtime = LocalRuntime(name, "cpu", tmp_path, workshop=Workshop())
-    looks = (ReferenceImage(image="look"),) if FAMILIES[name].paints_from_looks else ()
-    task, images = request(reference_images=looks), {"look": picture(64, 64)}
+    family = FAMILIES[name]
+    looks = (ReferenceImage(image="look"),) if family.paints_from_looks else ()
+    control = (
+        (ControlImage(kind=ControlKind.DEPTH, image="look"),) if family.controls_itself else ()
+    )
+    task = request(reference_images=looks, control_images=control)
+    images = {"look": picture(64, 64)}
     model = runtime._model(name)
     (whole,) = runtime.run(task, images, quiet)
     for rung in (Rung.MODEL_OFFLOAD, Rung.GROUP_OFFLOAD):

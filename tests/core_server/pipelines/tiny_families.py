@@ -155,6 +155,11 @@ def flux_fill() -> Any:
     return flux(diffusers.FluxFillPipeline, in_channels=16 + 16 + 256, out_channels=16)
 
 
+def flux_control() -> Any:
+    # Latents, and those of the control picture.
+    return flux(diffusers.FluxControlPipeline, in_channels=16 + 16, out_channels=16)
+
+
 def _flux_2_autoencoder() -> Any:
     vae = diffusers.AutoencoderKLFlux2(
         latent_channels=4,
@@ -351,6 +356,7 @@ BUILDERS: dict[str, Callable[[], Any]] = {
     "flux": flux,
     "flux_fill": flux_fill,
     "flux_kontext": lambda: flux(diffusers.FluxKontextPipeline),
+    "flux_control": flux_control,
     "flux_2_klein": flux_2_klein,
     "flux_2_dev": flux_2_dev,
     "z_image": z_image,
