@@ -50,7 +50,7 @@ class ControlImage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReferenceImage(msgspec.Struct, frozen=True, kw_only=True):
-    """A picture that steers the look of the result (IP-Adapter). image: id; weight 0..1."""
+    """A picture that steers the look of the result. image: id; weight 0..1, of an IP-Adapter."""
 
     image: str
     weight: float = 0.6

@@ -39,7 +39,8 @@ class ControlImage:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceImage:
-    """A picture that steers the look of the result (IP-Adapter). weight: 0..1."""
+    """A picture that steers the look of the result, by an IP-Adapter or seen by the model itself. weight: 0..1, of an
+    IP-Adapter."""
 
     image: ImageLike
     weight: float = 0.6

@@ -237,7 +237,7 @@ global___ControlImage = ControlImage
 
 @typing.final
 class ReferenceImage(google.protobuf.message.Message):
-    """A picture that steers the look of the result (IP-Adapter)."""
+    """A picture that steers the look of the result: by an IP-Adapter, or seen by the model itself, which has no weights for it."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
