@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from functools import partial
+from functools import cache, partial
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -53,12 +53,11 @@ class OffloadedNetwork:
         rest_stays: bool = False,
         narrow: torch.dtype | None = None,
     ) -> None:
-        self._network, self._device = network, device
+        self._device = device
         self._hooks: list[Any] = []
         self._next: dict[Parcel, Parcel] = {}
         self._last: Parcel | None = None
-        # Copies need a stream of their own to happen while something is computed.
-        self._copies: Any = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+        self._copies = _stream(device)
         layers = layers_of(network) if layered else []
         kept_in = {} if narrow is None else dict.fromkeys(large_weights(network), narrow)
         coming = layers if kept_in else _divided(layers, kept)
@@ -97,8 +96,11 @@ class OffloadedNetwork:
             parcel.dissolve()
 
     def _begin(self, network: nn.Module, _: Any) -> None:
+        # On the stream that computes: it waits for them anyway, and their memory is the next computation's when they
+        # leave; what a stream of its own took would be given back to the driver first.
         for parcel in self._rest:
-            self._bring(parcel)
+            if not parcel.there:
+                parcel.bring()
         # What adapters added since, wherever it was put. To look for it takes as long as to launch half a step.
         if not all(live == known for live, known in self._children) or not all(
             len(live) == known for live, known in self._parameters
@@ -144,6 +146,13 @@ class OffloadedNetwork:
         with torch.cuda.stream(self._copies):
             parcel.bring()
             parcel.ready = self._copies.record_event()
+
+
+@cache
+def _stream(device: torch.device) -> Any:
+    """Copies need a stream of their own to happen while something is computed; and one for all networks, since the
+    allocator keeps what was freed for the stream that it was taken for. None where there are none."""
+    return torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
 
 def at_work(network: nn.Module) -> int:
