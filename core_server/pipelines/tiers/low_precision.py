@@ -19,6 +19,7 @@ from torch import nn
 from torch.nn import functional
 
 from core_server.errors import InvalidRequest
+from core_server.pipelines import devices
 from core_server.pipelines.memory import Rung
 from core_server.pipelines.overrides import Function, Overrides
 from core_server.pipelines.tiers.kernels import is_free
@@ -212,9 +213,8 @@ def replaced(denoiser: nn.Module, rows: RowOperations) -> Iterator[nn.Linear]:
                 yield module
 
 
-@functools.cache
 def row_operations(device: torch.device, precision: str) -> RowOperations:
-    """The fastest kernels for `precision` on `device`, tried on it. Errors: NoLowPrecision."""
+    """The fastest kernels for `precision` on `device`, tried on it once. Errors: NoLowPrecision."""
     if device.type != "cuda" or torch.version.hip is not None:
         raise NoLowPrecision(f"it needs an NVIDIA GPU, and this server computes on {device.type}")
     capability = torch.cuda.get_device_capability(device)
@@ -225,23 +225,32 @@ def row_operations(device: torch.device, precision: str) -> RowOperations:
         )
     if importlib.util.find_spec("triton") is None:
         raise NoLowPrecision("it needs Triton, which is not installed")
+    fastest = _fastest(device, precision)
+    if fastest is None:
+        raise NoLowPrecision("its kernels do not run with this GPU's driver and this PyTorch")
+    return fastest
+
+
+@functools.cache
+def _fastest(device: torch.device, precision: str) -> RowOperations | None:
+    """None where nothing works. Errors: torch.OutOfMemoryError."""
     from core_server.pipelines.tiers.triton_rows import TritonRows  # noqa: PLC0415
 
     dtype = FORMATS[precision]
     candidates = [TritonRows(dtype)]
     if precision == "fp8" and hasattr(torch, "_scaled_mm"):
         candidates.insert(0, TritonRows(dtype, scaled_mm=True))
-    working = []
+    working: list[tuple[float, RowOperations]] = []
     for candidate in candidates:
         try:
             with torch.cuda.device(device):
                 if works(candidate, device):
                     working.append((_seconds(candidate, device), candidate))
-        except Exception as error:  # noqa: BLE001  Triton raises whatever its compilers do
-            log.info("%s: %s", precision, " ".join(str(error).split())[:300])
-    if not working:
-        raise NoLowPrecision("its kernels do not run with this GPU's driver and this PyTorch")
-    return min(working, key=lambda it: it[0])[1]
+        except Exception as error:  # Triton raises whatever its compilers do
+            if devices.is_out_of_memory(error):
+                raise
+            log.warning("%s does not run here: %s", precision, " ".join(str(error).split())[:300])
+    return min(working, key=lambda it: it[0])[1] if working else None
 
 
 @torch.no_grad()
