@@ -27,7 +27,11 @@ class Player:
 
     def __init__(self, turns: Turns, kind: str, name: str, order: list[str]) -> None:
         self.done = asyncio.Event()
-        self._turn = turns.job if kind == "job" else turns.frame
+        self._turn = {
+            "job": turns.job,
+            "frame": turns.frame,
+            "frame beside": lambda: turns.frame(beside=True),
+        }[kind]
         self._name, self._order = name, order
         self.task = asyncio.create_task(self._play())
 
@@ -141,3 +145,42 @@ async def test_jobs_may_follow_each_other_in_one_turn_once_nobody_paints_any_mor
         await started(waiting.task)
         assert not turns.is_quiet
     await waiting.end()
+
+
+async def test_two_frames_are_under_way_and_never_beside_a_job() -> None:
+    order: list[str] = []
+    clock = Clock()
+    turns = Turns(3, clock)
+    frames = [Player(turns, "frame beside", f"f{number}", order) for number in range(4)]
+    await started(*(it.task for it in frames))
+    assert order == ["f0", "f1"], "one on the device, one that is to follow"
+    job = Player(turns, "job", "job", order)
+    await frames[0].end()
+    await started(job.task, *(it.task for it in frames[1:]))
+    assert order == ["f0", "f1", "f2"]
+    clock.now += 3.0
+    await frames[1].end()
+    await started(job.task, *(it.task for it in frames[2:]))
+    assert order == ["f0", "f1", "f2"], (
+        "the job is due: it waits for the last frame, and none begins"
+    )
+    await frames[2].end()
+    await started(job.task, frames[3].task)
+    assert (order[-1], turns.taken_by) == ("job", "job")
+    await job.end()
+    await started(frames[3].task)
+    assert order[-1] == "f3"
+    await frames[3].end()
+    assert turns.taken_by == ""
+
+
+async def test_a_frame_that_needs_the_device_alone_waits_for_it() -> None:
+    order: list[str] = []
+    turns = Turns(3, Clock())
+    frames = [Player(turns, kind, kind, order) for kind in ("frame beside", "frame")]
+    await started(*(it.task for it in frames))
+    assert order == ["frame beside"]
+    await frames[0].end()
+    await started(frames[1].task)
+    assert order == ["frame beside", "frame"]
+    await frames[1].end()
