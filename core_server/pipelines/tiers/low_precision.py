@@ -6,9 +6,6 @@ layers, embeddings of time and text, norms, modulation, convolutions and attenti
 
 from __future__ import annotations
 
-import functools
-import importlib.util
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -19,36 +16,26 @@ from torch import nn
 from torch.nn import functional
 
 from core_server.errors import InvalidRequest
-from core_server.pipelines import devices
 from core_server.pipelines.memory import Rung
 from core_server.pipelines.overrides import Function, Overrides
-from core_server.pipelines.tiers.kernels import is_free
 from core_server.pipelines.tiers.low_precision_blocks import block_forward, fits, is_plain_block
+from core_server.pipelines.tiers.plain import is_free
 from core_server.pipelines.tiers.prompt_features import PromptFeatures
-from core_server.pipelines.tiers.scaled_rows import RowOperations, Rows, TorchRows
+from core_server.pipelines.tiers.row_trials import NoLowPrecision
+from core_server.pipelines.tiers.scaled_rows import RowOperations, Rows
 
 if TYPE_CHECKING:
     from core_server.pipelines.model import LoadedModel
     from core_server.pipelines.settings import Settings
 
-log = logging.getLogger(__name__)
-
-FORMATS = {"fp8": torch.float8_e4m3fn, "int8": torch.int8}
-NEEDED = {"fp8": (8, 9), "int8": (8, 0)}
-"""Compute capability of CUDA devices whose matrix units have the format."""
 _LOSES_TOO_MUCH = ("sana", "sana_sprint")
-"""Families: less than 40 dB between pictures in float32 and in fp8."""
-_TOLERANCE = 0.01
+"""Families with linear attention, which was not shown to bear it."""
 _BLOCKS = ("transformer_blocks", "single_transformer_blocks", "layers")
 _INSIDE = {
     "attn", "attn1", "attn2", "attention", "ff", "ff_context", "feed_forward", "mlp", "img_mlp", "txt_mlp",
     "proj_mlp", "proj_out",
 }  # fmt: skip
 """Names below which layers of a numbered block may be in 8 bit."""
-
-
-class NoLowPrecision(Exception):
-    """This device cannot do it; the text says why."""
 
 
 class Precisions:
@@ -211,106 +198,3 @@ def replaced(denoiser: nn.Module, rows: RowOperations) -> Iterator[nn.Linear]:
             inside = set(parts[blocks[-1] + 2 :]) if blocks else set()
             if inside & _INSIDE and not any(part.startswith("lora_") for part in inside):
                 yield module
-
-
-def row_operations(device: torch.device, precision: str) -> RowOperations:
-    """The fastest kernels for `precision` on `device`, tried on it once. Errors: NoLowPrecision."""
-    if device.type != "cuda" or torch.version.hip is not None:
-        raise NoLowPrecision(f"it needs an NVIDIA GPU, and this server computes on {device.type}")
-    capability = torch.cuda.get_device_capability(device)
-    if capability < NEEDED[precision]:
-        needed, found = (".".join(map(str, it)) for it in (NEEDED[precision], capability))
-        raise NoLowPrecision(
-            f"the GPU must have compute capability {needed} or higher, and this one has {found}"
-        )
-    if importlib.util.find_spec("triton") is None:
-        raise NoLowPrecision("it needs Triton, which is not installed")
-    fastest = _fastest(device, precision)
-    if fastest is None:
-        raise NoLowPrecision("its kernels do not run with this GPU's driver and this PyTorch")
-    return fastest
-
-
-@functools.cache
-def _fastest(device: torch.device, precision: str) -> RowOperations | None:
-    """None where nothing works. Errors: torch.OutOfMemoryError."""
-    from core_server.pipelines.tiers.triton_rows import TritonRows  # noqa: PLC0415
-
-    dtype = FORMATS[precision]
-    candidates = [TritonRows(dtype)]
-    if precision == "fp8" and hasattr(torch, "_scaled_mm"):
-        candidates.insert(0, TritonRows(dtype, scaled_mm=True))
-    working: list[tuple[float, RowOperations]] = []
-    for candidate in candidates:
-        try:
-            with torch.cuda.device(device):
-                if works(candidate, device):
-                    working.append((_seconds(candidate, device), candidate))
-        except Exception as error:  # Triton raises whatever its compilers do
-            if devices.is_out_of_memory(error):
-                raise
-            log.warning("%s does not run here: %s", precision, " ".join(str(error).split())[:300])
-    return min(working, key=lambda it: it[0])[1] if working else None
-
-
-@torch.no_grad()
-def works(rows: RowOperations, device: torch.device) -> bool:
-    """Whether every operation gives what PyTorch gives for the same numbers in 8 bit. Also what compiles kernels."""
-    generator = torch.Generator(device).manual_seed(0)
-    stock = TorchRows(rows.dtype)
-    same = True
-    for tokens, width, dtype in ((256, 640, torch.float16), (130, 320, torch.bfloat16)):
-
-        def noise(*shape: int, dtype: torch.dtype = dtype) -> torch.Tensor:
-            return torch.randn(shape, generator=generator, device=device).to(dtype)
-
-        x, added, bias = noise(tokens, width), noise(tokens, width), noise(width)
-        norm = nn.LayerNorm(width, device=device, dtype=dtype)
-        given, weight = stock.scaled(x), stock.scaled(noise(4 * width, width))
-        doubled, long = noise(tokens, 2 * width), noise(2 * width)
-        for more in (None, bias):
-            found, wanted = (it.normed(x, added, more, norm) for it in (rows, stock))
-            same &= _close(found[0], wanted[0]) and _same(found[1], wanted[1])
-        same &= _same(rows.scaled(x), stock.scaled(x))
-        for more in (None, long):
-            same &= _same(*(it.gated(doubled, more) for it in (rows, stock)))
-        for more in (None, noise(4 * width)):
-            same &= _close(*(it.product(given, weight, more, dtype) for it in (rows, stock)))
-    return same
-
-
-def _same(found: Rows, wanted: Rows) -> bool:
-    return _close(*(it.values.float() * it.scales for it in (found, wanted)))
-
-
-def _close(found: torch.Tensor, wanted: torch.Tensor) -> bool:
-    difference = torch.linalg.vector_norm((found - wanted).float())
-    return bool(difference <= _TOLERANCE * torch.linalg.vector_norm(wanted.float()))
-
-
-_SHAPES = ((2048, 1280, 10240), (2048, 1280, 1280), (2048, 5120, 1280), (8192, 640, 1920))
-"""(tokens, columns, output channels): SDXL's at 1024 px."""
-_REPEATS = 10
-
-
-@torch.no_grad()
-def _seconds(rows: RowOperations, device: torch.device) -> float:
-    """Of products, as a graph calls them: launching takes longer than most of them."""
-    products = []
-    for tokens, columns, width in _SHAPES:
-        given = rows.scaled(torch.randn(tokens, columns, device=device, dtype=torch.float16))
-        weight = rows.scaled(torch.randn(width, columns, device=device, dtype=torch.float16))
-        products.append((given, weight))
-        rows.product(given, weight, None, torch.float16)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        for given, weight in products:
-            for _ in range(_REPEATS):
-                rows.product(given, weight, None, torch.float16)
-    start, end = torch.cuda.Event(True), torch.cuda.Event(True)  # type: ignore[no-untyped-call]
-    graph.replay()
-    start.record()
-    graph.replay()
-    end.record()
-    end.synchronize()
-    return float(start.elapsed_time(end)) / 1000

@@ -11,7 +11,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from core_server.pipelines.tiers.kernels import is_free
+from core_server.pipelines.tiers.plain import is_free
 from core_server.pipelines.tiers.prompt_features import PromptFeatures
 from core_server.pipelines.tiers.scaled_rows import RowOperations, Rows
 from core_server.pipelines.tiers.transformer_blocks import is_plain_transformer

@@ -14,10 +14,10 @@ from core_server.pipelines.tiers.attention import best_attention
 from core_server.pipelines.tiers.compiled import Programs
 from core_server.pipelines.tiers.compiled_builder import BlockCompiler, can_compile
 from core_server.pipelines.tiers.graphs import Backend
-from core_server.pipelines.tiers.low_precision import row_operations
 from core_server.pipelines.tiers.operations import Operations
 from core_server.pipelines.tiers.packed import packs_convolutions
 from core_server.pipelines.tiers.processor_unet import processor_dtype
+from core_server.pipelines.tiers.row_trials import row_operations
 from core_server.pipelines.tiers.scaled_rows import RowOperations
 from core_server.pipelines.tiers.trials import fast_operations
 

@@ -25,13 +25,13 @@ from core_server.pipelines.request import (
     TextToImage,
 )
 from core_server.pipelines.task import TaskOutput
-from core_server.pipelines.tiers.low_precision import (
+from core_server.pipelines.tiers.operations import TorchOperations
+from core_server.pipelines.tiers.row_trials import (
     FORMATS,
     NoLowPrecision,
     row_operations,
     works,
 )
-from core_server.pipelines.tiers.operations import TorchOperations
 from core_server.pipelines.tiers.scaled_rows import Rows, TorchRows
 from core_server.pipelines.tiers.workshop import Workshop
 from core_server.pipelines.tiny import make_tiny_pipeline
