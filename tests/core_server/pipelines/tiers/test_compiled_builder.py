@@ -68,6 +68,7 @@ def no_memory(_: torch.device) -> Memory:
     return Memory(0, 0)
 
 
+@pytest.mark.timeout(2 * PATIENCE_SECONDS)
 def test_compiled_once_and_kept(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
