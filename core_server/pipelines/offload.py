@@ -52,12 +52,14 @@ class OffloadedNetwork:
         layered: bool = True,
         rest_stays: bool = False,
         narrow: torch.dtype | None = None,
+        lane: Lane | None = None,
     ) -> None:
+        """lane: another way to copy beside what is computed than the device's own."""
         self._device = device
         self._hooks: list[Any] = []
         self._next: dict[Parcel, Parcel] = {}
         self._last: Parcel | None = None
-        self._copies = _stream(device)
+        self._lane = lane or _lane(device)
         layers = layers_of(network) if layered else []
         kept_in = {} if narrow is None else dict.fromkeys(large_weights(network), narrow)
         coming = layers if kept_in else _divided(layers, kept)
@@ -119,9 +121,9 @@ class OffloadedNetwork:
         self._last = parcel
         self._bring(parcel)
         following = self._next.get(parcel)
-        if self._copies is not None and following is not None and following is not parcel:
+        if self._lane is not None and following is not None and not following.there:
             try:
-                self._send(following)
+                self._lane.send(following)
             except torch.OutOfMemoryError:
                 return  # it is sent for when it is needed
 
@@ -130,29 +132,42 @@ class OffloadedNetwork:
             parcel.leave()
 
     def _bring(self, parcel: Parcel) -> None:
-        self._send(parcel)
+        if self._lane is None:
+            if not parcel.there:
+                parcel.bring()
+            return
+        if not parcel.there:
+            self._lane.send(parcel)
+        self._lane.wait(parcel)
+
+
+class Lane:
+    """A stream of its own, on which copies happen while something is computed."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream: Any = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+    def send(self, parcel: Parcel) -> None:
+        """The parcel is on its way. Errors: torch.OutOfMemoryError."""
+        # Its memory may have been another parcel's, with which all that was asked for so far computes.
+        self._stream.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(self._stream):
+            parcel.bring()
+            parcel.ready = self._stream.record_event()
+
+    def wait(self, parcel: Parcel) -> None:
+        """What is computed from now on finds it there."""
         if parcel.ready is not None:
             torch.cuda.current_stream(self._device).wait_event(parcel.ready)
             parcel.ready = None
 
-    def _send(self, parcel: Parcel) -> None:
-        if parcel.there:
-            return
-        if self._copies is None:
-            parcel.bring()
-            return
-        # Its memory may have been another parcel's, with which all that was asked for so far computes.
-        self._copies.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(self._copies):
-            parcel.bring()
-            parcel.ready = self._copies.record_event()
-
 
 @cache
-def _stream(device: torch.device) -> Any:
-    """Copies need a stream of their own to happen while something is computed; and one for all networks, since the
-    allocator keeps what was freed for the stream that it was taken for. None where there are none."""
-    return torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+def _lane(device: torch.device) -> Lane | None:
+    """One for all networks, since the allocator keeps what was freed for the stream that it was taken for. None where
+    copies happen at once."""
+    return Lane(device) if device.type == "cuda" else None
 
 
 def at_work(network: nn.Module) -> int:

@@ -21,6 +21,7 @@ from core_server.pipelines.memory import Rung
 from core_server.pipelines.model import LoadedModel
 from core_server.pipelines.offload import (
     AT_ONCE,
+    Lane,
     OffloadedNetwork,
     at_work,
     large_weights,
@@ -164,6 +165,44 @@ def test_as_many_layers_stay_as_there_is_room_for(traffic: Traffic) -> None:
     assert (stack(x) == expected).all()
     assert not stack._forward_pre_hooks
     assert at_work(stack) == size * AT_ONCE + 4 * 2 * 128
+
+
+class Log(Lane):
+    """What was sent, awaited and left, by the number of the layer."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, Parcel]] = []
+
+    def send(self, parcel: Parcel) -> None:
+        assert not parcel.there
+        parcel.bring()
+        parcel.ready = True
+        self.told.append(("send", parcel))
+
+    def wait(self, parcel: Parcel) -> None:
+        assert parcel.there
+        parcel.ready = None
+        self.told.append(("wait", parcel))
+
+
+@torch.no_grad()
+def test_the_next_layer_is_on_its_way_while_one_works(traffic: Traffic) -> None:
+    stack, x, lane = Stack().requires_grad_(False), torch.randn(3, 128), Log()
+    expected = stack(x)
+    network = OffloadedNetwork(stack, CPU, rest_stays=True, lane=lane)
+    assert (stack(x) == expected).all()
+    lane.told.clear()
+    for _ in range(2):
+        assert (stack(x) == expected).all()
+    layers = network._layers
+    number = {id(parcel): k for k, parcel in enumerate(layers)}
+    told = [(what, number[id(parcel)]) for what, parcel in lane.told]
+    ahead = [step for k in range(10) for step in (("wait", k), ("send", (k + 1) % 10))]
+    # The first one is learned to follow the last one in the second call.
+    assert told == [("send", 0), *ahead, *ahead]
+    assert traffic.most <= 2 * layers[0].size
+    network.dissolve()
+    assert (stack(x) == expected).all()
 
 
 @torch.no_grad()
