@@ -30,10 +30,13 @@ PICTURES, QUICK_PICTURES = 40, 4
 HURRY = 8
 """Canvases for each picture, from a client that does not wait."""
 SECONDS = 300.0
+SENDING_SECONDS = 0.002
+"""For a canvas to be on its way."""
 CANVASES, WARM = 16, 5
 """Of a client that does not wait, over and over: no two in a row alike; how many each session paints before any
 counts: a size that is new to the server has its graph recorded with the first of them."""
-IN_FLIGHT = 2
+IN_FLIGHT = {2: "two", 3: "three"}
+"""Canvases whose pictures have not come yet: where two are, one is painted while the other travels."""
 
 
 def run(setting: Setting) -> Report:
@@ -50,7 +53,8 @@ def run(setting: Setting) -> Report:
                 for number in range(WARM):
                     _painted(session, noise_picture(number, side, side, 3))
                 rows += _in_turns(session, steps, side, count, details)
-                rows += _overlapping(session, steps, side, count, details)
+                for many in IN_FLIGHT:
+                    rows += _overlapping(session, many, steps, side, count, details)
         rows += _hurried(client, setting.model, side, count)
         device = client.server_info().device
     return Report("live", setting.command("live"), machine_line(device), rows, details)
@@ -95,12 +99,11 @@ def _in_turns(
     ]  # fmt: skip
 
 
-def _overlapping(
-    session: LiveSession, steps: int, side: int, count: int, details: dict[str, Any]
+def _overlapping(  # noqa: PLR0917
+    session: LiveSession, many: int, steps: int, side: int, count: int, details: dict[str, Any]
 ) -> list[Row]:
-    """The next canvas is sent before the last picture has come: two are under way at any time, and none is dropped."""
+    """The next canvas is sent before the last picture has come: so many are under way at any time."""
     canvases = [noise_picture(500 + number, side, side, 3) for number in range(CANVASES)]
-    pause = median(details[_name(steps)]["latency_ms"]) / 2000
     sent: dict[int, float] = {}
     latencies: list[float] = []
     before, start = session.figures.pictures, time.perf_counter()
@@ -108,10 +111,9 @@ def _overlapping(
     sent[first] = start
     done, end = first - 1, first + count - 1
     while done < end:
-        while last - done < IN_FLIGHT and last < end:
+        while last - done < many and last < end:
             # Two at once are one: the second takes the place of the first, which is not on its way yet.
-            if time.perf_counter() - sent[last] < pause:
-                time.sleep(pause)
+            time.sleep(max(0.0, sent[last] + SENDING_SECONDS - time.perf_counter()))
             last = session.send(canvases[(last - first + 1) % CANVASES])
             sent[last] = time.perf_counter()
         picture = session.latest(SECONDS)
@@ -120,7 +122,7 @@ def _overlapping(
         done = picture.frame_number
         latencies.append((time.perf_counter() - sent[done]) * 1000)
     rate = (session.figures.pictures - before) / (time.perf_counter() - start)
-    name = f"{_name(steps)}, two in flight"
+    name = f"{_name(steps)}, {IN_FLIGHT[many]} in flight"
     details[name] = {"latency_ms": latencies}
     return [
         Row(f"{name}, {side} px", rate, "pictures/s", headline=True,
