@@ -32,9 +32,9 @@ def _timed(
     table: addresses of weight, bias and more (0: none) for the channels of each program.
     """
     program = tl.program_id(0)
-    pointer = tl.pointer_type(y.dtype.element_ty)
-    weight = tl.multiple_of(tl.load(table + program * 3).to(pointer), 16)
-    bias = tl.load(table + program * 3 + 1).to(pointer)
+    weight = tl.load(table + program * 3).to(tl.pointer_type(y.dtype.element_ty))
+    weight = tl.multiple_of(weight, 16)
+    bias = tl.load(table + program * 3 + 1).to(tl.pointer_type(y.dtype.element_ty))
     more = tl.load(table + program * 3 + 2)
     channel, lane = tl.arange(0, CHANNELS), tl.arange(0, LENGTH)
     within = lane < length
@@ -42,7 +42,8 @@ def _timed(
     rows = tl.load(weight + at, mask=within[None, :], other=0.0).to(tl.float32)
     base = tl.load(bias + channel).to(tl.float32)
     if more != 0:
-        base += tl.load(more.to(pointer) + channel).to(tl.float32)
+        start = more.to(tl.pointer_type(y.dtype.element_ty))
+        base += tl.load(start + channel).to(tl.float32)
     for picture in range(batch):
         value = tl.load(time + picture * length + lane, mask=within, other=0.0).to(tl.float32)
         value = value / (1.0 + tl.exp(-value))
