@@ -15,6 +15,7 @@ fault          raises DeviceFault, after which the worker ends itself
 fault once     the same, but only while `<data_dir>/failed-once` does not exist
 oom            raises OutOfMemory
 bug            raises ZeroDivisionError
+ahead          of a live session: the device goes on by itself, so that the next frame may come
 echo           gives the first input image back, bit for bit
 previews       20 steps, each with a preview
 gated          says that it has begun by `<data_dir>/painting`, then waits while there is `<data_dir>/closed`
@@ -25,6 +26,7 @@ gated          says that it has begun by `<data_dir>/painting`, then waits while
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import time
@@ -190,6 +192,8 @@ class FakeRuntime:
 
     def begin_paint(self, frame: LiveFrame, canvas: Pixels, on_step: StepCallback) -> LiveStarted:
         picture = self.paint(frame, canvas, on_step)
+        if frame.parameters.prompt.partition(":")[0].strip() == "ahead":
+            return LiveStarted(lambda: dataclasses.replace(picture, ahead=True), on_device=True)
         return LiveStarted(lambda: picture)
 
     def paint(self, frame: LiveFrame, canvas: Pixels, on_step: StepCallback) -> LivePicture:

@@ -146,6 +146,22 @@ def test_prompt_and_strength_change_in_mid_stream(studio: Gateway) -> None:
     stream.close()
 
 
+def test_two_frames_under_way_have_memory_of_their_own_and_come_in_order(studio: Gateway) -> None:
+    """Of several sizes, so that shared memory is made anew in between."""
+    stream = Stream(studio, frame(0, canvas(0), parameters=settings("ahead")))
+    sent, numbers = 0, [stream.next().frame_number]
+    while numbers[-1] < 60:
+        while sent < min(numbers[-1] + 3, 60):
+            sent += 1
+            side = (16, 256, 64)[sent // 7 % 3]
+            stream.send(frame(sent, canvas(sent, side, side)))
+        answer = stream.next()
+        numbers.append(answer.frame_number)
+        assert colour_of(answer) == 255 - answer.frame_number
+    assert numbers == sorted(numbers)
+    stream.close()
+
+
 def test_what_did_not_change_is_not_painted_again(studio: Gateway) -> None:
     stream = Stream(studio, frame(1, canvas(7), parameters=settings()))
     stream.next()
