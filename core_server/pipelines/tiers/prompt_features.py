@@ -18,7 +18,7 @@ from torch.nn import functional
 Function = Callable[..., Any]
 Pair = tuple[torch.Tensor, torch.Tensor]
 
-MOST_SHAPES = 4
+MOST_SHAPES = 8
 """Of prompts whose memory is kept: guided and not, one picture and several."""
 _ALIGNED = 512
 """Bytes; as allocators align tensors, since a product's last bits may depend on it."""
