@@ -142,7 +142,8 @@ class Dispatcher:
         for live in lives:
             live.restart_clock()
             async with self._ending(live):
-                images = await asyncio.to_thread(self._images, live)
+                has_images = bool(image_ids(live.job.request))
+                images = await asyncio.to_thread(self._images, live) if has_images else {}
                 if live.cancel_requested:
                     raise TaskCancelled
                 ready.append((live, self._wish(live, images)))
