@@ -140,6 +140,20 @@ FEW_STEP_ITEMS = (
     ("off", "Off", "Paint with the full weights"),
 )
 
+PRECISION_ITEMS = (
+    ("loaded", "As Loaded", "The precision of the model's files"),
+    (
+        "fp8",
+        "8-bit Float",
+        "Faster with large models; refused where the server's GPU has no such numbers",
+    ),
+    (
+        "int8",
+        "8-bit Integer",
+        "For GPUs without 8-bit floats; refused where the server's GPU cannot",
+    ),
+)
+
 FACTOR_ITEMS = (
     ("2", "2x", "Twice as wide and high"),
     ("4", "4x", "Four times as wide and high"),

@@ -225,6 +225,18 @@ class _Model(_ScumblePanel):
             row.operator("scumble.remove_lora", text="", icon="X").number = number
 
 
+class _Speed(_ScumblePanel):
+    bl_label = "Speed"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """What is faster and costs quality; a recipe tells what was used."""
+        layout, settings = self.layout, context.scene.scumble
+        layout.label(text="Faster, at a cost in quality")
+        layout.prop(settings, "guidance_end", slider=True)
+        layout.prop(settings, "block_cache", slider=True)
+        layout.prop(settings, "denoiser_precision")
+
+
 class _History(_ScumblePanel):
     bl_label = "History"
 
@@ -242,9 +254,19 @@ class _History(_ScumblePanel):
 
 
 _PARTS: dict[str, tuple[type, ...]] = {
-    "VIEW_3D": (_Texture, _Repaint, _Project, _Restyle, _Live, _FromImage, _Model, _History),
-    "IMAGE_EDITOR": (_Repaint, _Live, _Texture, _Restyle, _FromImage, _Model, _History),
-    "NODE_EDITOR": (_Texture, _FromImage, _Repaint, _Model, _History),
+    "VIEW_3D": (
+        _Texture,
+        _Repaint,
+        _Project,
+        _Restyle,
+        _Live,
+        _FromImage,
+        _Model,
+        _Speed,
+        _History,
+    ),
+    "IMAGE_EDITOR": (_Repaint, _Live, _Texture, _Restyle, _FromImage, _Model, _Speed, _History),
+    "NODE_EDITOR": (_Texture, _FromImage, _Repaint, _Model, _Speed, _History),
 }
 """What is needed in an editor, the most needed first."""
 _OPEN = {

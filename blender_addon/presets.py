@@ -5,7 +5,8 @@ from bl_operators.presets import AddPresetBase
 
 _VALUES = (
     "prompt", "negative_prompt", "width", "height", "seamless", "num_inference_steps", "guidance_auto",
-    "guidance_scale", "model", "scheduler", "style", "structure", "few_step", "count", "maps", "height_as", "margin",
+    "guidance_scale", "model", "scheduler", "style", "structure", "few_step", "guidance_end",
+    "block_cache", "denoiser_precision", "count", "maps", "height_as", "margin",
     "strength", "exact", "repaint_seamless", "place", "target", "control", "live_strength", "live_size", "live_steps",
     "live_show", "restyle_strength", "upscale_factor",
 )  # fmt: skip

@@ -19,6 +19,7 @@ from .choices import (
     MAP_ITEMS,
     MASK_ITEMS,
     PLACE_ITEMS,
+    PRECISION_ITEMS,
     REPAINT_SEAMLESS_ITEMS,
     RESTYLE_ITEMS,
     SEAMLESS_ITEMS,
@@ -146,6 +147,18 @@ class ScumbleSettings(bpy.types.PropertyGroup):
         name="Few Steps", description="Weights that paint in a few steps", items=FEW_STEP_ITEMS, default="auto",
         options=set(),
     )  # fmt: skip
+    guidance_end: bpy.props.FloatProperty(
+        name="Guided Steps", description="Share of the steps that are guided; fewer are faster, for models with a UNet",
+        default=1.0, min=0.05, max=1.0, subtype="FACTOR", options=set(),
+    )  # fmt: skip
+    block_cache: bpy.props.FloatProperty(
+        name="Block Cache", description="Leave blocks out while the first one changes less than this; 0: none. "
+        "For FLUX and Qwen-Image", default=0.0, min=0.0, max=1.0, subtype="FACTOR", options=set(),
+    )  # fmt: skip
+    denoiser_precision: bpy.props.EnumProperty(
+        name="Precision", description="What the denoiser's products are computed in", items=PRECISION_ITEMS,
+        default="loaded", options=set(),
+    )  # fmt: skip
     image: bpy.props.PointerProperty(
         name="Image", description="The image to repaint; empty takes the active one", type=bpy.types.Image,
     )  # fmt: skip
@@ -251,6 +264,11 @@ class ScumbleSettings(bpy.types.PropertyGroup):
             style=self.style.strip(),
             structure=self.structure,
             few_step={"auto": None, "on": True, "off": False}[self.few_step],
+            guidance_end=self.guidance_end if self.guidance_end < 1 else None,
+            block_cache=self.block_cache or None,
+            denoiser_precision=None
+            if self.denoiser_precision == "loaded"
+            else self.denoiser_precision,
         )
 
     def to_request(self) -> TextureRequest:

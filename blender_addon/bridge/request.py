@@ -61,6 +61,9 @@ class Options:
     style: str = ""
     structure: str = "auto"
     few_step: bool | None = None
+    guidance_end: float | None = None
+    block_cache: float | None = None
+    denoiser_precision: str | None = None
 
     def to_client(self) -> dict[str, Any]:
         """The client library's common fields. Bridge thread only."""
@@ -77,6 +80,9 @@ class Options:
             "style": self.style,
             "structure": self.structure,
             "few_step": self.few_step,
+            "guidance_end": self.guidance_end,
+            "block_cache": self.block_cache,
+            "denoiser_precision": self.denoiser_precision,
         }
 
 

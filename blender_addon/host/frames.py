@@ -61,6 +61,9 @@ class Plan:
             "style": options.style,
             "loras": [list(lora) for lora in options.loras],
             "few_step": options.few_step,
+            "guidance_end": options.guidance_end,
+            "block_cache": options.block_cache,
+            "denoiser_precision": options.denoiser_precision,
             "strength": round(self.strength, 6),
             "control": self.control,
             "frames_from": self.frames_from,
@@ -90,7 +93,9 @@ def opened(plan: Plan, *, overwrite: bool, seed_is_chosen: bool) -> Plan:
         )
     if done and earlier is not None:
         seed = int(earlier.pop("seed", plan.seed))
-        if earlier != plan.settings() or (seed_is_chosen and seed != plan.seed):
+        if dict.fromkeys(plan.settings()) | earlier != plan.settings() or (
+            seed_is_chosen and seed != plan.seed
+        ):
             raise Refused(
                 f"The folder {plan.folder} holds frames made with other settings: choose another one, or Overwrite."
             )

@@ -51,6 +51,10 @@ def restore(settings: bpy.types.PropertyGroup, recipe: dict[str, Any]) -> None:
         settings.guidance_auto, settings.guidance_scale = False, recipe["guidance_scale"]
     if isinstance(recipe.get("few_step"), bool):
         settings.few_step = "on" if recipe["few_step"] else "off"
+    # A recipe tells these only where they took something from the picture.
+    settings.guidance_end = float(recipe.get("guidance_end", 1.0))
+    settings.block_cache = float(recipe.get("block_cache", 0.0))
+    settings.denoiser_precision = str(recipe.get("denoiser_precision", "loaded"))
     if recipe.get("structure") in ("layout", "noise"):
         settings.structure = recipe["structure"]
     if isinstance(recipe.get("strength"), (int, float)):

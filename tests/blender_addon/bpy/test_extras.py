@@ -113,7 +113,7 @@ def test_upscale(scumble: Any, server: RealServer) -> None:
 
 
 def test_generate_again_from_the_recipe(scumble: Any, server: RealServer, tmp_path: Path) -> None:
-    scumble.seamless, scumble.negative_prompt = "x", "moss"
+    scumble.seamless, scumble.negative_prompt, scumble.guidance_end = "x", "moss", 0.5
     bpy.ops.scumble.generate_texture()
     first = running().last_images[0]
     was = pixels(bpy.data.images[first])
@@ -121,9 +121,10 @@ def test_generate_again_from_the_recipe(scumble: Any, server: RealServer, tmp_pa
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "a.blend"))
     settings = bpy.context.scene.scumble
     settings.prompt, settings.negative_prompt, settings.seamless = "other", "", "none"
-    settings.width = 16
+    settings.width, settings.guidance_end = 16, 1.0
     assert bpy.ops.scumble.generate_again(image=first) == {"FINISHED"}
     assert (settings.prompt, settings.seamless, settings.width) == ("weathered red bricks", "x", 72)
+    assert settings.guidance_end == 0.5
     again = running().last_images[0]
     assert again != first
     assert np.array_equal(pixels(bpy.data.images[again]), was)
@@ -142,6 +143,17 @@ def test_asset_paint_and_clone(scumble: Any, server: RealServer) -> None:
     assert (paint.mode, paint.canvas.name) == ("IMAGE", name)
     assert bpy.ops.scumble.use_image(use="CLONE") == {"FINISHED"}
     assert paint.clone_image.name == name
+
+
+def test_what_is_faster_with_a_loss_reaches_the_server(scumble: Any, server: RealServer) -> None:
+    for name, value, wrong in (
+        ("denoiser_precision", "fp8", "fp8"),
+        ("block_cache", 0.1, "block cache"),
+    ):
+        setattr(scumble, name, value)
+        with pytest.raises(RuntimeError, match=wrong):
+            bpy.ops.scumble.generate_texture()
+        scumble.property_unset(name)
 
 
 def test_loras_styles_and_models_reach_the_server(scumble: Any, server: RealServer) -> None:
@@ -172,9 +184,9 @@ def test_shortcuts_and_presets(scumble: Any) -> None:
 @pytest.mark.parametrize(
     ("editor", "parts"),
     [
-        ("view3d", "texture repaint project restyle live fromimage model history"),
-        ("image_editor", "texture repaint restyle live fromimage model history"),
-        ("node_editor", "texture repaint fromimage model history"),
+        ("view3d", "texture repaint project restyle live fromimage model speed history"),
+        ("image_editor", "texture repaint restyle live fromimage model speed history"),
+        ("node_editor", "texture repaint fromimage model speed history"),
     ],
 )
 def test_panels_stand_where_artists_are(scumble: Any, editor: str, parts: str) -> None:

@@ -29,12 +29,9 @@ from core_server.pipelines.catalogue import Catalogue, profile_of
 from core_server.pipelines.reference_files import ReferenceShelf
 from core_server.pipelines.sources import fetch
 from core_server.pipelines.sources.disk import RealDisk
-from core_server.pipelines.sources.hub import Hub, HubPlace, pipeline_files
+from core_server.pipelines.sources.hub import Hub
 from core_server.pipelines.sources.install import Installer
-from core_server.pipelines.sources.licences import licence_of
-from core_server.pipelines.sources.names import checked_name, inside, name_from
 from core_server.pipelines.sources.offer import OfferedFile, Progress, Shelf
-from core_server.pipelines.sources.recommended import best_for, recommended
 from core_server.pipelines.tiny import make_tiny_pipeline
 from tests.fakes.hub import FakeHub, running_hub
 
@@ -358,46 +355,6 @@ def test_one_at_a_time(hub: FakeHub, tmp_path: Path) -> None:
     go_on.set()
     thread.join(60)
     assert one.where("small") is Shelf.MODELS
-
-
-@pytest.mark.parametrize("path", ["../x", "/etc/x", "a/../../x", "C:\\x", "a\\..\\x", "", "a\0b"])
-def test_no_path_leads_out(tmp_path: Path, path: str) -> None:
-    with pytest.raises(ModelLoadFailed, match="outside the model's folder"):
-        inside(tmp_path, path)
-
-
-@pytest.mark.parametrize(
-    "name", ["..", ".x", "a/b", "con", "COM1.x", "default", "x" * 101, "a b", "a.", ""]
-)
-def test_names_that_cannot_be(name: str) -> None:
-    with pytest.raises(InvalidRequest, match="cannot be a name"):
-        checked_name(name)
-
-
-def test_small_things() -> None:
-    assert name_from("Artist/My Model (v2).safetensors") == "My-Model-v2"
-    assert HubPlace.parse("a/b/c/d.safetensors@v1") == HubPlace("a/b", "c/d.safetensors", "v1")
-    assert HubPlace.parse("../b") is None
-    assert licence_of("other", "flux-1-dev-non-commercial-license").commercial_use is False
-    assert licence_of("other", "mine", "https://x").sentence.endswith("read it at https://x")
-    assert licence_of(None).commercial_use is None
-    index = {"unet": ["diffusers", "X"], "safety_checker": ["x", "Y"], "_class_name": "Z"}
-    names = [
-        "unet/a.fp16.safetensors", "unet/a.safetensors", "unet/config.json", "unet/a.safetensors.index.json",
-        "unet/a.safetensors.index.fp16.json", "safety_checker/model.safetensors", "unet/deep/b.safetensors",
-    ]  # fmt: skip
-    assert pipeline_files(index, names) == [
-        "unet/a.fp16.safetensors", "unet/config.json", "unet/a.safetensors.index.fp16.json",
-    ]  # fmt: skip
-
-
-def test_what_is_recommended() -> None:
-    entries = recommended()
-    assert len({entry.id for entry in entries}) == len(entries)
-    assert all(HubPlace.parse(entry.source) for entry in entries)
-    assert best_for(4 << 30)[0].startswith("sd15")
-    assert "flux2-klein" in best_for(8 << 30) and "z-image-turbo" not in best_for(8 << 30)
-    assert best_for(0) == ()
 
 
 def test_more_bytes_than_announced_are_not_taken(hub: FakeHub, tmp_path: Path) -> None:
