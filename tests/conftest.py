@@ -8,8 +8,14 @@ asserted about seconds, save the processor's own. Work that has to be under way 
 
 from __future__ import annotations
 
+import signal
+
 from hypothesis import settings
 
 # How long one example takes says nothing about our code.
 settings.register_profile("scumble", deadline=None)
 settings.load_profile("scumble")
+
+# A shell's background job, and whatever it starts, ignores the Ctrl-C that some tests send.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
