@@ -138,9 +138,8 @@ class _Flux(_Way):
         pixels = self._preprocessed(picture)
         if self._network.input_hint_block is not None:
             return pixels
-        codes = self._vae.encode(pixels).latent_dist.sample(self._the.generator)
-        grid = (codes - self._config.shift_factor) * self._config.scaling_factor
-        return self._the.model.latents.from_grid(grid)
+        latents = self._the.model.latents
+        return latents.from_grid(latents.encode(pixels, self._the.generator))
 
     def answer(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Found:
         network, same = self._network, dict(kwargs)
@@ -334,8 +333,7 @@ class _Sana(_Way):
 
     def seen(self, picture: FloatArray) -> Tensor:
         pixels = torch.cat([self._preprocessed(picture)] * (2 if self._guided else 1))
-        grid: Tensor = self._vae.encode(pixels).latent * self._config.scaling_factor
-        return grid
+        return self._the.model.latents.encode(pixels, self._the.generator)
 
     def answer(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Found:
         latents, network = args[0], self._network

@@ -26,7 +26,7 @@ from core_server.pipelines.faults import still_computes
 from core_server.pipelines.few_step import with_few_steps
 from core_server.pipelines.layout_start import layout_start
 from core_server.pipelines.memory import Rung
-from core_server.pipelines.model import LoadedModel
+from core_server.pipelines.model import FloatArray, LoadedModel
 from core_server.pipelines.outfit import dressed
 from core_server.pipelines.progress import StepReporter
 from core_server.pipelines.prompt import prompt_notes
@@ -187,23 +187,26 @@ class Together:
                     if image is None:
                         continue
                     job = waiting[picture.job]
-                    notes = prompt_notes(model, picture.settings) + size_note(
-                        request.extent, painted, sizes.multiple
-                    )
-                    details: dict[str, Any] = {
-                        "model_extent": list(painted),
-                        "structure": StructureStart.NOISE.value,
-                    }
-                    if len(left) > 1:
-                        details["batch"] = len(left)
-                    job.outputs.append(
-                        finished(
-                            model, job.request, picture.settings, picture.seed, image, steps,
-                            notes, details,
-                        )
-                    )  # fmt: skip
+                    job.outputs.append(_delivered(job, picture, image, painted, len(left)))
         for number, job in waiting.items():
             job.outcome = reporter.left.get(number, job.outputs)
+
+
+def _delivered(
+    job: _Job, picture: Picture, image: FloatArray, painted: Extent, shared: int
+) -> TaskOutput:
+    """One picture of a pass. painted: px at model size; shared: pictures of the pass."""
+    model, request, settings = job.model, job.request, picture.settings
+    multiple = TiledSizes.of(model, request.parameters.seamless).multiple
+    notes = prompt_notes(model, settings) + size_note(request.extent, painted, multiple)
+    details: dict[str, Any] = {
+        "model_extent": list(painted),
+        "structure": StructureStart.NOISE.value,
+    }
+    if shared > 1:
+        details["batch"] = shared
+    steps = settings.num_inference_steps
+    return finished(model, request, settings, picture.seed, image, steps, notes, details)
 
 
 def _alike(jobs: dict[int, _Job]) -> list[dict[int, _Job]]:

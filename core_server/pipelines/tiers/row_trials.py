@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from core_server.pipelines import devices
+from core_server.pipelines.tiers.graphs import is_close
 from core_server.pipelines.tiers.scaled_rows import RowOperations, Rows, TorchRows
 
 log = logging.getLogger(__name__)
@@ -81,22 +82,19 @@ def works(rows: RowOperations, device: torch.device) -> bool:
         doubled, long = noise(tokens, 2 * width), noise(2 * width)
         for more in (None, bias):
             found, wanted = (it.normed(x, added, more, norm) for it in (rows, stock))
-            same &= _close(found[0], wanted[0]) and _same(found[1], wanted[1])
+            same &= is_close(found[0], wanted[0], _TOLERANCE) and _same(found[1], wanted[1])
         same &= _same(rows.scaled(x), stock.scaled(x))
         for more in (None, long):
             same &= _same(*(it.gated(doubled, more) for it in (rows, stock)))
         for more in (None, noise(4 * width)):
-            same &= _close(*(it.product(given, weight, more, dtype) for it in (rows, stock)))
+            ours, theirs = (it.product(given, weight, more, dtype) for it in (rows, stock))
+            same &= is_close(ours, theirs, _TOLERANCE)
     return same
 
 
 def _same(found: Rows, wanted: Rows) -> bool:
-    return _close(*(it.values.float() * it.scales for it in (found, wanted)))
-
-
-def _close(found: torch.Tensor, wanted: torch.Tensor) -> bool:
-    difference = torch.linalg.vector_norm((found - wanted).float())
-    return bool(difference <= _TOLERANCE * torch.linalg.vector_norm(wanted.float()))
+    one, other = (it.values.float() * it.scales for it in (found, wanted))
+    return is_close(one, other, _TOLERANCE)
 
 
 _SHAPES = ((2048, 1280, 10240), (2048, 1280, 1280), (2048, 5120, 1280), (8192, 640, 1920))

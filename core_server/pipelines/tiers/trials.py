@@ -12,12 +12,15 @@ from functools import partial
 
 import torch
 
+from core_server.pipelines.tiers.graphs import is_close
 from core_server.pipelines.tiers.operations import Operations, TimeLayer, TorchOperations
 
 log = logging.getLogger(__name__)
 
 _COMPILERS = 8
 """Kernels that are compiled at a time."""
+_TOLERANCE, _TOLERANCES = 2e-3, {torch.bfloat16: 1e-2}
+"""Difference from PyTorch, relative."""
 
 Trial = Callable[[Operations], list[torch.Tensor]]
 
@@ -121,10 +124,4 @@ def _noise(device: torch.device, dtype: torch.dtype) -> Callable[..., torch.Tens
 def _agrees(operations: Operations, device: torch.device, trial: Trial) -> bool:
     with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
         pairs = zip(trial(operations), trial(TorchOperations()), strict=True)
-        return all(_close(*pair) for pair in pairs)
-
-
-def _close(found: torch.Tensor, wanted: torch.Tensor) -> bool:
-    difference = torch.linalg.vector_norm((found - wanted).float())
-    tolerance = 1e-2 if wanted.dtype is torch.bfloat16 else 2e-3
-    return bool(difference <= tolerance * torch.linalg.vector_norm(wanted.float()))
+        return all(is_close(a, b, _TOLERANCES.get(b.dtype, _TOLERANCE)) for a, b in pairs)

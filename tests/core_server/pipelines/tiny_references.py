@@ -10,6 +10,10 @@ import transformers
 from safetensors.torch import save_file
 
 SUMMARY, LAYERS, TOKENS = 24, 32, 4
+_EYES: dict[str, int] = {
+    "hidden_size": LAYERS, "intermediate_size": 37, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "image_size": 32, "patch_size": 8,
+}  # fmt: skip
 
 
 def image_encoder() -> Any:
@@ -17,15 +21,7 @@ def image_encoder() -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(11)
         return transformers.CLIPVisionModelWithProjection(
-            transformers.CLIPVisionConfig(
-                hidden_size=LAYERS,
-                projection_dim=SUMMARY,
-                intermediate_size=37,
-                num_hidden_layers=2,
-                num_attention_heads=4,
-                image_size=32,
-                patch_size=8,
-            )
+            transformers.CLIPVisionConfig(projection_dim=SUMMARY, **_EYES)
         ).eval()
 
 
@@ -54,16 +50,7 @@ def siglip_encoder() -> Any:
     """SigLIP's eyes, of two layers; the same ones for every call."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(11)
-        return transformers.SiglipVisionModel(
-            transformers.SiglipVisionConfig(
-                hidden_size=LAYERS,
-                intermediate_size=37,
-                num_hidden_layers=2,
-                num_attention_heads=4,
-                image_size=32,
-                patch_size=8,
-            )
-        ).eval()
+        return transformers.SiglipVisionModel(transformers.SiglipVisionConfig(**_EYES)).eval()
 
 
 def sd3_ip_adapter(transformer: Any, seed: int = 0) -> dict[str, torch.Tensor]:
