@@ -38,6 +38,8 @@ _ALONE = (nn.Linear, nn.Conv2d, nn.Embedding)
 class OffloadedNetwork:
     """A network that computes on `device` and is mostly elsewhere. One thread calls it.
 
+    Whoever asks diffusers where its inputs belong is told `device`, wherever its weights are.
+
     layered: whether layers come one by one; otherwise the whole network comes when it is called. rest_stays: whether
     what lies between the layers never leaves; kept: bytes of layers that stay with it. narrow: what large weights of
     layers are kept in, wherever they are; they are widened while they work. Errors: torch.OutOfMemoryError.
@@ -77,6 +79,7 @@ class OffloadedNetwork:
                 if parcel not in leaving:
                     parcel.stay()
         self._know(network)
+        self._hooks.append(ExecutesOn(device).on(network))
         self._hooks.append(network.register_forward_pre_hook(self._begin))
         for layer, parcel in zip(coming, self._layers, strict=True):
             self._hooks.append(layer.register_forward_pre_hook(partial(self._arrive, parcel)))
@@ -139,6 +142,29 @@ class OffloadedNetwork:
         if not parcel.there:
             self._lane.send(parcel)
         self._lane.wait(parcel)
+
+
+class ExecutesOn:
+    """Where a network's inputs belong, under the name by which diffusers asks for it (`get_module_execution_device`,
+    `DiffusionPipeline._execution_device`): a hook of accelerate's that does nothing.
+
+    execution_device: as accelerate's hooks have it.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.execution_device = device
+        self._networks: list[nn.Module] = []
+
+    def on(self, network: nn.Module) -> ExecutesOn:
+        """It is this network's, until it is removed. Returns itself."""
+        vars(network)["_hf_hook"] = self
+        self._networks.append(network)
+        return self
+
+    def remove(self) -> None:
+        """The network says itself again where it is."""
+        while self._networks:
+            del vars(self._networks.pop())["_hf_hook"]
 
 
 class Lane:

@@ -9,7 +9,7 @@ import torch
 
 from core_server.pipelines.memory import TILE_SIDE, Rung, Sizes, sizes_of
 from core_server.pipelines.model import LoadedModel
-from core_server.pipelines.offload import OffloadedNetwork, at_work
+from core_server.pipelines.offload import ExecutesOn, OffloadedNetwork, at_work
 
 
 def measure(model: LoadedModel) -> Sizes:
@@ -48,8 +48,7 @@ def place(model: LoadedModel, rung: Rung, kept: int = 0) -> None:
         whole = _offloaded(model, denoiser, layered=False)
         for encoder in model.text_encoders.values():
             _before(model, encoder, [whole])
-        model.vae._hf_hook = _BeforeAutoencoder(whole)
-        model.placed.callback(delattr, model.vae, "_hf_hook")
+        model.placed.callback(_BeforeAutoencoder(device, whole).on(model.vae).remove)
     else:
         model.kept = kept
         # Text encoders ask their weights for a type to compute in, so theirs stay as they are.
@@ -65,10 +64,11 @@ def must_reload(was: Rung | None, rung: Rung) -> bool:
     return was is Rung.QUANTISED and rung is not was
 
 
-class _BeforeAutoencoder:
+class _BeforeAutoencoder(ExecutesOn):
     """What diffusers' autoencoders call before they encode or decode, as they would a hook of accelerate's."""
 
-    def __init__(self, denoiser: OffloadedNetwork) -> None:
+    def __init__(self, device: torch.device, denoiser: OffloadedNetwork) -> None:
+        super().__init__(device)
         self._denoiser = denoiser
 
     def pre_forward(self, _: Any) -> None:
