@@ -7,6 +7,7 @@ the embedding that an empty prompt has at its place, by its factor.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,7 +48,14 @@ def prompt_arguments(model: LoadedModel, pipeline: Any, settings: Settings) -> d
     if not has_syntax and not is_long:
         return longer
     if not can_weight(model):
-        return {name: plain(text) or None for name, text in texts.items()} | longer
+        # As the family words it: some guide by an empty negative prompt, which is not none at all.
+        words = dataclasses.replace(
+            settings,
+            prompt=plain(settings.prompt),
+            negative_prompt=plain(settings.negative_prompt),
+        ).guidance
+        given = model.family.arguments(words)
+        return {name: given[name] for name in texts if name in given} | longer
     encoders = _encoders(model)
     tokens = {name: _tokens(pipeline, encoders, fragments(text)) for name, text in texts.items()}
     windows = max(len(chunks) for parts in tokens.values() for chunks in parts)

@@ -17,7 +17,7 @@ from core_server.canvas.resample import extent_of, resize
 from core_server.pipelines.conditioning import prompt_arguments
 from core_server.pipelines.control import stock_pipeline
 from core_server.pipelines.control_residuals import Steering, steered, steering
-from core_server.pipelines.families.family import Guidance, Route, Seamless
+from core_server.pipelines.families.family import Route, Seamless
 from core_server.pipelines.model import FloatArray, LoadedModel
 from core_server.pipelines.progress import LatentsHook, StepReporter
 from core_server.pipelines.schedulers import has_clean_steps
@@ -60,14 +60,8 @@ def denoise(
     extent = _extent(inputs)
     painted = Extent(*model.family.paints_at(task, *extent))
     known = inspect.signature(pipeline.__call__).parameters
-    guidance = Guidance(
-        settings.prompt,
-        settings.negative_prompt,
-        settings.guidance_scale,
-        settings.num_inference_steps,
-    )
     arguments = {
-        **model.family.arguments(guidance),
+        **model.family.arguments(settings.guidance),
         **prompt_arguments(model, pipeline, settings),
         "num_inference_steps": settings.num_inference_steps,
         "generator": generator,

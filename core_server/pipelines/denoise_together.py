@@ -20,7 +20,6 @@ from core_server.errors import ScumbleServerError
 from core_server.pipelines.conditioning import prompt_arguments
 from core_server.pipelines.control import stock_pipeline
 from core_server.pipelines.denoise import tiling
-from core_server.pipelines.families.family import Guidance
 from core_server.pipelines.model import FloatArray, LoadedModel
 from core_server.pipelines.progress import StepReporter
 from core_server.pipelines.settings import Settings
@@ -115,7 +114,7 @@ def denoise_together(
         model.prepare_preview()
         hook.order = max(int(pipeline.scheduler.order), 1)
         arguments = {
-            **model.family.arguments(_guidance(shared)),
+            **model.family.arguments(shared.guidance),
             "prompt": None,
             "negative_prompt": None,
             **_embedded(model, pipeline, [it.settings.at(it.seed) for it in pictures]),
@@ -137,15 +136,6 @@ def denoise_together(
         ]
 
 
-def _guidance(settings: Settings) -> Guidance:
-    return Guidance(
-        settings.prompt,
-        settings.negative_prompt,
-        settings.guidance_scale,
-        settings.num_inference_steps,
-    )
-
-
 def _embedded(model: LoadedModel, pipeline: Any, many: Sequence[Settings]) -> dict[str, Any]:
     """The pipeline's arguments for the words of all pictures, each encoded alone. Errors: NotAlike."""
     each = [_embedded_alone(model, pipeline, settings) for settings in many]
@@ -163,7 +153,7 @@ def _embedded(model: LoadedModel, pipeline: Any, many: Sequence[Settings]) -> di
 def _embedded_alone(model: LoadedModel, pipeline: Any, settings: Settings) -> dict[str, Any]:
     guided = settings.guidance_scale > 1 and model.denoiser.config.time_cond_proj_dim is None
     given = {
-        **model.family.arguments(_guidance(settings)),
+        **model.family.arguments(settings.guidance),
         **prompt_arguments(model, pipeline, settings),
     }
     if given.get("prompt_embeds") is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core_server.errors import InvalidRequest
+from core_server.pipelines.families.family import Guidance
 from core_server.pipelines.families.registry import FAMILIES
 from core_server.pipelines.request import (
     ANY_MODEL_TASKS,
@@ -65,6 +66,13 @@ class Settings:
     block_cache: float = 0.0
     denoiser_precision: str = ""
     """Of the products in its blocks: "fp8" or "int8"; empty: as the model is loaded."""
+
+    @property
+    def guidance(self) -> Guidance:
+        """What a family words for its pipelines."""
+        return Guidance(
+            self.prompt, self.negative_prompt, self.guidance_scale, self.num_inference_steps
+        )
 
     def over(self, plan: CanvasPlan) -> Settings:
         """For an inpaint along `plan`. Errors: InvalidRequest for control pictures that do not cover it."""

@@ -87,6 +87,22 @@ def test_long_prompts_of_encoders_that_read_sentences(
     assert found == ({"max_sequence_length": most} if told else {})
 
 
+READERS = ("pixart_sigma", "sana", "qwen_image", "z_image", "stable_diffusion_3", "flux")
+
+
+@pytest.mark.parametrize("family", READERS)
+def test_weights_that_cannot_act_change_nothing_else(tmp_path: Path, family: str) -> None:
+    """Without a negative prompt, too, which these families word each in their own way."""
+    save_tiny_family(family, tmp_path / "models" / family)
+    runtime = LocalRuntime(family, "cpu", tmp_path)
+    weighted, bare = (
+        runtime.run(asked(words, guidance_scale=3.0), {}, quiet)[0]
+        for words in ("a (mossy:1.5) wall", "a mossy wall")
+    )
+    assert (weighted.pixels.array == bare.pixels.array).all()
+    assert any("had no effect" in note for note in weighted.recipe["notes"])
+
+
 class _Pipeline:
     def __init__(self) -> None:
         self.calls = 0
