@@ -21,7 +21,7 @@ from photoshop_plugin.progress import Progress
 from photoshop_plugin.task import Task
 from scumble.client import ScumbleError, connect
 
-DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, INTERRUPTED = 0, 1, 130
 
 _GENERATING = (
     ("generate", Task.AUTO, "do what selection and prompt suggest; it says what that is"),

@@ -183,4 +183,4 @@ def look_at_server(data_dir: Path) -> Iterator[Finding]:
         if it.hits + it.misses
     ]
     if used:
-        yield Finding("found in caches", ", ".join(used))
+        yield Finding("caches had", ", ".join(used))

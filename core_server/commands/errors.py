@@ -7,13 +7,6 @@ class CommandError(Exception):
     """The message is the one line the artist sees."""
 
 
-class NotInThisVersion(CommandError):
-    """Planned, named in the help, not built yet."""
-
-    def __init__(self, what: str) -> None:
-        super().__init__(f"{what} is not in this version yet.")
-
-
 def last_words(output: str) -> str:
     """The last line that a program printed before it failed: its reason, by our own programs' habit."""
     lines = output.strip().splitlines()

@@ -99,7 +99,9 @@ def _show(options: argparse.Namespace) -> int:
         print(json.dumps(_entry(status)))
         return 0
     for name, value in _entry(status).items():
-        print(f"{name:18} {value}")
+        if value not in (None, "", ()):
+            shown = ", ".join(map(str, value)) if isinstance(value, tuple) else value
+            print(f"{name:18} {shown}")
     return 0
 
 

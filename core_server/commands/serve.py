@@ -45,7 +45,11 @@ def register(subparsers: Subparsers) -> None:
     add("--device", help="auto (the default), cpu, cuda, cuda:N or mps")
     add("--data-dir", type=Path, metavar="DIR", help="token, jobs, results, models, logs")
     add("--config", type=Path, metavar="FILE", help="instead of config.toml in the data folder")
-    add("--engine", choices=("local", "ray"), help="what runs the pipelines (default local)")
+    add(
+        "--engine",
+        choices=("local", "ray"),
+        help="what runs the pipelines (default local); ray is not in this version",
+    )
     secure = parser.add_argument_group("other computers")
     secure.add_argument(
         "--tls",

@@ -89,10 +89,6 @@ class FairQueue(Generic[T]):
     def __len__(self) -> int:
         return len(self._places) + len(self._again)
 
-    def waiting_of(self, owner: str) -> int:
-        """How many items of one owner wait their first turn."""
-        return sum(len(waiting) for waiting in self._owners.get(owner, {}).values())
-
     def add(self, item: T, *, owner: str, client: str, priority: Priority, cost: float) -> None:
         """At the end of its line."""
         waiting = _Waiting(_RANKS[priority], next(self._numbers), cost, item)

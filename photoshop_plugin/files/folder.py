@@ -80,11 +80,6 @@ class Watch:
             sleep(seconds)
 
 
-def files_of(folder: Path) -> list[Path]:
-    """The PSD files of a folder, by name."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-
-
 def _state(path: Path) -> State:
     facts = path.stat()
     return facts.st_size, facts.st_mtime_ns

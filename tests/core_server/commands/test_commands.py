@@ -148,6 +148,13 @@ def test_overrides_travel_with_the_plan(scumble: Scumble) -> None:
         (["outpaint", "photo.png", "x", "-o", "o.png", "--top", "-1"], 1, "at the top is -1"),
         (["generate", "x"], 2, "required: -o"),
         (["paint"], 2, "invalid choice"),
+        (["addon", "photoshop", "build"], 1, "nothing to build"),
+        pytest.param(
+            ["addon", "photoshop", "install"],
+            1,
+            "Only Windows has a start menu",
+            marks=pytest.mark.skipif(os.name == "nt", reason="would install it"),
+        ),
         (["generate", "x", "-o", "o.png", "--seed", "many"], 2, "invalid int value"),
         (["generate", "x", "-o", "o.png", "--seed", "-1"], 1, "seed is -1; it must be"),
     ],
@@ -203,6 +210,9 @@ def test_jobs_are_listed_shown_and_cancelled(scumble: Scumble, gateway: Gateway)
             json.loads(scumble("jobs", "show", job.id[:12], "--json").stdout)["prompt"] == "slow: x"
         )
         assert scumble("jobs", "cancel", job.id).stdout == f"{job.id}  cancelled\n"
+        shown = scumble("jobs", "show", job.id).stdout
+        assert "state              cancelled" in shown
+        assert "None" not in shown, "what it does not have is left out"
         watched = scumble("jobs", "watch", job.id)
         assert (watched.returncode, "cancelled" in watched.stderr) == (1, True)
 
