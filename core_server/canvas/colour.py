@@ -52,7 +52,8 @@ def from_unit(values: FloatArray, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
 
 def to_uint8(image: FloatArray) -> npt.NDArray[np.uint8]:
     """float32 0..1 to uint8, in float32 as diffusers itself rounds: another precision gives other last bits."""
-    return (image * 255).round().astype(np.uint8)
+    scaled = image * 255
+    return np.rint(scaled, out=scaled).astype(np.uint8)
 
 
 def colours_of(pixels: Pixels) -> npt.NDArray[Any]:

@@ -30,7 +30,6 @@ from core_server.pipelines.control_networks import ControlNetwork, needed_networ
 from core_server.pipelines.families.registry import FAMILIES
 from core_server.pipelines.model import FloatArray, LoadedModel
 from core_server.pipelines.request import ControlImage, ControlKind
-from core_server.pipelines.schedulers import make_scheduler
 from core_server.pipelines.settings import Settings
 
 TASKS = ("text_to_image", "texture", "image_to_image", "inpaint")
@@ -115,7 +114,7 @@ class Control:
         pipeline = self.made.get(cls.__name__)
         if pipeline is None:
             pipeline = self.made[cls.__name__] = self._make(cls, model)
-        pipeline.scheduler = make_scheduler(scheduler, model.components["scheduler"].config)
+        pipeline.scheduler = model.schedulers.fresh(scheduler)
         return pipeline
 
     def _make(self, cls: Any, model: LoadedModel) -> Any:

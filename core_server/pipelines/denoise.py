@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def denoise(
     route = model.route(task)
     extent = _extent(inputs)
     painted = Extent(*model.family.paints_at(task, *extent))
-    known = inspect.signature(pipeline.__call__).parameters
+    known = _known_by(pipeline.__class__)
     arguments = {
         **model.family.arguments(settings.guidance),
         **prompt_arguments(model, pipeline, settings),
@@ -181,6 +182,12 @@ def _encoding_once(model: LoadedModel, settings: Settings, axes: SeamlessAxes) -
         for embedding in controls:
             stack.enter_context(model.encoded.used_by(embedding, "forward", axes))
         yield
+
+
+@cache
+def _known_by(kind: Any) -> Mapping[str, inspect.Parameter]:
+    """What a pipeline's call takes, by name."""
+    return inspect.signature(kind.__call__).parameters
 
 
 def as_tensor(image: FloatArray) -> torch.Tensor:

@@ -15,6 +15,8 @@ from core_server.errors import ModelLoadFailed
 
 LEAST_CACHE, MOST_CACHE, PROCESSOR_CACHE = 16 << 20, 64 << 20, 32 << 20
 """Bytes of `cache_bytes`: a picture of a megapixel in half precision takes 6 MiB, in single precision 12."""
+_NONE = {"all": {"current": 0}}
+"""What a counter says before the device is used."""
 _ALLOWED = "auto, cpu, cuda, cuda:N (NVIDIA, or AMD with ROCm), xpu, xpu:N or mps"
 
 
@@ -66,8 +68,12 @@ def memory_of(device: torch.device) -> Memory:
     """What the device has now. A limit set for this process (torch.cuda.set_per_process_memory_fraction) counts."""
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
-        reserved = torch.cuda.memory_reserved(device)
-        allocated = torch.cuda.memory_allocated(device)
+        # As one question: PyTorch turns all of its counters into a sorted list for each that is asked for by name.
+        counted = torch.cuda.memory_stats_as_nested_dict(device)
+        reserved, allocated = (
+            int(counted.get(name, _NONE)["all"]["current"])
+            for name in ("reserved_bytes", "allocated_bytes")
+        )
         limit = int(total * torch.cuda.get_per_process_memory_fraction(device))
         return Memory(min(free + reserved - allocated, limit - allocated), min(total, limit))
     if device.type == "xpu":

@@ -126,11 +126,13 @@ class ModelKeeper:
 
     def learn(self, model: LoadedModel, extent: Extent) -> None:
         """Corrects the estimate by what the picture just painted really took at most."""
-        most = devices.peak_bytes(self._device)
         sizes = self._sizes.get(model.profile.model_id)
-        if not most or sizes is None or model.rung is not Rung.RESIDENT:
+        if sizes is None or model.rung is not Rung.RESIDENT:
             return
         if model.tiers.launched == GRAPH:  # its memory was taken when it was recorded
+            return
+        most = devices.peak_bytes(self._device)
+        if not most:
             return
         held = sum(self._sizes[name].all for name in self._loaded if name in self._sizes)
         held += sum(it.tiers.precisions.size for it in self._loaded.values())

@@ -29,7 +29,7 @@ from core_server.pipelines.map_maker import MapMaker
 from core_server.pipelines.memory import Activations, Rung
 from core_server.pipelines.preview import PreviewProjection
 from core_server.pipelines.prompts import PromptCache
-from core_server.pipelines.schedulers import make_scheduler
+from core_server.pipelines.schedulers import Schedulers
 from core_server.pipelines.task import ModelProfile
 from core_server.pipelines.tiers.model_tiers import ModelTiers
 from core_server.pipelines.tiers.workshop import Workshop
@@ -82,6 +82,7 @@ class LoadedModel:
     """Pictures that its networks encoded lately."""
     _tiers: ModelTiers | None = field(default=None, init=False)
     _pipelines: dict[str, Any] = field(default_factory=dict)
+    _schedulers: Schedulers | None = None
     _preview: PreviewProjection | None = None
 
     def __post_init__(self) -> None:
@@ -190,8 +191,15 @@ class LoadedModel:
             pipeline = kind(**{key: part for key, part in parts.items() if key in known})
             pipeline.set_progress_bar_config(disable=True)
             self._pipelines[name] = pipeline
-        pipeline.scheduler = make_scheduler(scheduler, self.components["scheduler"].config)
+        pipeline.scheduler = self.schedulers.fresh(scheduler)
         return pipeline
+
+    @property
+    def schedulers(self) -> Schedulers:
+        """Fresh ones by name."""
+        if self._schedulers is None:
+            self._schedulers = Schedulers(self.components["scheduler"].config)
+        return self._schedulers
 
     def preview(self, grid: torch.Tensor) -> npt.NDArray[np.uint8]:
         """A rough picture of a grid of latents, at most 256 px a side."""
