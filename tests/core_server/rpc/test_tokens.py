@@ -81,7 +81,6 @@ def test_jobs_and_images_of_one_are_invisible_to_another(
     served: tuple[Gateway, TokenBook],
 ) -> None:
     gateway, book = served
-    time.sleep(0.6)
     with as_(gateway, book.add("ada")) as ada, as_(gateway, book.add("bob")) as bob:
         soon_ready(ada), soon_ready(bob)
         picture = np.random.default_rng(1).integers(0, 256, (16, 24, 3), np.uint8)
