@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from core_server.pipelines.tiers.compiled_build import BUILDING, request
 from core_server.pipelines.tiers.compiled_graph import LONE
 from core_server.pipelines.tiers.compiled_orders import Order
 from core_server.pipelines.tiers.compiled_store import ProgramStore
+from core_server.pipelines.tiers.trials import has_triton
 
 log = logging.getLogger(__name__)
 
@@ -251,7 +251,7 @@ def can_compile(device: torch.device) -> bool:
     """
     if device.type != "cuda" or torch.version.hip is not None:
         return False
-    able = find_spec("triton") is not None and _keeps_programs()
+    able = has_triton() and _keeps_programs()
     if not able:
         log.info(
             "Blocks of transformers are not compiled: that needs Triton, and PyTorch 2.8 or later."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import logging
 
 import torch
@@ -12,6 +11,7 @@ from torch import nn
 from core_server.pipelines import devices
 from core_server.pipelines.tiers.graphs import is_close
 from core_server.pipelines.tiers.scaled_rows import RowOperations, Rows, TorchRows
+from core_server.pipelines.tiers.trials import has_triton
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def row_operations(device: torch.device, precision: str) -> RowOperations:
         raise NoLowPrecision(
             f"the GPU must have compute capability {needed} or higher, and this one has {found}"
         )
-    if importlib.util.find_spec("triton") is None:
+    if not has_triton():
         raise NoLowPrecision("it needs Triton, which is not installed")
     fastest = _fastest(device, precision)
     if fastest is None:

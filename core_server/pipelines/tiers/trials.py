@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from functools import partial
+from importlib.util import find_spec
 
 import torch
 
@@ -25,10 +25,15 @@ _TOLERANCE, _TOLERANCES = 2e-3, {torch.bfloat16: 1e-2}
 Trial = Callable[[Operations], list[torch.Tensor]]
 
 
+def has_triton() -> bool:
+    """Whether kernels can be written here."""
+    return find_spec("triton") is not None
+
+
 @functools.cache
 def fast_operations(device: torch.device) -> Operations | None:
     """The kernels for a device, tried on it; None where there are none or they fail, and PyTorch does the work."""
-    if device.type != "cuda" or importlib.util.find_spec("triton") is None:
+    if device.type != "cuda" or not has_triton():
         return None
     try:
         from core_server.pipelines.tiers import triton_kernels  # noqa: PLC0415
@@ -49,11 +54,18 @@ def works(operations: Operations, device: torch.device) -> bool:
     """
     trials = list(_trials(device))
     agrees = partial(_agrees, operations, device)
-    if device.type == "cuda":
-        # Several at a time; what fails there fails again below, where it is seen.
-        with ThreadPoolExecutor(_COMPILERS) as pool, suppress(Exception):
-            list(pool.map(agrees, trials))
-    return all(agrees(trial) for trial in trials)
+    if device.type != "cuda":
+        return all(agrees(trial) for trial in trials)
+
+    def tried(trial: Trial) -> bool:
+        with suppress(Exception):
+            return agrees(trial)
+        return False
+
+    with ThreadPoolExecutor(_COMPILERS) as pool:  # several are compiled at a time
+        found = list(pool.map(tried, trials))
+    # What failed there is tried again, alone, where it is seen.
+    return all(worked or agrees(trial) for worked, trial in zip(found, trials, strict=True))
 
 
 def _trials(device: torch.device) -> Iterator[Trial]:
