@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     from core_server.commands.session import connected  # noqa: PLC0415
 
     _check(options)
-    options.model = model_name(options.model or SUITES[options.suite][1])
+    options.model = model_name(options.model or SUITES[options.suite][1], options.data_dir)
 
     def fresh(data_dir: Path) -> AbstractContextManager[Client]:
         own = copy.copy(options)

@@ -145,7 +145,7 @@ def run(options: argparse.Namespace) -> int:
         plan = client.plan(
             document.extent,
             selected,
-            model=model_name(options.model or ""),
+            model=model_name(options.model or "", options.data_dir),
             strength=strength,
             options=canvas,
         )

@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
     settings = Live(
         options.prompt,
         negative_prompt=options.negative_prompt,
-        model=model_name(options.model or ""),
+        model=model_name(options.model or "", options.data_dir),
         num_inference_steps=options.num_inference_steps,
         guidance_scale=options.guidance_scale,
         seed=options.seed,

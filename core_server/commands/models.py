@@ -19,7 +19,7 @@ _EXAMPLES = """\
 """
 _SOURCES = (
     "an id of `models list --all`, OWNER/NAME[/FILE][@REVISION] of a Hub model, an https address, "
-    "or a .safetensors file"
+    "a .safetensors or .gguf file, or a diffusers folder"
 )
 GIB = 2**30
 _USES = {
@@ -43,7 +43,7 @@ def register(subparsers: Subparsers) -> None:
     info.add_argument("model_id", metavar="ID")
     add_server_options(info)
     install = add_command(actions, "install", _install, "install a model or what works beside one")
-    install.add_argument("source", metavar="ID|HUB_ID|URL|FILE", help=_SOURCES)
+    install.add_argument("source", metavar="ID|HUB_ID|URL|PATH", help=_SOURCES)
     install.add_argument("--name", default="", help="the name to install under")
     install.add_argument(
         "--yes", action="store_true", help="I accept the licence; do not ask before it starts"
@@ -69,6 +69,7 @@ def _list(options: argparse.Namespace) -> int:
 
     with connected(options) as client:
         models = client.models(include_available=options.all)
+        unusable = client.unusable_models()
     if options.json:
         print(json.dumps([dataclasses.asdict(model) for model in models]))
         return 0
@@ -80,6 +81,8 @@ def _list(options: argparse.Namespace) -> int:
         tasks = ", ".join(model.tasks) or model.kind
         needs = f"; for {model.memory_bytes // GIB} GiB and more" if model.memory_bytes else ""
         print(f"  {'':20} {tasks}; {model.license} ({use}){needs}")
+    for name, reason in unusable.items():
+        print(f"! {name:20} {reason}")
     print("\n* is used when a command names no model.")
     if options.all:
         print("+ can be installed and suits the memory of this server's device.")
@@ -89,7 +92,9 @@ def _list(options: argparse.Namespace) -> int:
 def _size(number: int) -> str:
     """Bytes for people; "" where they are not known."""
     if number < GIB / 10:
-        return f"{number / 2**20:.0f} MiB" if number else ""
+        return (
+            f"{max(number / 2**20, 0.1):.{1 if number < 10 * 2**20 else 0}f} MiB" if number else ""
+        )
     return f"{number / GIB:.1f} GiB"
 
 
@@ -124,13 +129,15 @@ def _install(options: argparse.Namespace) -> int:
     from core_server.commands.session import connected  # noqa: PLC0415
 
     source = options.source
-    if Path(source).expanduser().is_file():
-        source = str(Path(source).expanduser().resolve())
+    path = Path(source).expanduser()
+    if path.is_file() or any((path / it).is_file() for it in ("model_index.json", "config.json")):
+        source = str(path.resolve())
     with connected(options) as client:
         plan = client.install_plan(source, options.name)
         if not options.json:
-            size = f"{plan.size_bytes / GIB:.2f} GiB" if plan.size_bytes else "unknown size"
-            print(f"{plan.model.title} ({size}) as {plan.model.model_id}")
+            print(
+                f"{plan.model.title} ({_size(plan.size_bytes) or 'unknown size'}) as {plan.model.model_id}"
+            )
             print(f"Licence {plan.license_note}{f' - {plan.url}' if plan.url else ''}")
         if not options.yes:
             confirm(plan)
@@ -152,7 +159,7 @@ def _remove(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({"model_id": options.model_id, "freed_bytes": freed}))
     else:
-        print(f"Removed {options.model_id}; {freed / GIB:.2f} GiB are free again.")
+        print(f"Removed {options.model_id}; {_size(freed)} are free again.")
     return 0
 
 

@@ -195,7 +195,7 @@ def common_settings(
     precision = chosen("denoiser_precision", None)
     return {
         "negative_prompt": chosen("negative_prompt", ""),
-        "model": model_name(chosen("model", "")),
+        "model": model_name(chosen("model", ""), options.data_dir),
         "num_inference_steps": chosen("num_inference_steps", None),
         "guidance_scale": chosen("guidance_scale", None),
         "scheduler": chosen("scheduler", ""),
@@ -211,11 +211,21 @@ def common_settings(
     }
 
 
-def model_name(model: str) -> str:
-    """A model that is a path here is named by its whole path: the server may run in another folder."""
-    looks_like_path = (
-        model.endswith(".safetensors") or model.startswith((".", "~", "/")) or "\\" in model
-    )
-    if model and (looks_like_path or Path(model).is_dir()):
-        return str(Path(model).expanduser().resolve())
-    return model
+def model_name(model: str, data_dir: Path | None = None) -> str:
+    """A model that is a path here is named by its whole path: the server may run in another folder.
+
+    data_dir: of the server, None for the usual one. What is installed there goes before a file or folder of the same
+    name in the current folder, such as the download that it was installed from.
+    """
+    if not model:
+        return model
+    from scumble.client.discovery import default_data_dir  # noqa: PLC0415
+
+    path = Path(model).expanduser()
+    if path.name == model:
+        is_installed = ((data_dir or default_data_dir()) / "models" / model).exists()
+        is_model = path.is_file() or (path / "model_index.json").is_file()
+        if is_installed or not is_model:
+            return model
+    looks_like_path = model.startswith((".", "~", "/")) or "\\" in model
+    return str(path.resolve()) if looks_like_path or path.exists() else model

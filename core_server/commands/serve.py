@@ -95,7 +95,7 @@ def run(options: argparse.Namespace) -> int:
         options.config,
         host=options.host,
         port=options.port,
-        model=None if options.model is None else model_name(options.model),
+        model=None if options.model is None else model_name(options.model, options.data_dir),
         device=options.device,
         engine=options.engine,
         tls=options.tls,

@@ -59,7 +59,7 @@ def _own_server(data_dir: Path, device: str, model: str) -> Iterator[None]:
     command = [sys.executable, "-m", "core_server", "serve", "--port", "0", "--until-stdin-closes"]
     command += ["--device", device, "--data-dir", str(data_dir)]
     if model:
-        command += ["--model", model_name(model)]
+        command += ["--model", model_name(model, data_dir)]
     # Ctrl-C in the terminal is for this command, which still has a job to cancel through that server.
     apart: dict[str, Any] = (
         {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}

@@ -18,6 +18,9 @@ model_id and size_bytes; what it says replaces what is derived from the folder's
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +35,7 @@ from core_server.pipelines.families.sizes import vae_scale_factor
 from core_server.pipelines.families.stable_diffusion import STABLE_DIFFUSION
 from core_server.pipelines.schedulers import scheduler_name
 from core_server.pipelines.sources.shipped import configs_of, lender_of_file
-from core_server.pipelines.sources.weights import SUFFIXES
+from core_server.pipelines.sources.weights import PICKLE_SUFFIXES, SUFFIXES, pickle_sentence
 from core_server.pipelines.task import ModelProfile
 
 DEFAULT_MODEL_FOLDER = Path(__file__).parents[1] / "models" / "default_model"
@@ -63,6 +66,17 @@ _TINY_PROFILE = ModelProfile(
 )
 
 
+_Stamp = tuple[Any, ...]
+_TOLD = (MODEL_INDEX, PROFILE)
+_CONFIGS = (
+    "unet/config.json",
+    "transformer/config.json",
+    "vae/config.json",
+    "scheduler/scheduler_config.json",
+)
+"""What `profile_of` reads."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
     """Where a model is. path: a diffusers folder or a .safetensors file; None for the tiny model."""
@@ -80,6 +94,8 @@ class Catalogue:
         self.configured = configured or DEFAULT
         self._models_dir = data_dir / "models"
         self._embedded = embedded
+        self._read: dict[str, tuple[_Stamp, ModelProfile]] = {}
+        """Profiles of folders as they were then; who paints tells of all models after each picture."""
 
     @property
     def maps_folder(self) -> Path:
@@ -109,18 +125,75 @@ class Catalogue:
 
     def profiles(self) -> tuple[ModelProfile, ...]:
         """Profiles of all listed models that can be read."""
-        found = []
-        for name in self.names():
+        return self._readable(self.names())
+
+    def installed_profiles(self) -> tuple[ModelProfile, ...]:
+        """Of those in the models folder that can be read."""
+        return self._readable(self._installed())
+
+    def profile(self, name: str) -> ModelProfile:
+        """Of one model. Errors: ModelNotFound; ModelLoadFailed for what lies there and cannot be used."""
+        path = next((it for it in self._lying_there() if it.name == name), None)
+        if path is not None and not _is_model(path):
+            raise ModelLoadFailed(_no_model(path), model=name)
+        return profile_of(self.find(name))
+
+    def unusable(self) -> dict[str, str]:
+        """What lies in the models folder and cannot be used, by name: one sentence each."""
+        found = {}
+        for path in self._lying_there():
             try:
-                found.append(profile_of(self.find(name)))
-            except (ModelNotFound, ModelLoadFailed):
-                continue
+                self.profile(path.name)
+            except (ModelNotFound, ModelLoadFailed) as error:
+                found[path.name] = error.message
+        return found
+
+    def _readable(self, names: Iterable[str]) -> tuple[ModelProfile, ...]:
+        found = []
+        for name in names:
+            with suppress(ModelNotFound, ModelLoadFailed):
+                found.append(self._profile(self.find(name)))
         return tuple(found)
+
+    def _lying_there(self) -> list[Path]:
+        """Whatever somebody may take for a model; not what is on its way."""
+        if not self._models_dir.is_dir():
+            return []
+        return sorted(
+            path
+            for path in self._models_dir.iterdir()
+            if not path.name.startswith(".")
+            and (path.is_dir() or path.suffix in (*SUFFIXES, *PICKLE_SUFFIXES))
+        )
+
+    def _profile(self, files: ModelFiles) -> ModelProfile:
+        if files.path is None or not files.path.is_dir():
+            return profile_of(files)
+        stamp = _stamp_of(files.path)
+        known = self._read.get(files.model_id)
+        if known is None or known[0] != stamp:
+            known = self._read[files.model_id] = (stamp, profile_of(files))
+        return known[1]
 
     def _installed(self) -> tuple[str, ...]:
         if not self._models_dir.is_dir():
             return ()
         return tuple(sorted(path.name for path in self._models_dir.iterdir() if _is_model(path)))
+
+
+def _stamp_of(folder: Path) -> _Stamp:
+    """Differs as soon as a file of the model comes, goes, or is written to, weights in place excepted."""
+    inner = [Path(it) for it in os.scandir(folder) if it.is_dir() or it.name in _TOLD]
+    configs = [folder / name for name in _CONFIGS]
+    return (str(folder), *(_written(path) for path in (folder, *inner, *configs)))
+
+
+def _written(path: Path) -> tuple[str, int, int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return str(path), 0, 0
+    return str(path), found.st_mtime_ns, found.st_size
 
 
 def profile_of(files: ModelFiles) -> ModelProfile:
@@ -146,7 +219,21 @@ def profile_of(files: ModelFiles) -> ModelProfile:
     family = family_of(class_name, denoiser)
     if family is None:
         raise cannot_run(f"The model {files.model_id!r}", class_name)
+    if files.path.is_dir():
+        _require_parts(files, index, family)
     return _profile(files, family, index, denoiser, vae, scheduler)
+
+
+def _require_parts(files: ModelFiles, index: dict[str, Any], family: Family) -> None:
+    assert files.path is not None
+    for name, entry in index.items():
+        is_part = isinstance(entry, list) and len(entry) == 2 and entry[0] is not None
+        if is_part and name not in family.dropped and not (files.path / name).is_dir():
+            raise ModelLoadFailed(
+                f"The model {files.model_id!r} is not whole: the folder of its {name} is missing; get it again, or "
+                "install it with `scumble models install`.",
+                model=files.model_id,
+            )
 
 
 def _profile(  # noqa: PLR0917 - the model's files, in a row
@@ -209,6 +296,15 @@ def weight_files(path: Path) -> tuple[Path, ...]:
     return tuple(sorted((*path.rglob("*.safetensors"), *path.rglob("*.gguf"))))
 
 
+def _no_model(path: Path) -> str:
+    if path.is_file():
+        return pickle_sentence(path.name)
+    return (
+        f"The folder {path.name!r} is no model: it has no {MODEL_INDEX}, which every diffusers folder has; put a whole "
+        "one there, or single files directly into `models`."
+    )
+
+
 def _is_model(path: Path) -> bool:
     if path.is_dir():
         return (path / MODEL_INDEX).is_file()
@@ -234,8 +330,10 @@ def _read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise ModelLoadFailed(
-            f"{path.name} in {path.parent.name} cannot be read: {error}."
+            f"{path.name} in {path.parent.name} cannot be read ({error}); download it again."
         ) from error
     if not isinstance(content, dict):
-        raise ModelLoadFailed(f"{path.name} in {path.parent.name} is not a JSON object.")
+        raise ModelLoadFailed(
+            f"{path.name} in {path.parent.name} is not a JSON object; download it again."
+        )
     return content

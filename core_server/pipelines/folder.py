@@ -79,21 +79,22 @@ def check_part(folder: Path) -> None:
     pickles = [name for name in names if Path(name).suffix in PICKLE_SUFFIXES]
     if pickles and not any(name.endswith((".safetensors", ".gguf")) for name in names):
         raise ModelLoadFailed(
-            f"{folder.name} has its weights as a pickle alone ({pickles[0]}), which can run code when it is loaded; "
-            "get the model's .safetensors version, or convert it on a machine where running its code does no harm."
+            f"{folder.name} of {folder.parent.name!r} has its weights as a pickle alone ({pickles[0]}), which can run "
+            "code when it is loaded; get the model's .safetensors version, or convert it on a machine where running "
+            "its code does no harm."
         )
     for file in folder.glob("*.safetensors.index*.json"):
         try:
             shards = set(json.loads(file.read_text(encoding="utf-8"))["weight_map"].values())
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise ModelLoadFailed(
-                f"{file.name} in {folder.name} is broken; download it again."
+                f"{file.name} in {folder.name} of {folder.parent.name!r} is broken; download it again."
             ) from error
         for shard in shards:
             if not isinstance(shard, str) or shard not in names:
                 raise ModelLoadFailed(
-                    f"{file.name} in {folder.name} names the file {shard!r}, which is not beside it; download the "
-                    "model again."
+                    f"{file.name} in {folder.name} of {folder.parent.name!r} names the file {shard!r}, which is not "
+                    "beside it; download the model again."
                 )
 
 

@@ -46,7 +46,8 @@ def load_model(files: ModelFiles, device: torch.device, *, place_it: bool = True
         weights_hash = _resolved(_hash_modules(pipeline.components))
     else:
         for file in weight_files(files.path):
-            read_header(file)
+            inside = "" if file == files.path else file.relative_to(files.path).as_posix()
+            read_header(file, f"{inside} of the model {files.model_id!r}" if inside else "")
         weights_hash = _hash_files(files.path)
         try:
             lender = lender_of_file(files.path) if files.path.is_file() else None

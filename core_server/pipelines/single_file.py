@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -17,13 +18,14 @@ from safetensors import safe_open
 from transformers import CLIPTokenizer
 
 from core_server.errors import ModelLoadFailed
-from core_server.pipelines.sources.recognise import SD2, SDXL, recognise
+from core_server.pipelines.sources.recognise import ARCHITECTURES, SD2, SDXL, recognise
 from core_server.pipelines.sources.shipped import CONFIGS, SHIPPED, require_loadable
 from core_server.pipelines.sources.weights import WeightsHeader
 from core_server.pipelines.whole import require_whole
 
 _V_MARK = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
 _V_SPREAD = 0.09
+_SHAPES = re.compile(r"\S+ expected shape .*?but got torch\.Size\(\[[\d, ]*\]\)")
 _MERGES = 49152 - 256 - 2
 
 
@@ -67,8 +69,27 @@ def read_single_file(
                 f"{path.name} is not a whole model: some of its tensors are missing{named}; download it again, or get "
                 "another version of it."
             ) from error
+        except (ValueError, RuntimeError) as error:
+            wrong = _what_does_not_fit(str(error), ARCHITECTURES[found.architecture])
+            if not wrong:
+                raise
+            raise ModelLoadFailed(
+                f"{path.name} {wrong}; get the model's diffusers folder instead."
+            ) from error
     require_whole(pipeline.components, path.name)
     return pipeline
+
+
+def _what_does_not_fit(error: str, title: str) -> str:
+    """From what diffusers raises; "" for anything else, such as too little memory."""
+    if "valid CLIP model" in error:
+        return f"is not a whole model: it holds no text encoder as {title} has it"
+    shapes = _SHAPES.search(error)
+    return (
+        f"has the layout of {title} but tensors of other shapes ({shapes.group()})"
+        if shapes
+        else ""
+    )
 
 
 def clip_tokenizer(pad: str = "") -> CLIPTokenizer:

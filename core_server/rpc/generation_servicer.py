@@ -30,6 +30,7 @@ from core_server.rpc.convert.job import (
 )
 from core_server.rpc.images import Part, Uploads, parts_of
 from core_server.rpc.known import WAIT_SECONDS, profile_for, require_names
+from core_server.rpc.shelf import ModelShelf
 from scumble.v1 import generation_service_pb2 as messages
 from scumble.v1 import image_pb2
 from scumble.v1.generation_service_pb2_grpc import GenerationServiceServicer
@@ -45,8 +46,9 @@ _INT32 = 2**31 - 1
 class GenerationServicer(GenerationServiceServicer):
     """What each call means is said in generation_service.proto; errors get their status in `rpc.calls`."""
 
-    def __init__(self, jobs: JobService, limits: Limits) -> None:
+    def __init__(self, jobs: JobService, limits: Limits, shelf: ModelShelf) -> None:
         self._jobs = jobs
+        self._shelf = shelf
         self._limits = limits
         self._uploads = Uploads(limits)
 
@@ -63,6 +65,7 @@ class GenerationServicer(GenerationServiceServicer):
         options = canvas.from_proto_options(request.options, "options")
         fields.text(request.model, "model", "The model's name", fields.MAX_NAME_CHARS)
         seconds = patience(context, WAIT_SECONDS)
+        await self._shelf.meet(request.model)
         profile = await profile_for(self._jobs.engine, request.model, seconds)
         info = self._jobs.engine.status.info
         most = max_model_pixels(info.device, info.memory_bytes) if info is not None else 0
@@ -93,6 +96,7 @@ class GenerationServicer(GenerationServiceServicer):
                 "This version has no task of its own for what one camera sees. Send inpaint or image_to_image with the "
                 "view's depth and normals as control_images, as the Blender add-on's Project from View does."
             )
+        await self._shelf.meet(wanted.parameters.model)
         require_names(self._jobs.engine.status.info, wanted, "generation")
         with fields.renamed_fields({"": "generation."}):
             job = await self._jobs.create(

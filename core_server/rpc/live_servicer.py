@@ -17,14 +17,16 @@ from core_server.rpc.calls import Context
 from core_server.rpc.convert.live import from_proto_wish, to_proto_answer
 from core_server.rpc.known import require_names
 from core_server.rpc.live_frames import Request, Response
+from core_server.rpc.shelf import ModelShelf
 from scumble.v1.live_service_pb2_grpc import LiveServiceServicer
 
 
 class LiveServicer(LiveServiceServicer):
     """What the call means is said in live_service.proto."""
 
-    def __init__(self, jobs: JobService, limits: Limits) -> None:
+    def __init__(self, jobs: JobService, limits: Limits, shelf: ModelShelf) -> None:
         self._jobs = jobs
+        self._shelf = shelf
         self._limits = limits
 
     async def Paint(  # type: ignore[override]  # a coroutine that writes, which grpc.aio takes as well
@@ -58,6 +60,7 @@ class LiveServicer(LiveServiceServicer):
                 )
                 if wish.parameters is not None and wish.parameters != parameters:
                     parameters = wish.parameters
+                    await self._shelf.meet(parameters.model)
                     self._require_names(parameters)
                 session.put(wish)
         except ScumbleServerError as error:

@@ -6,16 +6,15 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 from core_server.errors import FailedPrecondition, ModelLoadFailed, ModelNotFound, TaskCancelled
 from core_server.jobs.engine import Engine
-from core_server.pipelines.catalogue import Catalogue, profile_of
 from core_server.pipelines.sources.install import Installer
 from core_server.pipelines.sources.offer import Installed, Offer, Progress, Shelf
 from core_server.pipelines.task import ModelProfile
 from core_server.rpc.convert.install import to_proto_installed, to_proto_offer
 from core_server.rpc.convert.model import to_proto_model
+from core_server.rpc.shelf import ModelShelf
 from scumble.v1 import model_service_pb2 as messages
 
 PROGRESS_SECONDS = 0.2
@@ -25,8 +24,8 @@ PROGRESS_SECONDS = 0.2
 class ModelInstalls:
     """What an artist does to the shelves of the data folder."""
 
-    def __init__(self, data_dir: Path, model: str, engine: Engine, installer: Installer) -> None:
-        self._catalogue = Catalogue(model, data_dir)
+    def __init__(self, shelf: ModelShelf, engine: Engine, installer: Installer) -> None:
+        self._shelf = shelf
         self._engine = engine
         self._installer = installer
 
@@ -52,14 +51,14 @@ class ModelInstalls:
             raise FailedPrecondition(
                 "The models default and tiny are part of Scumble and stay; name one that was installed."
             )
-        if model_id == self._catalogue.configured:
+        if model_id == self._shelf.catalogue.configured:
             raise FailedPrecondition(
                 f"This server was started with {model_id!r} as its model; start it with another one first."
             )
         if self._installer.where(model_id) is Shelf.MODELS:
             await self._engine.unload(model_id)
         freed = await asyncio.to_thread(self._installer.remove, model_id)
-        self._tell()
+        self._shelf.changed()
         return freed
 
     async def _run(self, offer: Offer) -> AsyncIterator[messages.InstallModelResponse]:
@@ -89,7 +88,7 @@ class ModelInstalls:
             stop.set()
             if not work.done():
                 work.add_done_callback(lambda task: task.cancelled() or task.exception())
-        self._tell()
+        self._shelf.changed()
         model = self._profile(installed)
         yield messages.InstallModelResponse(
             done_bytes=offer.size_bytes,
@@ -104,15 +103,5 @@ class ModelInstalls:
         if installed.shelf is not Shelf.MODELS:
             return None
         with contextlib.suppress(ModelNotFound, ModelLoadFailed):
-            return profile_of(self._catalogue.find(installed.path.name))
+            return self._shelf.catalogue.profile(installed.path.name)
         return None
-
-    def _tell(self) -> None:
-        """The worker looks again after its next job; until then the gateway says what there is."""
-        info = self._engine.status.info
-        if info is None:
-            return
-        there = {profile.model_id: profile for profile in self._catalogue.profiles()}
-        loaded = {profile.model_id: profile for profile in info.models if profile.model_id in there}
-        elsewhere = [it for it in info.models if "/" in it.model_id and it.model_id not in there]
-        self._engine.set_models([*(there | loaded).values(), *elsewhere])

@@ -19,6 +19,7 @@ from core_server.rpc.convert.install import to_proto_adapter, to_proto_recommend
 from core_server.rpc.convert.model import to_proto_model
 from core_server.rpc.known import WAIT_SECONDS, profile_for, require_model, wait_for_info
 from core_server.rpc.model_installs import ModelInstalls
+from core_server.rpc.shelf import ModelShelf
 from scumble.v1 import model_service_pb2 as messages
 from scumble.v1.model_service_pb2_grpc import ModelServiceServicer
 
@@ -29,19 +30,24 @@ class ModelServicer(ModelServiceServicer):
     """What each call means is said in model_service.proto; errors get their status in `rpc.calls`."""
 
     def __init__(
-        self, engine: Engine, config: ServerConfig, installer: Installer | None = None
+        self,
+        engine: Engine,
+        config: ServerConfig,
+        shelf: ModelShelf,
+        installer: Installer | None = None,
     ) -> None:
         self._engine = engine
+        self._shelf = shelf
         self._adapters = AdapterShelf(config.data_dir)
         self._styles = Styles(config.data_dir)
-        self._installs = ModelInstalls(
-            config.data_dir, config.model, engine, installer or Installer(config.data_dir)
-        )
+        self._installs = ModelInstalls(shelf, engine, installer or Installer(config.data_dir))
 
     async def ListModels(
         self, request: messages.ListModelsRequest, context: Context
     ) -> messages.ListModelsResponse:
-        info = await wait_for_info(self._engine, patience(context, WAIT_SECONDS))
+        await wait_for_info(self._engine, patience(context, WAIT_SECONDS))
+        unusable = await self._shelf.look()
+        info = await wait_for_info(self._engine)
         profiles = sorted(info.models, key=lambda it: it.model_id)
         models = [to_proto_model(it, self._engine.status) for it in profiles]
         if request.include_available:
@@ -50,7 +56,13 @@ class ModelServicer(ModelServiceServicer):
             models += [
                 to_proto_recommended(it, fitting) for it in recommended() if it.id not in there
             ]
-        return messages.ListModelsResponse(models=models)
+        return messages.ListModelsResponse(
+            models=models,
+            unusable=[
+                messages.UnusableModel(model_id=name, reason=reason)
+                for name, reason in unusable.items()
+            ],
+        )
 
     async def InstallModel(
         self, request: messages.InstallModelRequest, context: Context
@@ -65,6 +77,8 @@ class ModelServicer(ModelServiceServicer):
     ) -> messages.LoadModelResponse:
         model = _model(request.model_id, "model_id")
         seconds = patience(context, WAIT_SECONDS)
+        await wait_for_info(self._engine, seconds)
+        await self._shelf.meet(model)
         require_model(await wait_for_info(self._engine, seconds), model)
         await self._engine.load(model)
         profile = await profile_for(self._engine, model, seconds)
@@ -74,6 +88,7 @@ class ModelServicer(ModelServiceServicer):
         self, request: messages.UnloadModelRequest, context: Context
     ) -> messages.UnloadModelResponse:
         model = _model(request.model_id, "model_id")
+        await self._shelf.meet(model)
         profile = await profile_for(self._engine, model, patience(context, WAIT_SECONDS))
         await self._engine.unload(model)
         return messages.UnloadModelResponse(model=to_proto_model(profile, self._engine.status))
@@ -88,6 +103,7 @@ class ModelServicer(ModelServiceServicer):
         self, request: messages.ListSchedulersRequest, context: Context
     ) -> messages.ListSchedulersResponse:
         model = _model(request.model, "model")
+        await self._shelf.meet(model)
         profile = await profile_for(self._engine, model, patience(context, WAIT_SECONDS))
         return messages.ListSchedulersResponse(
             schedulers=[
@@ -106,6 +122,7 @@ class ModelServicer(ModelServiceServicer):
         adapters = await asyncio.to_thread(self._adapters.all)
         if request.model:
             model = _model(request.model, "model")
+            await self._shelf.meet(model)
             profile = await profile_for(self._engine, model, patience(context, WAIT_SECONDS))
             fitting = FAMILIES[profile.family].adapters if profile.family in FAMILIES else ""
             adapters = tuple(it for it in adapters if it.family in ("", fitting))

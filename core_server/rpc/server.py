@@ -11,6 +11,7 @@ from grpc_reflection.v1alpha import reflection
 
 from core_server.config import ServerConfig
 from core_server.jobs.service import JobService
+from core_server.pipelines.catalogue import Catalogue
 from core_server.rpc.address import listen
 from core_server.rpc.auth import TokenInterceptor
 from core_server.rpc.calls import CallInterceptor
@@ -20,6 +21,7 @@ from core_server.rpc.health import Health
 from core_server.rpc.live_servicer import LiveServicer
 from core_server.rpc.model_servicer import ModelServicer
 from core_server.rpc.server_servicer import ServerServicer
+from core_server.rpc.shelf import ModelShelf
 from core_server.rpc.token import TOKEN_FILE
 from core_server.rpc.tokens import TokenBook
 from core_server.rpc.training_servicer import TrainingServicer
@@ -142,17 +144,18 @@ def _options(config: ServerConfig, connections: Connections) -> list[tuple[str, 
 def _add_services(
     server: grpc.aio.Server, config: ServerConfig, jobs: JobService, health: Health
 ) -> None:
+    shelf = ModelShelf(Catalogue(config.model, config.data_dir), jobs.engine)
     generation_service_pb2_grpc.add_GenerationServiceServicer_to_server(
-        GenerationServicer(jobs, config.limits), server
+        GenerationServicer(jobs, config.limits, shelf), server
     )
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(
-        ModelServicer(jobs.engine, config), server
+        ModelServicer(jobs.engine, config, shelf), server
     )
     server_service_pb2_grpc.add_ServerServiceServicer_to_server(
         ServerServicer(jobs, config.limits), server
     )
     live_service_pb2_grpc.add_LiveServiceServicer_to_server(
-        LiveServicer(jobs, config.limits), server
+        LiveServicer(jobs, config.limits, shelf), server
     )
     training_service_pb2_grpc.add_TrainingServiceServicer_to_server(TrainingServicer(), server)
     health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)

@@ -75,9 +75,9 @@ def known_classes() -> tuple[str, ...]:
 
 def cannot_run(title: str, class_name: str) -> ModelLoadFailed:
     """The error for a pipeline of no family. title: what to call the model."""
+    titles = ", ".join(family.title for family in FAMILIES.values())
     return ModelLoadFailed(
-        f"{title} is a {class_name or 'nameless pipeline'}, which this version cannot run; it runs "
-        f"{', '.join(known_classes())}."
+        f"{title} is a {class_name or 'nameless pipeline'}, which this version cannot run; it runs {titles}."
     )
 
 

@@ -6,33 +6,22 @@ The listing comes from the Hub's own client (`huggingface_hub`); HF_ENDPOINT and
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from core_server.errors import FailedPrecondition, ModelLoadFailed, SourceNotFound, Unavailable
-from core_server.pipelines.families.registry import cannot_run, known_classes
+from core_server.pipelines.sources.choice import chosen_files, few, weights_of
 from core_server.pipelines.sources.licences import Licence, licence_of
 from core_server.pipelines.sources.names import name_from
 from core_server.pipelines.sources.offer import Offer, OfferedFile, Shelf
-from core_server.pipelines.sources.weights import SUFFIXES, refuse_pickle_name
+from core_server.pipelines.sources.weights import refuse_pickle_name
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo, RepoSibling
 
-MODEL_INDEX = "model_index.json"
-_SMALL_SUFFIXES = (".json", ".txt", ".model", ".jinja")
-_PAPERS = ("LICENSE", "LICENSE.md", "LICENSE.txt", "README.md")
-_NEVER_LOADED = ("safety_checker", "feature_extractor", "image_encoder")
 _MAX_INDEX_BYTES = 1 << 20
-_SHELVES = {
-    "ControlNet": Shelf.CONTROLS,
-    "CLIPModel": Shelf.REFERENCES,
-    "CLIPVisionModelWithProjection": Shelf.REFERENCES,
-    "SiglipVisionModel": Shelf.REFERENCES,
-}
-"""Of networks that work beside a model, by a word in the class's name that their config.json has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +63,17 @@ class Hub:
         if picked or single:
             chosen = dict(picked or {place.file.rpartition("/")[2]: place.file})
         else:
-            names, single, shelf = self._choose(place, commit, sorted(listed))
+            names, single, shelf = chosen_files(
+                place.repository,
+                sorted(listed),
+                lambda path: self._read_json(place.repository, path, commit),
+            )
             chosen = {name.rpartition("/")[2] if single else name: name for name in names}
         for path in chosen.values():
             refuse_pickle_name(path)
             if path not in listed:
                 raise SourceNotFound(
-                    f"{place.repository} has no file {path!r}; it has {_few(_weights(listed))}."
+                    f"{place.repository} has no file {path!r}; it has {few(weights_of(listed))}."
                 )
         files = tuple(
             OfferedFile(
@@ -129,41 +122,6 @@ class Hub:
 
         return str(hf_hub_url(repository, path, revision=commit, endpoint=self.address()))
 
-    def _choose(
-        self, place: HubPlace, commit: str, names: list[str]
-    ) -> tuple[list[str], bool, Shelf | None]:
-        """(files, whether it is one file, its shelf)."""
-        papers = [name for name in names if name in _PAPERS]
-        if MODEL_INDEX in names:
-            index = self._read_json(place.repository, MODEL_INDEX, commit)
-            class_name = str(index.get("_class_name", ""))
-            if class_name not in known_classes():
-                raise cannot_run(place.repository, class_name)
-            return [MODEL_INDEX, *pipeline_files(index, names), *papers], False, Shelf.MODELS
-        top = [name for name in names if "/" not in name]
-        weights = [name for name in top if name.endswith(SUFFIXES)]
-        if "config.json" in top and weights:
-            config = self._read_json(place.repository, "config.json", commit)
-            kind = str(config.get("_class_name") or (config.get("architectures") or [""])[0])
-            shelf = next((it for word, it in _SHELVES.items() if word in kind), None)
-            if shelf is None:
-                raise ModelLoadFailed(
-                    f"{place.repository} is a {kind or 'part of some model'}, which cannot be used by itself; install "
-                    "the model that it belongs to."
-                )
-            return ["config.json", *_one_variant(weights), *papers], False, shelf
-        if len(_weights(names)) == 1:
-            return _weights(names), True, None
-        if not _weights(names):
-            pickles = [name for name in names if name.endswith((".ckpt", ".pt", ".bin", ".pth"))]
-            if pickles:
-                refuse_pickle_name(pickles[0])
-            raise ModelLoadFailed(f"{place.repository} holds no .safetensors or .gguf file.")
-        raise FailedPrecondition(
-            f"{place.repository} holds several files; name one of them, such as "
-            f"{place.repository}/{_weights(names)[0]}. There are {_few(_weights(names))}."
-        )
-
     def _read_json(self, repository: str, path: str, commit: str) -> dict[str, Any]:
         from huggingface_hub import get_session, hf_raise_for_status  # noqa: PLC0415
 
@@ -180,38 +138,6 @@ class Hub:
         if not isinstance(value, dict):
             raise ModelLoadFailed(f"{path} of {repository} is no JSON object.")
         return value
-
-
-def pipeline_files(index: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    """The files of a diffusers repository that loading needs: of each part one set of weights, half precision first.
-
-    Pickles, code, other frameworks' weights and single-file copies stay where they are.
-    Errors: ModelLoadFailed for a part without .safetensors.
-    """
-    chosen = []
-    for part, entry in index.items():
-        if not isinstance(entry, list) or entry[0] is None or part in _NEVER_LOADED:
-            continue
-        inside = [name for name in names if name.startswith(f"{part}/") and name.count("/") == 1]
-        weights = [name for name in inside if name.endswith(SUFFIXES)]
-        pickles = [name for name in inside if name.endswith((".bin", ".pt", ".ckpt", ".pth"))]
-        if pickles and not weights:
-            refuse_pickle_name(pickles[0])
-        kept = _one_variant(weights)
-        half = any(".fp16" in name for name in kept)
-        chosen += kept
-        chosen += [
-            name
-            for name in inside
-            if name.endswith(_SMALL_SUFFIXES)
-            and (
-                ".index." not in name
-                or (".safetensors.index" in name and (".fp16" in name) == half)
-            )
-            and "flax" not in name
-            and "openvino" not in name
-        ]
-    return chosen
 
 
 @contextmanager
@@ -273,19 +199,3 @@ def _licence(info: ModelInfo) -> Licence:
         return licence_of(None)
     value = card.license[0] if isinstance(card.license, list) and card.license else card.license
     return licence_of(value, card.license_name, card.license_link)
-
-
-def _one_variant(weights: Sequence[str]) -> list[str]:
-    half = [name for name in weights if ".fp16" in name]
-    plain = [name for name in weights if ".fp16" not in name and ".non_ema" not in name]
-    return half or plain
-
-
-def _weights(names: Any) -> list[str]:
-    return sorted(name for name in names if name.endswith(SUFFIXES))
-
-
-def _few(names: Sequence[str]) -> str:
-    return (
-        ", ".join(names[:6]) + (" ..." if len(names) > 6 else "") if names else "no weights at all"
-    )

@@ -26,6 +26,7 @@ from core_server.pipelines.sources.disk import RESERVE_BYTES, Disk, RealDisk
 from core_server.pipelines.sources.fetch import fetch, sha256_of
 from core_server.pipelines.sources.hub import Hub, HubPlace
 from core_server.pipelines.sources.licences import UNKNOWN, Licence
+from core_server.pipelines.sources.local import local_offer
 from core_server.pipelines.sources.names import checked_name, inside, name_from
 from core_server.pipelines.sources.offer import Installed, Offer, OfferedFile, Progress, Shelf
 from core_server.pipelines.sources.recognise import FileKind, Recognised, recognise
@@ -60,7 +61,8 @@ class Installer:
         self._lock = threading.Lock()
 
     def offer(self, source: str, name: str = "") -> Offer:
-        """What `source` offers: a recommended id, OWNER/NAME[/FILE][@REVISION], an https address, or a file's path.
+        """What `source` offers: a recommended id, OWNER/NAME[/FILE][@REVISION], an https address, or the path
+        of a file or diffusers folder.
 
         Uses the network for all but a path. Errors: InvalidRequest, SourceNotFound, FailedPrecondition, Unavailable,
         ModelLoadFailed.
@@ -77,7 +79,7 @@ class Installer:
             return _address(source, name)
         path = Path(source).expanduser()
         if path.is_absolute() or (path.suffix in SUFFIXES and path.is_file()):
-            return _local(path, name)
+            return local_offer(path, name)
         place = HubPlace.parse(source)
         if place is None:
             raise SourceNotFound(
@@ -149,8 +151,8 @@ class Installer:
         free = self._disk.free_bytes(incoming)
         if free < needed:
             raise LimitExceeded(
-                f"{offer.title} needs {_gib(offer.size_bytes)} and the disk of {self._data_dir} has {_gib(free)} free "
-                f"({_gib(RESERVE_BYTES)} must stay free); free some space, or use another --data-dir."
+                f"{offer.title} needs {_told(offer.size_bytes)} and the disk of {self._data_dir} has {_told(free)} "
+                f"free ({_told(RESERVE_BYTES)} must stay free); free some space, or use another --data-dir."
             )
 
     def _fetch(self, offer: Offer, incoming: Path, on_progress: OnProgress) -> None:
@@ -279,24 +281,9 @@ def _address(source: str, name: str) -> Offer:
     )
 
 
-def _local(path: Path, name: str) -> Offer:
-    refuse_pickle_name(path.name)
-    if not path.is_file():
-        raise SourceNotFound(
-            f"There is no file {path}; give a .safetensors or .gguf file. A diffusers folder need not be installed: "
-            "put it into the data folder's `models`, or name it with `scumble serve --model`."
-        )
-    read_header(path)
-    name = name or name_from(path.name)
-    file = OfferedFile(f"{name}{path.suffix}", path.resolve().as_uri(), path.stat().st_size)
-    return Offer(
-        name=name, source=path.name, title=path.stem, licence=UNKNOWN, files=(file,), single=True
-    )
-
-
 def _write_json(path: Path, content: object) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB"
+def _told(size: int) -> str:
+    return f"{size / 2**20:.0f} MiB" if size < 2**30 else f"{size / 2**30:.1f} GiB"

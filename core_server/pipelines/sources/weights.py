@@ -59,37 +59,41 @@ class WeightsHeader:
         return info.shape if info is not None else ()
 
 
-def read_header(path: Path) -> WeightsHeader:
-    """The header of a weights file.
+def read_header(path: Path, name: str = "") -> WeightsHeader:
+    """The header of a weights file. name: what sentences call it, if not by the file's own.
 
     Errors: ModelLoadFailed in one sentence for pickles under any name, other formats, headers that are broken, too
     long or at odds with the file's size.
     """
+    name = name or path.name
     try:
         size = path.stat().st_size
         with path.open("rb") as stream:
             start = stream.read(16)
             if _is_pickle(start):
                 raise ModelLoadFailed(
-                    f"{path.name} is a pickle, which can run code when it is loaded, whatever its name says; "
+                    f"{name} is a pickle, which can run code when it is loaded, whatever its name says; "
                     f"{_CONVERT}."
                 )
             stream.seek(0)
             if start[:4] == gguf_header.MAGIC:
-                return _gguf(path, stream, size)
-            return _safetensors(path, stream, size)
+                return _gguf(name, stream, size)
+            return _safetensors(name, stream, size)
     except OSError as error:
         raise ModelLoadFailed(
-            f"{path.name} cannot be read ({error.strerror or error}); check that it is there and yours."
+            f"{name} cannot be read ({error.strerror or error}); check that it is there and yours."
         ) from error
 
 
 def refuse_pickle_name(name: str) -> None:
     """Refuses a file whose name already says pickle, before it is fetched. Errors: ModelLoadFailed."""
     if Path(name).suffix.lower() in PICKLE_SUFFIXES:
-        raise ModelLoadFailed(
-            f"{Path(name).name} is a pickle by its name, which can run code when it is loaded; {_CONVERT}."
-        )
+        raise ModelLoadFailed(pickle_sentence(name))
+
+
+def pickle_sentence(name: str) -> str:
+    """What is said about a file whose name says pickle."""
+    return f"{Path(name).name} is a pickle by its name, which can run code when it is loaded; {_CONVERT}."
 
 
 def _is_pickle(start: bytes) -> bool:
@@ -106,20 +110,19 @@ def _is_pickle(start: bytes) -> bool:
     )
 
 
-def _safetensors(path: Path, stream: BinaryIO, size: int) -> WeightsHeader:
+def _safetensors(name: str, stream: BinaryIO, size: int) -> WeightsHeader:
     start = stream.read(9)
     length = struct.unpack("<Q", start[:8])[0] if len(start) == 9 else 0
     if length > MAX_HEADER_BYTES and start[8:] == b"{":
         raise ModelLoadFailed(
-            f"{path.name} announces a header of {length} bytes; at most {MAX_HEADER_BYTES} are read. The file is not "
+            f"{name} announces a header of {length} bytes; at most {MAX_HEADER_BYTES} are read. The file is not "
             "a model, or it is broken; download it again."
         )
     if not 2 <= length <= MAX_HEADER_BYTES or start[8:] != b"{":
-        raise ModelLoadFailed(
-            f"{path.name} is not a .safetensors file nor a GGUF file; download it again."
-        )
+        stream.seek(0)
+        raise ModelLoadFailed(_something_else(name, stream.read(64)))
     if 8 + length > size:
-        _cut_off(path)
+        _cut_off(name)
     stream.seek(8)
     try:
         content = json.loads(stream.read(length))
@@ -127,13 +130,14 @@ def _safetensors(path: Path, stream: BinaryIO, size: int) -> WeightsHeader:
         entries = {key: _entry(value) for key, value in content.items()}
         texts = {str(key): str(value) for key, value in dict(metadata).items()}
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
-        raise ModelLoadFailed(f"The header of {path.name} is broken; download it again.") from error
+        raise ModelLoadFailed(f"The header of {name} is broken; download it again.") from error
     if len(entries) > MAX_TENSORS:
         raise ModelLoadFailed(
-            f"{path.name} announces {len(entries)} tensors; at most {MAX_TENSORS} are read."
+            f"{name} announces {len(entries)} tensors; at most {MAX_TENSORS} are read. The file is not a model, or it "
+            "is broken; download it again."
         )
     if 8 + length + max((end for _, end in entries.values()), default=0) > size:
-        _cut_off(path)
+        _cut_off(name)
     return WeightsHeader("safetensors", {key: info for key, (info, _) in entries.items()}, texts)
 
 
@@ -150,20 +154,37 @@ def _entry(value: Any) -> tuple[TensorInfo, int]:
     return TensorInfo(str(value["dtype"]), shape), end
 
 
-def _gguf(path: Path, stream: BinaryIO, size: int) -> WeightsHeader:
+def _gguf(name: str, stream: BinaryIO, size: int) -> WeightsHeader:
     try:
         metadata, tensors, end = gguf_header.read(stream, MAX_HEADER_BYTES, MAX_TENSORS)
     except EOFError:
-        _cut_off(path)
+        _cut_off(name)
     except ValueError as error:
         raise ModelLoadFailed(
-            f"The header of {path.name} is broken ({error}); download it again."
+            f"The header of {name} is broken ({error}); download it again."
         ) from error
     if end > size:
-        _cut_off(path)
-    found = {name: TensorInfo(dtype, shape) for name, (dtype, shape) in tensors.items()}
+        _cut_off(name)
+    found = {key: TensorInfo(dtype, shape) for key, (dtype, shape) in tensors.items()}
     return WeightsHeader("gguf", found, metadata)
 
 
-def _cut_off(path: Path) -> NoReturn:
-    raise ModelLoadFailed(f"{path.name} is cut off; download it again.")
+def _cut_off(name: str) -> NoReturn:
+    raise ModelLoadFailed(f"{name} is cut off; download it again.")
+
+
+def _something_else(name: str, start: bytes) -> str:
+    """What people have instead of weights when a download went wrong."""
+    if not start:
+        return f"{name} is empty; download it again."
+    if start.startswith(b"version https://git-lfs"):
+        return (
+            f"{name} is a note of Git LFS that stands for the weights, not the weights; fetch them with `git lfs pull` "
+            "or download the file from its page."
+        )
+    if start.lstrip().startswith((b"<", b"{")):
+        return (
+            f"{name} is a web page or a server's answer saved under that name, such as one that asks to sign in; open "
+            "the download's address in a browser, and download it again from there."
+        )
+    return f"{name} is not a .safetensors file nor a GGUF file; download it again."

@@ -140,6 +140,12 @@ class Client:
         response = self._connection.call_worker(self._connection.model.ListModels, request)
         return [model_from_message(model) for model in response.models]
 
+    def unusable_models(self) -> dict[str, str]:
+        """What lies in the server's models folder and cannot be used: one sentence each, by name."""
+        request = model_service_pb2.ListModelsRequest()
+        response = self._connection.call_worker(self._connection.model.ListModels, request)
+        return {it.model_id: it.reason for it in response.unusable}
+
     def best_extent(self, model: str = "") -> Extent:
         """The size to paint at where the artist has chosen none: the model's best, FALLBACK_EXTENT if it names none."""
         for known in self.models():

@@ -179,22 +179,50 @@ class ListModelsRequest(google.protobuf.message.Message):
 global___ListModelsRequest = ListModelsRequest
 
 @typing.final
+class UnusableModel(google.protobuf.message.Message):
+    """Something in the models folder that cannot be used."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MODEL_ID_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    model_id: builtins.str
+    """Name of the folder or file."""
+    reason: builtins.str
+    """One sentence: why, and what to do."""
+    def __init__(
+        self,
+        *,
+        model_id: builtins.str = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["model_id", b"model_id", "reason", b"reason"]) -> None: ...
+
+global___UnusableModel = UnusableModel
+
+@typing.final
 class ListModelsResponse(google.protobuf.message.Message):
     """The models."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     MODELS_FIELD_NUMBER: builtins.int
+    UNUSABLE_FIELD_NUMBER: builtins.int
     @property
     def models(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Model]:
         """Installed first, then by name."""
+
+    @property
+    def unusable(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___UnusableModel]:
+        """What lies among them and cannot be used, by name."""
 
     def __init__(
         self,
         *,
         models: collections.abc.Iterable[global___Model] | None = ...,
+        unusable: collections.abc.Iterable[global___UnusableModel] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["models", b"models"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["models", b"models", "unusable", b"unusable"]) -> None: ...
 
 global___ListModelsResponse = ListModelsResponse
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import struct
 import subprocess
 import sys
 import time
@@ -155,6 +157,33 @@ def test_a_download_that_is_left_goes_on(hub: FakeHub, data_dir: Path) -> None:
         assert last.model is not None
         assert last.model.model_id == "later"
         client.remove_model("later")
+
+
+def test_what_was_put_into_the_folder_by_hand(run, data_dir: Path, tmp_path: Path) -> None:
+    """While the server runs: what is whole paints at once, of the rest is said why it cannot."""
+    models = data_dir / "models"
+    for name in ("mine", "hollow"):
+        make_tiny_pipeline(seed=8).save_pretrained(models / name)
+    shutil.rmtree(models / "hollow" / "unet")
+    (models / "dream.ckpt").write_bytes(b"PK")
+    (models / "cut.safetensors").write_bytes(struct.pack("<Q", 99) + b"{")
+    # A download of the same name beside it: the installed one is meant.
+    (tmp_path / "cut.safetensors").touch()
+    try:
+        small = ("--width", "64", "--height", "64", "--num-inference-steps", "1", "-o", "a.png")
+        painted = run("generate", "moss", "--model", "mine", *small)
+        assert painted.returncode == 0, painted.stderr
+        listed = run("models", "list").stdout
+        for name, reason in (
+            ("hollow", "the folder of its unet is missing"),
+            ("dream.ckpt", "is a pickle by its name"),
+            ("cut.safetensors", "is cut off; download it again"),
+        ):
+            assert f"! {name}" in listed and reason in listed
+            refused = run("generate", "moss", "--model", name, *small)
+            assert refused.returncode == 1 and reason in refused.stderr
+    finally:
+        shutil.rmtree(models)
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,15 @@ def test_missing_tensors_are_one_sentence(original: Any, tmp_path: Path, dropped
         read_single_file(path, read_header(path), torch.float32, config)
 
 
+def test_other_shapes_are_one_sentence(original: Any, tmp_path: Path) -> None:
+    words = r"other shapes .*expected shape|holds no text encoder"
+    path = tmp_path / "model.safetensors"
+    save_file(original[2], path)
+    with pytest.raises(ModelLoadFailed, match=words) as caught:
+        read_single_file(path, read_header(path), torch.float32)
+    assert "\n" not in caught.value.message
+
+
 def test_inpainting_and_velocity_are_read_from_the_file(original: Any, tmp_path: Path) -> None:
     architecture, whole, tensors, config = original
     path = tmp_path / "model.safetensors"

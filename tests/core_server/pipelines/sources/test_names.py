@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from core_server.errors import InvalidRequest, ModelLoadFailed
-from core_server.pipelines.sources.hub import HubPlace, pipeline_files
+from core_server.pipelines.sources.choice import pipeline_files
+from core_server.pipelines.sources.hub import HubPlace
 from core_server.pipelines.sources.licences import licence_of
 from core_server.pipelines.sources.names import checked_name, inside, name_from
 from core_server.pipelines.sources.recommended import best_for, recommended
@@ -39,7 +40,7 @@ def test_small_things() -> None:
         "unet/a.fp16.safetensors", "unet/a.safetensors", "unet/config.json", "unet/a.safetensors.index.json",
         "unet/a.safetensors.index.fp16.json", "safety_checker/model.safetensors", "unet/deep/b.safetensors",
     ]  # fmt: skip
-    assert pipeline_files(index, names) == [
+    assert pipeline_files("it", index, names) == [
         "unet/a.fp16.safetensors", "unet/config.json", "unet/a.safetensors.index.fp16.json",
     ]  # fmt: skip
 

@@ -52,7 +52,10 @@ def _torch_pickle(legacy: bool) -> bytes:
         (pickle.dumps({"a": 1}, protocol=0), "is a pickle"),
         (pickle.dumps({"a": 1}, protocol=2), "is a pickle"),
         (pickle.dumps({"a": list(range(99))}, protocol=4), "is a pickle"),
-        (b"", "not a .safetensors file nor"),
+        (b"", "is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+        (b"<!doctype html><title>Sign in</title>", "a web page"),
+        (b'{"error": "unauthorised"}', "a server's answer"),
         (b"\xff" * 99, "not a .safetensors file nor"),
         (_file(b"{broken}"), "header of .* is broken"),
         (_file(b"[" * 100_000), "not a .safetensors file"),
@@ -70,8 +73,8 @@ def _torch_pickle(legacy: bool) -> bytes:
         (b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 2**60), "longer than what is read"),
     ],
     ids=[
-        "torch zip", "torch legacy", "protocol 0", "protocol 2", "protocol 4", "empty", "noise", "not JSON",
-        "no object", "nested", "huge header", "header cut", "data cut", "shape lies", "negative", "backwards",
+        "torch zip", "torch legacy", "protocol 0", "protocol 2", "protocol 4", "empty", "lfs", "html", "answer",
+        "noise", "not JSON", "no object", "nested", "huge header", "header cut", "data cut", "shape lies", "negative", "backwards",
         "no shape", "gguf cut", "gguf version", "gguf tensors", "gguf text",
     ],
 )  # fmt: skip
