@@ -96,6 +96,8 @@ class LiveSession:
         self._waiting: LiveWish | None = None
         self._taken: LiveWish | None = None
         self._likeness: tuple[LiveWish, LiveWish | None, bool] | None = None
+        self._flights: deque[asyncio.Task[Painted]] = deque()
+        self._is_open = False
         self._unbegun = False
         self._ahead = False
         self._frames = itertools.count(1)
@@ -115,6 +117,7 @@ class LiveSession:
         self._known = wish.after(self._known)
         if self._known.payload is not None:
             self._waiting = self._known
+            self._launch()  # at once: whoever waits for the change comes some turns of the event loop later
         self._changed.set()
 
     def end(self, error: ScumbleServerError | None = None) -> None:
@@ -128,12 +131,16 @@ class LiveSession:
         Errors: what `end` was given, TaskFailed of a frame, LimitExceeded for a session that nothing comes to.
         """
         crashes = 0
-        flights: deque[asyncio.Task[Painted]] = deque()
+        flights = self._flights
+        self._is_open = True
         try:
             while True:
-                self._launch(flights)
+                self._launch()
                 if not flights:
-                    if (wish := await self._next()) is None:
+                    wish = await self._next()
+                    if flights:
+                        continue
+                    if wish is None:
                         return
                     if self._is_like_the_last(wish):
                         self._waiting = None
@@ -146,11 +153,13 @@ class LiveSession:
                         tell_at = time.monotonic() + _TELL_AGAIN_SECONDS
                         if message := self._why_waiting():
                             yield self._answer(self._waiting or self._known, message=message)
-                    self._launch(flights)
+                    self._launch()
                 try:
                     painted = flights.popleft().result()
                 except WorkerCrashed as error:
+                    self._is_open = False
                     await _given_up(flights)
+                    self._is_open = True
                     crashes += 1
                     if crashes >= _MAX_CRASHES:
                         raise type(error)(
@@ -166,17 +175,19 @@ class LiveSession:
                     continue
                 crashes = 0
                 answer = self._pictured(painted)
-                self._launch(flights)  # the worker does not wait while this picture is on its way
+                self._launch()  # the worker does not wait while this picture is on its way
                 yield answer
         finally:
+            self._is_open = False
             await _given_up(flights)
 
-    def _launch(self, flights: deque[asyncio.Task[Painted]]) -> None:
+    def _launch(self) -> None:
         """Begins the newest frame, where there is one that is not like the last one begun. Where the device takes it up
         at once when it has done the frame before, it is sent while that one is painted."""
-        wish = self._waiting
+        wish, flights = self._waiting, self._flights
         if (
             wish is None
+            or not self._is_open
             or self._unbegun
             or len(flights) >= (MOST_FRAMES if self._ahead else 1)
             or self._ended_badly
@@ -184,9 +195,7 @@ class LiveSession:
         ):
             return
         self._unbegun = True
-        flight = asyncio.create_task(self._paint_newest(beside=bool(flights)))
-        flight.add_done_callback(lambda _: self._changed.set())
-        flights.append(flight)
+        flights.append(asyncio.create_task(self._paint_newest(beside=bool(flights))))
 
     def _is_like_the_last(self, wish: LiveWish) -> bool:
         """One that was begun; asked more often than it changes."""
@@ -211,7 +220,7 @@ class LiveSession:
         return isinstance(self._ended, ScumbleServerError)
 
     async def _next(self) -> LiveWish | None:
-        """The wish that waits, left there; None when there will be none."""
+        """The wish that waits, left there; None when there will be none, or where one has been begun meanwhile."""
         idle = self._limits.max_live_idle_seconds
         while True:
             self._changed.clear()
@@ -219,7 +228,7 @@ class LiveSession:
                 raise self._ended
             if self._waiting is not None:
                 return self._waiting
-            if self._ended:
+            if self._ended or self._flights:
                 return None
             try:
                 await asyncio.wait_for(self._changed.wait(), idle)
@@ -227,6 +236,12 @@ class LiveSession:
                 raise idle_error(idle) from None
 
     async def _paint_newest(self, *, beside: bool) -> Painted:
+        try:
+            return await self._painted(beside=beside)
+        finally:
+            self._changed.set()
+
+    async def _painted(self, *, beside: bool) -> Painted:
         self._stage = ""
         try:
             async with self._turns.frame(beside=beside):

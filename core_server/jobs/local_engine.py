@@ -167,7 +167,7 @@ class LocalEngine:
             self._follow(running)
             try:
                 segment, placed = await places.canvas(canvas)
-                worker = await self._worker_for([running])
+                worker = self._supervisor.ready_worker or await self._worker_for([running])
                 if worker is not None:
                     extent = frame.extent or canvas.extent
                     size = extent.area * canvas.channels * canvas.array.dtype.itemsize
