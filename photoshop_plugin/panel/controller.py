@@ -71,7 +71,7 @@ class PanelController:
         self._closed = False
         self._host: PhotoshopHost | None = None
         self._host_context: AbstractContextManager[PhotoshopHost] | None = None
-        self._looking = threading.Event()
+        self._looking, self._asking = threading.Event(), threading.Event()
         self._cancel = threading.Event()
         self._job: SubmittedJob | None = None
         self._working = threading.Event()
@@ -95,8 +95,10 @@ class PanelController:
             self._start(self._host_thread, self._look)
 
     def look_at_server(self) -> None:
-        """Then ServerSeen."""
-        self._start(self._server_thread, self._look_at_server)
+        """Looks at the server, unless the last look has not ended; then ServerSeen."""
+        if not self._asking.is_set():
+            self._asking.set()
+            self._start(self._server_thread, self._look_at_server)
 
     def generate(self, settings: Settings) -> None:
         """Sent (before and after the server has it), Working ..., and Finished or Stopped. One at a time."""
@@ -212,7 +214,11 @@ class PanelController:
         self._host = self._host_context = None
 
     def _look_at_server(self) -> None:
-        self._notify(self.server.look(in_use=self._working.is_set()))
+        try:
+            seen = self.server.look(in_use=self._working.is_set())
+        finally:
+            self._asking.clear()
+        self._notify(seen)
 
     def _quietly(self, call: Callable[[], None]) -> None:
         with suppress(ScumbleError):

@@ -26,7 +26,7 @@ class DocumentSeen:
 
 @dataclass(frozen=True, slots=True)
 class ServerSeen:
-    """The server, or the sentence why there is none."""
+    """The server, or the sentence why there is none. Its lists are told while its worker is ready."""
 
     info: ServerInfo | None
     models: tuple[Model, ...] = ()

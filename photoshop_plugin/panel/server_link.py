@@ -16,6 +16,7 @@ from scumble.client import (
     ScumbleError,
     Style,
     Unimplemented,
+    WorkerState,
 )
 
 
@@ -55,10 +56,13 @@ class ServerLink:
             server.close()
 
     def look(self, *, in_use: bool) -> ServerSeen:
-        """What the server is and has, or why there is none. in_use: see `drop`."""
+        """What the server is and has, or why there is none; without its lists while its worker is not ready, which may
+        take minutes that nobody shall wait for here. in_use: see `drop`."""
         try:
             server = self.get()
             info = server.server_info()
+            if info.worker_state is not WorkerState.READY:
+                return ServerSeen(info)
             models, adapters = tuple(server.models()), tuple(server.adapters())
             return ServerSeen(info, models, adapters, _styles(server))
         except ScumbleError as error:

@@ -37,6 +37,7 @@ from scumble.client import WorkerState
 LOOK_MILLISECONDS = 600
 """How often the document in front is looked at, only while the panel can be seen and nothing runs."""
 SERVER_MILLISECONDS = 5000
+"""How often the server is; as often as the document while its worker starts."""
 FOLLOW_MILLISECONDS = 200
 LIVE_STRENGTH = 60
 """Percent: at 100 a live picture would not follow what is drawn."""
@@ -192,8 +193,11 @@ class PanelWindow(QWidget):
     def _show_server(self, seen: ServerSeen) -> None:
         self.status.show_server(seen)
         info = seen.info
-        self._server_ready = info is not None and info.worker_state is not WorkerState.FAILED
-        if info is not None:
+        state = None if info is None else info.worker_state
+        self._server_ready = state not in (None, WorkerState.FAILED)
+        starting = state in (WorkerState.STARTING, WorkerState.RESTARTING)
+        self._server_timer.setInterval(LOOK_MILLISECONDS if starting else SERVER_MILLISECONDS)
+        if state is WorkerState.READY:
             self.form.show_models(seen.models)
             self.form.look.show_adapters(seen.adapters)
             self.form.look.show_styles(seen.styles)
@@ -333,5 +337,6 @@ class PanelWindow(QWidget):
             timer.timeout.connect(look)
             timer.start(milliseconds)
             self._timers.append(timer)
+        self._server_timer = self._timers[1]
         QTimer.singleShot(0, self._look)
         QTimer.singleShot(0, self._look_at_server)

@@ -39,6 +39,7 @@ from scumble.client import (
     Style,
     TextToImage,
     Texture,
+    Unavailable,
     Upscale,
     WorkerState,
 )
@@ -147,6 +148,7 @@ class ScriptedServer:
     fails: BaseException | None = None
     plan_fails: ScumbleError | None = None
     info_fails: ScumbleError | None = None
+    worker_state: WorkerState = WorkerState.READY
     events: Iterable[Event] = EVENTS
     closed: bool = False
     asked: list[tuple[Extent, Bounds, float, CanvasOptions]] = field(default_factory=list)
@@ -196,8 +198,8 @@ class ScriptedServer:
             device="cpu",
             device_memory_bytes=0,
             device_free_bytes=0,
-            worker_state=WorkerState.READY,
-            worker_message="",
+            worker_state=self.worker_state,
+            worker_message="" if self.worker_state is WorkerState.READY else "The worker starts.",
             default_model="tiny",
             limits=Limits(**dict.fromkeys(Limits.__dataclass_fields__, 0)),
             features=("inpaint",),
@@ -206,6 +208,8 @@ class ScriptedServer:
         )
 
     def models(self) -> list[Model]:
+        if self.worker_state is not WorkerState.READY:
+            raise Unavailable("Still not ready, after a long time.")
         return []
 
     def adapters(self) -> list[AdapterInfo]:

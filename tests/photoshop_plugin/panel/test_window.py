@@ -20,7 +20,7 @@ from photoshop_plugin.panel.hotkey import windows_keys
 from photoshop_plugin.panel.pictures import request_picture, to_image
 from photoshop_plugin.panel.preferences import Preferences, apply_scheme
 from photoshop_plugin.task import Task
-from scumble.client import ColorSpace, NotRunning, Pixels
+from scumble.client import ColorSpace, NotRunning, Pixels, WorkerState
 from tests.fakes.photoshop import Application
 from tests.photoshop_plugin.scene import FILL_TITLE, SIZE, open_document, texture
 
@@ -132,6 +132,20 @@ def test_troubles_are_said_and_nothing_can_be_pressed(desk: WindowDesk) -> None:
     assert "&lt;b>" in window.status.server_label.text(), "never markup"
     assert window.status.start_button.isVisible()
     assert not window.generate_button.isEnabled()
+
+
+def test_a_worker_that_starts_is_said_and_not_waited_for(
+    photoshop: Application, desk: WindowDesk
+) -> None:
+    open_document(photoshop)
+    line = desk.window.status.server_label
+    desk.server.worker_state = WorkerState.RESTARTING
+    desk.until(lambda: line.text() == "Server: The worker starts.")
+    assert not desk.window.status.start_button.isVisible()
+    desk.until(desk.window.generate_button.isEnabled)
+    desk.server.worker_state = WorkerState.READY
+    desk.until(lambda: line.text() == "Server: cpu")
+    assert desk.window.form.look.style.count() > 1, "its lists come with it"
 
 
 def test_what_will_be_done_is_said_before_it_runs(photoshop: Application, desk: WindowDesk) -> None:
