@@ -15,7 +15,7 @@ from core_server.canvas.plan import SeamlessAxes, wraps
 SIDES = st.builds(Sides, *[st.just(0) | st.integers(0, 90)] * 4)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(
     st.builds(Extent, st.integers(1, 60), st.integers(1, 60)),
     SIDES,
