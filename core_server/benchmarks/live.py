@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,10 @@ CANVASES, WARM = 16, 5
 counts: a size that is new to the server has its graph recorded with the first of them."""
 IN_FLIGHT = {2: "two", 3: "three"}
 """Canvases whose pictures have not come yet: where two are, one is painted while the other travels."""
+PACE, PACE_SHARE, PACED, PACED_SECONDS = 156.0, 0.95, 6, 10.0
+"""Canvases a second of a client that keeps time, as a host application with a clock does; where two in flight reach
+fewer, this share of what they reach. Its latency is taken from so many times as many pictures, within so many seconds.
+"""
 
 
 def run(setting: Setting) -> Report:
@@ -54,7 +59,12 @@ def run(setting: Setting) -> Report:
                     _painted(session, noise_picture(number, side, side, 3))
                 rows += _in_turns(session, steps, side, count, details)
                 for many in IN_FLIGHT:
-                    rows += _overlapping(session, many, steps, side, count, details)
+                    rate, found = _overlapping(session, many, steps, side, count, details)
+                    rows += found
+                    if steps == 1 and many == 2:
+                        pace = min(PACE, PACE_SHARE * rate)
+                        many_more = min(count * PACED, max(count, round(pace * PACED_SECONDS)))
+                        rows += _paced(session, pace, side, many_more, details)
         rows += _hurried(client, setting.model, side, count)
         device = client.server_info().device
     return Report("live", setting.command("live"), machine_line(device), rows, details)
@@ -101,8 +111,9 @@ def _in_turns(
 
 def _overlapping(  # noqa: PLR0917
     session: LiveSession, many: int, steps: int, side: int, count: int, details: dict[str, Any]
-) -> list[Row]:
-    """The next canvas is sent before the last picture has come: so many are under way at any time."""
+) -> tuple[float, list[Row]]:
+    """The next canvas is sent before the last picture has come: so many are under way at any time. Pictures a second,
+    and the rows."""
     canvases = [noise_picture(500 + number, side, side, 3) for number in range(CANVASES)]
     sent: dict[int, float] = {}
     latencies: list[float] = []
@@ -124,12 +135,55 @@ def _overlapping(  # noqa: PLR0917
     rate = (session.figures.pictures - before) / (time.perf_counter() - start)
     name = f"{_name(steps)}, {IN_FLIGHT[many]} in flight"
     details[name] = {"latency_ms": latencies}
-    return [
+    return rate, [
         Row(f"{name}, {side} px", rate, "pictures/s", headline=True,
             note=f"the next canvas is on its way when the picture comes; {count} of them"),
         Row(f"{name}, latency p50", median(latencies), "ms", headline=True,
             note="canvas to pixels, in the client"),
         Row(f"{name}, latency p99", float(np.percentile(latencies, 99)), "ms", headline=True),
+    ]  # fmt: skip
+
+
+def _paced(
+    session: LiveSession, pace: float, side: int, count: int, details: dict[str, Any]
+) -> list[Row]:
+    """A canvas every 1 / `pace` s, whatever comes back. Each picture's time counts from when its canvas was due; a
+    canvas that a newer one replaced has no picture."""
+    canvases = [noise_picture(700 + number, side, side, 3) for number in range(CANVASES)]
+    due: dict[int, float] = {}
+    start = time.perf_counter()
+
+    def send() -> None:
+        for number in range(count):
+            at = start + number / pace
+            time.sleep(max(0.0, at - time.perf_counter()))
+            due[session.send(canvases[number % CANVASES])] = at
+
+    before, latencies = session.figures.pictures, []
+    sender = threading.Thread(target=send, name="canvases", daemon=True)
+    sender.start()
+    last, patience = 0, start + count / pace + SECONDS
+    while len(due) < count or last < max(due):
+        picture = session.latest(1.0)
+        if picture is None:
+            if time.perf_counter() > patience:
+                raise CannotMeasure(f"No picture came within {SECONDS:g} s.")
+            continue
+        now, last = time.perf_counter(), picture.frame_number
+        while last not in due:  # its picture came before the sender went on
+            time.sleep(0)
+        latencies.append((now - due[last]) * 1000)
+    rate = (session.figures.pictures - before) / (time.perf_counter() - start)
+    name = f"{_name(1)}, at a steady pace"
+    details[name] = {"latency_ms": latencies}
+    return [
+        Row(f"{name}, {side} px", rate, "pictures/s", headline=True,
+            note=f"{pace:.1f} canvases/s, {count} of them; {count - len(latencies)} gave way to newer ones"),
+        Row(f"{name}, latency p50", median(latencies), "ms", headline=True,
+            note="from when the canvas was due to its pixels, in the client; the session is warm"),
+        Row(f"{name}, latency p99", float(np.percentile(latencies, 99)), "ms", headline=True,
+            note=f"of all {len(latencies)} pictures"),
+        Row(f"{name}, slowest", max(latencies), "ms"),
     ]  # fmt: skip
 
 

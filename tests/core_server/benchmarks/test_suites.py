@@ -61,6 +61,9 @@ def test_live(gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert 0 <= rows["dropped in a hurry"]["value"] < 100
     assert rows["1 step in a hurry, 32 px"]["value"] > 0
     assert rows["2 steps, two in flight, 32 px"]["value"] > 0
+    assert rows["1 step, at a steady pace, 32 px"]["value"] > 0
+    p99 = rows["1 step, at a steady pace, latency p99"]["value"]
+    assert p99 <= rows["1 step, at a steady pace, slowest"]["value"]
     assert len(rows["report"]["details"]["1 step"]["latency_ms"]) == 4
 
 
