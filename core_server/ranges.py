@@ -94,6 +94,8 @@ TOLD: Mapping[str, Range] = {
     "parameters.num_inference_steps": STEPS,
     "parameters.guidance_scale": GUIDANCE,
     "parameters.count": COUNT,
+    "parameters.guidance_end": GUIDANCE_END,
+    "parameters.block_cache": BLOCK_CACHE,
     "parameters.adapters": ADAPTERS,
     "parameters.adapters.weight": ADAPTER_WEIGHT,
     "parameters.control_images": CONTROL_IMAGES,

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from core_server.canvas.geometry import Bounds, Extent
+from core_server.canvas.geometry import Bounds
 from core_server.canvas.plan import CanvasPlan, SeamlessAxes, wraps
 from core_server.canvas.resample import extent_of
 from core_server.errors import InvalidRequest
@@ -133,13 +133,3 @@ def _ramp(distance: FloatArray, start: float, end: float) -> FloatArray:
         return (distance <= start).astype(np.float32)
     t = np.clip((np.float32(end) - distance) / np.float32(end - start), 0, 1)
     return np.asarray(t * t * (3 - 2 * t), np.float32)
-
-
-def mask_extent_error(image: Extent, selection: Extent) -> InvalidRequest:
-    """The sentence for a selection of another size than its image."""
-    return InvalidRequest(
-        "inpaint.selection",
-        f"The selection is {selection.width} x {selection.height} px but the image is {image.width} x {image.height} "
-        "px; send both in the same size.",
-        allowed=f"{image.width} x {image.height}",
-    )

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from core_server.canvas.belonging import check_context, check_selection
 from core_server.canvas.colour import from_unit, to_unit
 from core_server.canvas.colour_match import ColourMatch, match_colours
 from core_server.canvas.fill import fill
@@ -17,7 +18,6 @@ from core_server.canvas.harmony import harmonise
 from core_server.canvas.joint import feather_joint
 from core_server.canvas.masks import (
     make_masks,
-    mask_extent_error,
     read_wrapped,
     selection_bounds,
 )
@@ -103,14 +103,7 @@ def prepare(
 ) -> InpaintCanvas:
     """The canvas of a request. Errors: InvalidRequest for what `inpaint` refuses, but for the steps."""
     image, selection = images[request.image], images[request.selection]
-    if selection.channels != 1:
-        raise InvalidRequest(
-            "inpaint.selection",
-            f"The selection has {selection.channels} channels; send one channel, full scale where to repaint.",
-            allowed="1 channel",
-        )
-    if selection.extent != image.extent:
-        raise mask_extent_error(image.extent, selection.extent)
+    check_selection(image.extent, selection.extent, selection.channels)
     if request.plan is None:
         axes = request.options.seamless
         if axes is SeamlessAxes.NONE:
@@ -162,13 +155,7 @@ def _inner(plan: CanvasPlan) -> Bounds:
 def _checked(plan: CanvasPlan, image: Pixels, model: LoadedModel) -> CanvasPlan:
     """The client's plan, if it can be carried out. Errors: InvalidRequest."""
     context = plan.context
-    if image.extent != context.extent:
-        raise InvalidRequest(
-            "inpaint.image",
-            f"The image is {image.extent.width} x {image.extent.height} px but the plan's context is {context.width} x "
-            f"{context.height} px; send exactly the pixels of plan.context.",
-            allowed=f"{context.width} x {context.height}",
-        )
+    check_context(image.extent, context.extent)
     multiple = model.profile.multiple
     most = 4 * max(model.profile.max_extent.area, context.extent.area)
     sizes = [plan.model]

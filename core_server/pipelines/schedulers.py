@@ -129,15 +129,17 @@ DIFFUSION_SCHEDULERS: tuple[str, ...] = tuple(
 """For models that predict the noise, or the velocity of a diffusion process."""
 
 
-def scheduler_choice(name: str, names: Sequence[str] = SCHEDULER_NAMES) -> SchedulerChoice:
+def scheduler_choice(
+    name: str, names: Sequence[str] = SCHEDULER_NAMES, field: str = "parameters.scheduler"
+) -> SchedulerChoice:
     """The entry of that name. names: those that the model can use. Errors: InvalidRequest with all of them."""
     if name in names:
         return SCHEDULERS[name]
     allowed = ", ".join(names)
     why = "This model cannot use the scheduler" if name in SCHEDULERS else "There is no scheduler"
     raise InvalidRequest(
-        "parameters.scheduler",
-        f"{why} {name!r}; choose one of {allowed}, or leave it empty for the model's own.",
+        field,
+        f"{why} {name[:100]!a}; choose one of {allowed}, or leave it empty for the model's own.",
         allowed=allowed,
     )
 

@@ -113,19 +113,26 @@ class Settings:
         )
 
 
+def require_task(profile: ModelProfile, task: str, field: str = "parameters.model") -> None:
+    """Errors: InvalidRequest for what the model does not do, with the reason where its family has one."""
+    if task in profile.tasks or task in ANY_MODEL_TASKS:
+        return
+    refused = FAMILIES[profile.family].refused if profile.family in FAMILIES else {}
+    reason = refused.get("text_to_image" if task == "texture" else task)
+    because = f", since {reason}" if reason else ""
+    allowed = ", ".join(profile.tasks)
+    raise InvalidRequest(
+        field,
+        f"The model {profile.model_id!r} cannot do {task}{because}; it does {allowed}. Choose another model.",
+        allowed=allowed,
+    )
+
+
 def settle(request: Request, profile: ModelProfile, styles: Styles | None = None) -> Settings:
     """Fills in `profile`'s defaults and applies the style. Errors: InvalidRequest, NotImplementedHere."""
     parameters = request.parameters
     task = task_name(request)
-    if task not in profile.tasks and task not in ANY_MODEL_TASKS:
-        refused = FAMILIES[profile.family].refused if profile.family in FAMILIES else {}
-        reason = refused.get("text_to_image" if task == "texture" else task)
-        because = f", since {reason}" if reason else ""
-        raise InvalidRequest(
-            "parameters.model",
-            f"The model {profile.model_id!r} cannot do {task}{because}; it does {', '.join(profile.tasks)}.",
-            allowed=", ".join(profile.tasks),
-        )
+    require_task(profile, task)
     if task in ("text_to_image", "texture") and not parameters.prompt.strip():
         raise InvalidRequest(
             "parameters.prompt", "The prompt is empty; say what to paint.", allowed="some text"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from core_server.errors import InvalidRequest, ModelNotFound, NotAllowed, Unavailable
+from core_server.errors import ModelNotFound, NotAllowed, Unavailable
 from core_server.jobs.engine import Engine
-from core_server.pipelines.request import ANY_MODEL_TASKS, Request, task_name
-from core_server.pipelines.schedulers import SCHEDULERS
+from core_server.pipelines.request import Request, task_name
+from core_server.pipelines.schedulers import SCHEDULERS, scheduler_choice
+from core_server.pipelines.settings import require_task
 from core_server.pipelines.task import ModelProfile, RuntimeInfo
 from core_server.rpc.auth import current_caller
 from core_server.rpc.convert.fields import shown
@@ -52,23 +53,12 @@ def require_names(info: RuntimeInfo | None, request: Request, field: str) -> Non
     parameters = request.parameters
     require_model(info, parameters.model)
     profile = profile_of(info, parameters.model) if info is not None else None
-    schedulers = profile.schedulers if profile is not None else tuple(SCHEDULERS)
-    if parameters.scheduler and parameters.scheduler not in schedulers:
-        allowed = ", ".join(schedulers)
-        raise InvalidRequest(
-            f"{field}.parameters.scheduler",
-            f"There is no scheduler {shown(parameters.scheduler)}; choose one of {allowed}, or leave it empty for the "
-            "model's own.",
-            allowed=allowed,
-        )
-    task = task_name(request)
-    if profile is not None and task not in (*profile.tasks, *ANY_MODEL_TASKS):
-        allowed = ", ".join(profile.tasks)
-        raise InvalidRequest(
-            f"{field}.{task}",
-            f"The model {profile.model_id} cannot do {task}; it can do {allowed}. Choose another model.",
-            allowed=allowed,
-        )
+    if parameters.scheduler:
+        names = tuple(SCHEDULERS) if profile is None else profile.schedulers
+        scheduler_choice(parameters.scheduler, names, f"{field}.parameters.scheduler")
+    if profile is not None:
+        task = task_name(request)
+        require_task(profile, task, f"{field}.{task}")
 
 
 async def wait_for_info(engine: Engine, seconds: float = WAIT_SECONDS) -> RuntimeInfo:

@@ -66,6 +66,8 @@ _LORA = Adapter(kind=AdapterKind.LORA, name="a", weight=-2.5)
         ({"num_inference_steps": 1001}, "num_inference_steps"),
         ({"guidance_scale": -1.0}, "guidance_scale"),
         ({"count": 65}, "count"),
+        ({"guidance_end": 0.0}, "guidance_end"),
+        ({"block_cache": 1.5}, "block_cache"),
         ({"adapters": (_LORA,)}, "adapters.weight"),
         ({"adapters": (_LORA,) * 17}, "adapters"),
         ({"control_images": (_CONTROL,)}, "control_images.weight"),
