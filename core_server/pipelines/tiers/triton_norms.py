@@ -34,6 +34,12 @@ _MOST = 2**31
 """Elements that 32 bits count."""
 
 
+@triton.jit
+def _both(a, b, c, d):
+    """Of `tl.reduce`: two sums at once, by one exchange between warps."""
+    return a + c, b + d
+
+
 @triton.jit(do_not_specialize=["pixels", "groups", "added_stride", "has_added"])
 def _group_factors(
     x, weight, bias, added, factor, offset,
@@ -62,8 +68,10 @@ def _group_factors(
         total += value
         square += value * value
     count = pixels * width
-    mean = tl.sum(tl.sum(total, axis=0), axis=0) / count
-    variance = tl.maximum(tl.sum(tl.sum(square, axis=0), axis=0) / count - mean * mean, 0.0)
+    # Over both axes at once, too: most of this kernel's time is waiting.
+    total, square = tl.reduce((total, square), None, _both)
+    mean = total / count
+    variance = tl.maximum(square / count - mean * mean, 0.0)
     scale = scale / tl.sqrt(variance + epsilon)
     to = picture * channels + channel
     tl.store(factor + to, scale, mask=inside)
@@ -92,8 +100,9 @@ def _sums(
             total += value
             square += value * value
     to = tl.program_id(0).to(tl.int64) * channels + column
-    tl.store(sums + to, tl.sum(total, axis=0), mask=inside)
-    tl.store(squares + to, tl.sum(square, axis=0), mask=inside)
+    of_channels, squared = tl.reduce((total, square), 0, _both)
+    tl.store(sums + to, of_channels, mask=inside)
+    tl.store(squares + to, squared, mask=inside)
 
 
 @triton.jit(
@@ -116,8 +125,12 @@ def _factors(
         chunk = first + tl.arange(0, CHUNKS)
         mask = (chunk < chunks)[:, None] & inside[None, :]
         at = (picture * chunks + chunk).to(tl.int64)[:, None] * channels + channel[None, :]
-        total += tl.sum(tl.load(sums + at, mask=mask, other=0.0), axis=0)
-        square += tl.sum(tl.load(squares + at, mask=mask, other=0.0), axis=0)
+        some = tl.load(sums + at, mask=mask, other=0.0)
+        more_total, more_square = tl.reduce(
+            (some, tl.load(squares + at, mask=mask, other=0.0)), 0, _both
+        )
+        total += more_total
+        square += more_square
     shift = tl.zeros((LANES,), tl.float32)
     if has_added != 0:
         more = tl.load(added + picture * added_stride + channel, mask=inside, other=0.0)
@@ -125,8 +138,9 @@ def _factors(
         square += 2.0 * shift * total + shift * shift * pixels
         total += shift * pixels
     count = pixels * width
-    mean = tl.sum(total, axis=0) / count
-    variance = tl.maximum(tl.sum(square, axis=0) / count - mean * mean, 0.0)
+    all_total, all_square = tl.reduce((total, square), 0, _both)
+    mean = all_total / count
+    variance = tl.maximum(all_square / count - mean * mean, 0.0)
     inverse = 1.0 / tl.sqrt(variance + epsilon)
     scale = inverse * tl.load(weight + channel, mask=inside, other=0.0).to(tl.float32)
     base = tl.load(bias + channel, mask=inside, other=0.0).to(tl.float32)
