@@ -72,8 +72,8 @@ class AdapterShelf:
                 raise InvalidRequest(
                     field,
                     f"The {title} {name!r} is a pickle, which can run code when it is loaded; convert it to "
-                    "safetensors on a machine where running its code does no harm (torch.load(FILE, "
-                    "weights_only=True), then safetensors.torch.save_file).",
+                    "safetensors on a machine where running its code does no harm (docs/models.md has ten "
+                    "lines that do it: torch.load with weights_only, then safetensors.torch.save_file).",
                 )
             there = [it.name for it in self.all() if it.kind is kind]
             known = f"there are {', '.join(there)}" if there else "there is none yet"

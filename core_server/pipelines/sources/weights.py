@@ -33,7 +33,8 @@ _DTYPE_BITS = {
 
 _CONVERT = (
     "convert it to safetensors on a machine where running its code does no harm "
-    "(torch.load(FILE, weights_only=True), then safetensors.torch.save_file), or get the .safetensors version"
+    "(docs/models.md has ten lines that do it: torch.load with weights_only, then safetensors.torch.save_file), or get "
+    "the .safetensors version"
 )
 
 
