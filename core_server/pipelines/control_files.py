@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from core_server.errors import InvalidRequest, ModelLoadFailed
+from core_server.pipelines.published import why_none_fits
 from core_server.pipelines.request import ControlKind
 from core_server.pipelines.sources.recognise import FileKind, any_shape, recognise
 from core_server.pipelines.sources.recommended import recommended
@@ -111,7 +112,7 @@ class ControlShelf:
         """A network for each kind: one union for all where there is one. network: `Family.control`; width: of the
         model's denoiser; family: `Family.adapters`.
 
-        Errors: InvalidRequest with how to install what is missing.
+        Errors: InvalidRequest with how to install what is missing, or which model to take where nothing would fit.
         """
         fitting = [it for it in self.all() if (it.network, it.width) == (network, width)]
         for union in (it for it in fitting if it.is_union):
@@ -123,7 +124,8 @@ class ControlShelf:
             if single is None:
                 raise InvalidRequest(
                     f"parameters.control_images[{index}].kind",
-                    f"No ControlNet for {kind.value} is installed that fits {title}; {_advice(family, kind)}.",
+                    why_none_fits("ControlNets", family, title, width)
+                    or f"No ControlNet for {kind.value} is installed that fits {title}; {_advice(family, kind)}.",
                 )
             chosen.append(single)
         return chosen

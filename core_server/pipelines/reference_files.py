@@ -15,6 +15,7 @@ from pathlib import Path
 from core_server.errors import InvalidRequest, ModelLoadFailed
 from core_server.pipelines.families.family import Family, Looks
 from core_server.pipelines.families.registry import FAMILIES
+from core_server.pipelines.published import why_none_fits
 from core_server.pipelines.sources.recognise import (
     FileKind,
     any_shape,
@@ -74,7 +75,7 @@ class ReferenceShelf:
 
     def choose(self, width: int, of: Family) -> ReferenceFile:
         """The first by name that fits a denoiser reading text of that width, with its encoder. of: the model's family.
-        Errors: InvalidRequest with how to install what is missing."""
+        Errors: InvalidRequest with how to install what is missing, or which model to take where nothing would fit."""
         family, title = of.adapters, of.title
         if of.looks is not Looks.ADAPTER:
             names = ", ".join(it.title for it in FAMILIES.values() if it.looks is not Looks.NONE)
@@ -95,8 +96,9 @@ class ReferenceShelf:
             )
         raise InvalidRequest(
             _FIELD,
-            f"No IP-Adapter is installed that fits {title}; put its .safetensors file and its image encoder's folder "
-            f"into the data folder's `{FOLDER}`{_advice(family)}.",
+            why_none_fits("IP-Adapters", family, title, width)
+            or f"No IP-Adapter is installed that fits {title}; put its .safetensors file and its image encoder's "
+            f"folder into the data folder's `{FOLDER}`{_advice(family)}.",
         )
 
     def _encoders(self) -> list[Encoder]:

@@ -14,9 +14,11 @@ from PIL import Image
 from core_server.canvas.geometry import Extent
 from core_server.canvas.pixels import Pixels
 from core_server.errors import InvalidRequest, ModelLoadFailed
+from core_server.pipelines.families import registry
 from core_server.pipelines.local_runtime import LocalRuntime
 from core_server.pipelines.memory import Rung
 from core_server.pipelines.placement import place
+from core_server.pipelines.reference_files import ReferenceShelf
 from core_server.pipelines.request import (
     ImageToImage,
     Inpaint,
@@ -211,13 +213,14 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
             runtime.run(request, LOOKS, quiet)
 
     refused("z", r"do not work with Z-Image.*Choose such a model")
-    refused(
-        "sd",
-        "No IP-Adapter is installed that fits Stable Diffusion 1.*models install sd15-reference",
-    )
+    refused("sd", r"Published IP-Adapters do not fit this model.*models install sd15`")
+    with pytest.raises(
+        InvalidRequest, match=r"No IP-Adapter is inst.*models install sd15-reference"
+    ):
+        ReferenceShelf(tmp_path).choose(768, registry.FAMILIES["stable_diffusion"])
     references = tmp_path / "references"
     save_ip_adapter(references / "xl", wide, encoder=False)
-    refused("sd", "No IP-Adapter is installed that fits Stable Diffusion 1")
+    refused("sd", "Published IP-Adapters do not fit this model")
     save_ip_adapter(references / "sd", pipeline.unet, encoder=False)
     refused("sd", "'sd' has no image encoder that fits it")
     image_encoder().save_pretrained(references / "clip")  # a folder of its own, for both
