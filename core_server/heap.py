@@ -1,13 +1,14 @@
-"""How glibc's heap keeps what a process has freed. Elsewhere nothing happens.
+"""How a process's memory is kept: blocks that it has freed, by glibc, and objects that live long, by Python.
 
 By default every block above 128 KiB comes fresh from the system, which maps and clears it page by page when it is first
 written to: for a picture of 512 px that costs more than all its copies, on virtual machines ten times so.
-Source: mallopt(3), M_MMAP_THRESHOLD, M_TRIM_THRESHOLD and M_ARENA_MAX.
+Source: mallopt(3), M_MMAP_THRESHOLD, M_TRIM_THRESHOLD and M_ARENA_MAX. Elsewhere than with glibc nothing happens.
 """
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 
 from core_server.config import MIB
@@ -33,3 +34,17 @@ def reuse_blocks(block_bytes: int, kept_bytes: int, arenas: int = 0) -> bool:
     if arenas:
         mallopt(_M_ARENA_MAX, arenas)
     return bool(mallopt(_M_MMAP_THRESHOLD, block_bytes) and mallopt(_M_TRIM_THRESHOLD, kept_bytes))
+
+
+def settle() -> None:
+    """What lives now is not looked at again when Python looks for cycles, until `unsettle`.
+
+    Libraries and models are half a million objects; to look through them takes 0.3 s, in the midst of a stroke or a
+    picture. What refers to itself among them is freed only after `unsettle`. Source: Python's documentation, gc.freeze.
+    """
+    gc.freeze()
+
+
+def unsettle() -> None:
+    """Undoes `settle`: something large goes, and whatever refers to itself is to go with it."""
+    gc.unfreeze()

@@ -61,6 +61,7 @@ async def serve(config: ServerConfig, ready: Callable[[str], None]) -> None:
                 await server.start()
                 with _announced(config, server.address):
                     _log_start(config, server.address)
+                    heap.settle()
                     ready(server.address)
                     await stop.wait()
                     logger.info("Stopping; jobs that wait or run go on at the next start")

@@ -124,6 +124,7 @@ class _Worker:
         self._sending = threading.Lock()
         self._frames = WorkerFrames(self.send, _step, self._failed, _info, self._cancelled)
         self._told_at = 0.0
+        self._is_settled = False
 
     def send(self, message: messages.FromWorker) -> None:
         data = messages.encode(message)
@@ -164,6 +165,7 @@ class _Worker:
         except Exception as error:
             log.exception("The default model could not be loaded")
             problem = messages.failure_of(error).message
+        self._settle()
         self.send(messages.Ready(info=runtime.info(), message=problem))
         rested = False
         while True:
@@ -188,9 +190,17 @@ class _Worker:
                     self._run(runtime, task)
                     self._cancelled -= {it.job_id for it in task.asked}
                 case messages.Paint() as task:
-                    self._frames.paint(runtime, task)
+                    self._is_settled &= not self._frames.paint(runtime, task)
+            self._settle()
+
+    def _settle(self) -> None:
+        """After something was loaded, which stays for long."""
+        if not self._is_settled:
+            heap.settle()
+            self._is_settled = True
 
     def _answer(self, runtime: Runtime, do: Callable[[str], object], model: str) -> None:
+        self._is_settled = False
         try:
             do(model)
         except Exception as error:  # noqa: BLE001
@@ -267,6 +277,7 @@ class _Worker:
         def on_step(progress: StepProgress) -> None:
             if job_id in self._cancelled:
                 raise TaskCancelled
+            self._is_settled &= bool(progress.steps)  # "Loading model" and its like have none
             self.send(_step(job_id, progress))
 
         return on_step

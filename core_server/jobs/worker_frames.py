@@ -58,8 +58,9 @@ class WorkerFrames:
         self._begun.join()
         self._attached.drop()
 
-    def paint(self, runtime: Runtime, task: messages.Paint) -> None:
-        """One frame. Only what takes long is told of on the way: a frame is over soon."""
+    def paint(self, runtime: Runtime, task: messages.Paint) -> bool:
+        """One frame; whether something was loaded for it. Only what takes long is told of on the way: a frame is over
+        soon."""
         has_loaded = False
 
         def on_step(progress: StepProgress) -> None:
@@ -80,16 +81,17 @@ class WorkerFrames:
             self.settle()
             self._failed(runtime, task.job_id, error)
             self._cancelled.discard(task.job_id)
-            return
+            return has_loaded
         begun = _Begun(runtime, task, started, has_loaded)
         if started.on_device and not has_loaded and sys.platform != "win32":
             if self._thread is None:
                 self._thread = threading.Thread(target=self._wait, name="frames", daemon=True)
                 self._thread.start()
             self._begun.put(begun)
-            return
-        self._begun.join()
-        self._deliver(begun)
+        else:
+            self._begun.join()
+            self._deliver(begun)
+        return has_loaded
 
     def _wait(self) -> None:
         """Second thread: the frames in the order in which they were begun."""

@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 import torch
 
+from core_server import heap
 from core_server.errors import ModelLoadFailed
 
 LEAST_CACHE, MOST_CACHE, PROCESSOR_CACHE = 16 << 20, 64 << 20, 32 << 20
@@ -110,6 +111,7 @@ def forget_peak(device: torch.device) -> None:
 
 def give_back(device: torch.device) -> None:
     """Returns what nothing refers to any more to the other programs of the machine."""
+    heap.unsettle()
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
 
 import pytest
+import torch
+
+from core_server import heap
+from core_server.pipelines import devices
 
 PROGRAM = """
 import resource
@@ -30,3 +36,22 @@ def test_memory_of_the_picture_before_serves_the_next_one() -> None:
     )
     pages = 3 * 1024 * 1024 * 3 * 4 // 4096
     assert int(outcome.stdout) < pages // 10
+
+
+class Model:
+    """Refers to itself, as models do."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_what_is_settled_still_gives_its_memory_back() -> None:
+    model = Model()
+    left = weakref.ref(model)
+    heap.settle()
+    del model
+    gc.collect()
+    assert left() is not None, "nobody looks for it in the midst of a picture"
+    devices.give_back(torch.device("cpu"))
+    assert left() is None
+    assert gc.get_freeze_count() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 from pathlib import Path
 
@@ -16,8 +17,11 @@ class Rested(Exception):
 
 
 class Tired(FakeRuntime):
+    settled = 0
+
     def rest(self) -> None:
         super().rest()
+        self.settled = gc.get_freeze_count()
         raise Rested
 
 
@@ -26,4 +30,6 @@ def test_without_work_the_runtime_gives_its_memory_back(tmp_path: Path) -> None:
     runtime = Tired("tiny", "cpu", tmp_path)
     with pytest.raises(Rested):
         worker._Worker(commands, events, idle_seconds=0.01).serve(runtime)
+    gc.unfreeze()
     assert runtime.calls == ["load ", "rest"]
+    assert runtime.settled, "what is loaded is not looked through again in the midst of a picture"
