@@ -14,7 +14,12 @@ from typing import Any
 from core_server.errors import InvalidRequest, ModelLoadFailed
 from core_server.pipelines.published import why_none_fits
 from core_server.pipelines.request import ControlKind
-from core_server.pipelines.sources.recognise import FileKind, any_shape, recognise
+from core_server.pipelines.sources.recognise import (
+    Z_IMAGE_CONTROL,
+    FileKind,
+    any_shape,
+    recognise,
+)
 from core_server.pipelines.sources.recommended import recommended
 from core_server.pipelines.sources.weights import read_header
 
@@ -39,6 +44,7 @@ FLUX_UNION_MODES = {
 _UNTOLD_UNION = (ControlKind.DEPTH, ControlKind.LINE, ControlKind.POSE)
 """What networks named a union see by themselves."""
 _UNION, _PLAIN, _FLUX = "ControlNetUnionModel", "ControlNetModel", "FluxControlNetModel"
+_Z_IMAGE = "ZImageControlNetModel"
 _EXTRA = ("extra_conditioning_channels", "extra_condition_channels")
 
 _WORDS = {
@@ -164,7 +170,7 @@ def _read(folder: Path) -> ControlFile | None:
 
 
 def _read_file(path: Path) -> ControlFile | None:
-    """A network of a UNet in one file, told by its tensors; `NAME.json` beside it as profile.json in a folder."""
+    """A network in one file, told by its tensors; `NAME.json` beside it as profile.json in a folder."""
     try:
         header = read_header(path)
         own = path.with_suffix(".json")
@@ -172,8 +178,12 @@ def _read_file(path: Path) -> ControlFile | None:
         kinds = _kinds_of(f"{path.stem} {told.get('title', '')}", told)
     except (ModelLoadFailed, ValueError, OSError, AttributeError):
         return None
-    if recognise(header).kind is not FileKind.CONTROLNET:
+    found = recognise(header)
+    if found.kind is not FileKind.CONTROLNET:
         return None
+    if found.architecture == "z_image":
+        width = (0, *header.shape(f"{Z_IMAGE_CONTROL}2-1.bias"))[-1]
+        return ControlFile(path.stem, path, _Z_IMAGE, kinds, width)
     width = (0, *any_shape(header, "attn2.to_k.weight"))[-1]
     return ControlFile(path.stem, path, _PLAIN, kinds, width)
 

@@ -79,6 +79,8 @@ _BY_WIDTH = {2048: SDXL, 1024: SD2, 768: SD1}
 LDM_PREFIX = "model.diffusion_model."
 """Of the denoiser's tensors in files that hold more than that."""
 UNET_IN = LDM_PREFIX + "input_blocks.0.0.weight"
+Z_IMAGE_CONTROL = "control_all_x_embedder."
+"""Begins the layers that read the picture in a ControlNet for Z-Image."""
 _CROSS = LDM_PREFIX + "input_blocks.{}.1.transformer_blocks.0.attn2.to_k.weight"
 _VAE = "first_stage_model.decoder.conv_in.weight"
 _LORA_MARKS = (
@@ -100,6 +102,8 @@ def recognise(header: WeightsHeader) -> Recognised:  # noqa: PLR0911 - one line 
         return inversion
     if any(key.startswith(("control_model.", "controlnet_cond_embedding.")) for key in keys):
         return Recognised(FileKind.CONTROLNET, _unet_architecture(header))
+    if any(key.startswith(Z_IMAGE_CONTROL) for key in keys):
+        return Recognised(FileKind.CONTROLNET, "z_image")
     if header.shape(UNET_IN):
         return _ldm(header)
     dit = _transformer(header)

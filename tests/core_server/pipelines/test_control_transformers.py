@@ -9,11 +9,15 @@ import diffusers
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from core_server.canvas.geometry import Extent
 from core_server.canvas.plan import SeamlessAxes
-from core_server.errors import InvalidRequest
+from core_server.errors import InvalidRequest, ModelLoadFailed
+from core_server.pipelines.control_files import ControlShelf
+from core_server.pipelines.control_single_file import read_control_file
 from core_server.pipelines.denoise import as_tensor, denoise
+from core_server.pipelines.families.registry import FAMILIES
 from core_server.pipelines.masked_denoising import MaskedDenoising
 from core_server.pipelines.memory import Rung
 from core_server.pipelines.outfit import dressed
@@ -46,6 +50,7 @@ from tests.core_server.pipelines.controlled import (
     unit,
 )
 from tests.core_server.pipelines.test_families import Zoo
+from tests.core_server.pipelines.tiny_controls import control_network
 
 
 @pytest.fixture(scope="module")
@@ -288,6 +293,50 @@ def test_z_images_network_sees_what_is_repainted(zoo: Any) -> None:
         control_image=unit(0), controlnet_conditioning_scale=0.7,
     )  # fmt: skip
     assert (found == expected).all()
+
+
+NEWER = {"control_in_dim": 9, "control_refiner_layers_places": [0]}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("union", {}),
+        ("union-2.0", {**NEWER, "add_control_noise_refiner": "control_layers"}),
+        ("union-2.1", {**NEWER, "add_control_noise_refiner": "control_noise_refiner"}),
+    ],
+)
+def test_networks_of_z_image_come_as_one_file(
+    zoo: Any, tmp_path: Path, name: str, changes: dict[str, Any]
+) -> None:
+    """As their authors publish them: the tensors tell the configuration, the name what they do not."""
+    _, pipeline = shelve(zoo, "z_image", {})
+    transformer = pipeline.transformer
+    made = control_network("z_image", transformer, **changes)
+    tensors = {key: it.contiguous() for key, it in made.state_dict().items()}
+    if name == "union-2.0":  # which has a refiner that it does not use
+        more = {**changes, "add_control_noise_refiner": "control_noise_refiner"}
+        tensors = control_network("z_image", transformer, **more).state_dict() | tensors
+    (tmp_path / "controls").mkdir()
+    path = tmp_path / "controls" / f"{name}.safetensors"
+    save_file(tensors, path)
+    read = read_control_file(path, torch.float32, transformer.config)
+    told = {key: value for key, value in made.config.items() if not key.startswith("_")}
+    assert {key: _plain(read.config[key]) for key in told} == {
+        k: _plain(v) for k, v in told.items()
+    }
+    found = read.state_dict()
+    assert found.keys() == made.state_dict().keys()
+    assert all(torch.equal(it, found[key]) for key, it in made.state_dict().items())
+    [file] = ControlShelf(tmp_path).all()
+    assert (file.network, file.width) == (FAMILIES["z_image"].control, transformer.config.dim)
+    assert DEPTH in file.kinds
+    with pytest.raises(ModelLoadFailed, match="of a kind that this version does not know"):
+        read_control_file(path, torch.float32, {"n_layers": 3})
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple | list) else value
 
 
 @pytest.mark.parametrize("rung", [Rung.ENCODERS_OFF, Rung.MODEL_OFFLOAD, Rung.GROUP_OFFLOAD])

@@ -74,8 +74,8 @@ def _torch_pickle(legacy: bool) -> bytes:
     ],
     ids=[
         "torch zip", "torch legacy", "protocol 0", "protocol 2", "protocol 4", "empty", "lfs", "html", "answer",
-        "noise", "not JSON", "no object", "nested", "huge header", "header cut", "data cut", "shape lies", "negative", "backwards",
-        "no shape", "gguf cut", "gguf version", "gguf tensors", "gguf text",
+        "noise", "not JSON", "no object", "nested", "huge header", "header cut", "data cut", "shape lies",
+        "negative", "backwards", "no shape", "gguf cut", "gguf version", "gguf tensors", "gguf text",
     ],
 )  # fmt: skip
 def test_bad_files_get_one_sentence(tmp_path: Path, content: bytes, words: str) -> None:
@@ -168,6 +168,7 @@ _CONTROL = {
         ({"<cat>": (768,)}, {}, "textual_inversion", "stable_diffusion"),
         ({"clip_l": (2, 768), "clip_g": (2, 1280)}, {}, "textual_inversion", XL),
         (_CONTROL, {}, "controlnet", XL),
+        ({"control_all_x_embedder.2-1.weight": (3840, 132)}, {}, "controlnet", "z_image"),
         ({"ip_adapter.1.to_k_ip.weight": (320, 768)}, {}, "ip_adapter", "stable_diffusion"),
         ({"single_stream_modulation.lin.weight": (4, 4)}, {}, "denoiser", "flux_2_klein"),
         ({"model.diffusion_model.layers.0.adaLN_modulation.0.weight": (4, 4)}, {}, "denoiser", "z_image"),
