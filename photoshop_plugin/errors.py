@@ -38,7 +38,8 @@ class NotInstalled(PhotoshopUnavailable):
 
     def __init__(self) -> None:
         super().__init__(
-            'photoshop-python-api is not installed in this Python. Run: pip install "scumble[photoshop]".'
+            "photoshop-python-api is not installed in this Python. In the folder of Scumble, run: "
+            'pip install ".[photoshop]"'
         )
 
 

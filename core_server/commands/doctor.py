@@ -98,7 +98,12 @@ def _packages() -> Iterator[Finding]:
         try:
             yield Finding(name, metadata.version(name))
         except metadata.PackageNotFoundError:
-            yield Finding(name, "missing", 'Install it: pip install "scumble[server]"', fatal=True)
+            yield Finding(
+                name,
+                "missing",
+                "Install it: python3 run.py setup, in the folder of Scumble",
+                fatal=True,
+            )
 
 
 def _device() -> Finding:

@@ -56,7 +56,7 @@ class OpenNsfw:
         except ImportError as error:
             raise StartupError(
                 "content_filter is on in the configuration, but its classifier is not installed; install it with "
-                '`pip install "scumble[filter]"`, or set content_filter = "off".'
+                '`pip install ".[filter]"` in the folder of Scumble, or set content_filter = "off".'
             ) from error
         self.name = f"{_PACKAGE} {metadata.version(_PACKAGE)}"
         # Named, because without a path the package would look at the environment and then at the network.

