@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class TrainingServiceStub(object):
-    """Trains adapters.
+    """Trains adapters. A place kept free in the contract: this version answers UNIMPLEMENTED.
     """
 
     def __init__(self, channel):
@@ -43,7 +43,7 @@ class TrainingServiceStub(object):
 
 
 class TrainingServiceServicer(object):
-    """Trains adapters.
+    """Trains adapters. A place kept free in the contract: this version answers UNIMPLEMENTED.
     """
 
     def CreateTraining(self, request, context):
@@ -70,7 +70,7 @@ def add_TrainingServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class TrainingService(object):
-    """Trains adapters.
+    """Trains adapters. A place kept free in the contract: this version answers UNIMPLEMENTED.
     """
 
     @staticmethod

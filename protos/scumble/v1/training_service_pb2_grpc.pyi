@@ -18,7 +18,7 @@ class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type:
     ...
 
 class TrainingServiceStub:
-    """Trains adapters."""
+    """Trains adapters. A place kept free in the contract: this version answers UNIMPLEMENTED."""
 
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
     CreateTraining: grpc.UnaryUnaryMultiCallable[
@@ -28,7 +28,7 @@ class TrainingServiceStub:
     """Accepts a training job; watched, fetched and cancelled through GenerationService like any other job."""
 
 class TrainingServiceAsyncStub:
-    """Trains adapters."""
+    """Trains adapters. A place kept free in the contract: this version answers UNIMPLEMENTED."""
 
     CreateTraining: grpc.aio.UnaryUnaryMultiCallable[
         scumble.v1.training_service_pb2.CreateTrainingRequest,
@@ -37,7 +37,7 @@ class TrainingServiceAsyncStub:
     """Accepts a training job; watched, fetched and cancelled through GenerationService like any other job."""
 
 class TrainingServiceServicer(metaclass=abc.ABCMeta):
-    """Trains adapters."""
+    """Trains adapters. A place kept free in the contract: this version answers UNIMPLEMENTED."""
 
     @abc.abstractmethod
     def CreateTraining(
