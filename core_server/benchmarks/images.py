@@ -108,7 +108,7 @@ class _Case:
         """Each figure as soon as it is known."""
         name, ours = self.name, self.seconds["ours"]
         yield Row(f"{name}: loading", timed(lambda: self.client.load_model(name)), "s")
-        first = self.seconds["first"] = [timed(self.paint)]
+        first = self.seconds["first"] = [self._timed()]
         yield Row(f"{name}: first picture", first[0], "s", note="after the model is resident")
         yield from self._compiled()
         picture = self.paint()
@@ -117,7 +117,7 @@ class _Case:
         target = at_most(self.case.seconds) if self.case.seconds else None
         title = f"{self.case.title}, {self.side} px, {self.steps} steps"
         for _ in range(self.setting.runs):
-            ours.append(timed(self.paint))
+            ours.append(self._timed())
         tiers = f"kernels: {self.recipe['kernels']}; launched: {self.recipe['launched']}"
         yield Row(title, median(ours), "s", target, f"request to pixels, median of {len(ours)}; {tiers}",
                   headline=True)  # fmt: skip
@@ -134,7 +134,7 @@ class _Case:
         device = self.client.server_info().device
         if not device.startswith("cuda") or self.name not in TRANSFORMERS:
             return
-        before, start = [timed(self.paint) for _ in range(2)], perf_counter()
+        before, start = [self._timed() for _ in range(2)], perf_counter()
         while "compiled" not in self.recipe["kernels"] and perf_counter() - start < COMPILE_SECONDS:
             sleep(1.0)
             self.paint()
@@ -148,7 +148,7 @@ class _Case:
     def _in(self, precision: str, picture: Picture) -> Iterator[Row]:
         """The same pictures with the denoiser's products in that precision."""
         name, seconds = f"{self.name} in {precision}", self.seconds.setdefault(precision, [])
-        first = timed(lambda: self.paint(precision=precision))
+        first = self._timed(precision)
         yield Row(f"{name}: first picture", first, "s", note="weights are turned, kernels compiled")
         found = self.paint(precision=precision)
         same = bool((found == self.paint(precision=precision)).all())
@@ -160,7 +160,7 @@ class _Case:
             headline=True,
         )
         for _ in range(self.setting.runs):
-            seconds.append(timed(lambda: self.paint(precision=precision)))
+            seconds.append(self._timed(precision))
         yield Row(
             name, median(seconds), "s", note=f"kernels: {self.recipe['kernels']}", headline=True
         )
@@ -182,7 +182,7 @@ class _Case:
                       headline=True)  # fmt: skip
             for _ in range(self.setting.runs):
                 theirs.append(stock())
-                ours.append(timed(self.paint))
+                ours.append(self._timed())
         yield Row(f"{name}: stock diffusers", median(theirs), "s",
                   note="eager, same weights, same run, in turns", headline=True)  # fmt: skip
         yield Row(f"{name}: times faster", median(theirs) / median(ours[-len(theirs):]), "",
@@ -191,10 +191,23 @@ class _Case:
     def paint(
         self, client: Client | None = None, seed: int = SEED, precision: str = "", unlike: int = 0
     ) -> Picture:
-        """(height, width, 3) sRGB 0..1, from request to pixels. unlike: other numbers are never painted at once."""
+        """(height, width, 3) sRGB 0..1, for comparisons. unlike: other numbers are never painted at once."""
+        return _unit(self._patch(client, seed, precision, unlike))
+
+    def _timed(self, precision: str = "") -> float:
+        """Seconds from request to the client's pixels, which are what the server sent: 8 bits."""
+
+        def received() -> None:
+            self._patch(precision=precision).pixels.numpy()
+
+        return timed(received)
+
+    def _patch(
+        self, client: Client | None = None, seed: int = SEED, precision: str = "", unlike: int = 0
+    ) -> Patch:
         patch = only(self._submit(client or self.client, seed, precision, unlike).result())
         self.recipe = dict(patch.recipe)
-        return _unit(patch)
+        return patch
 
     def _submit(
         self, client: Client, seed: int, precision: str, unlike: int = 0, count: int = 1

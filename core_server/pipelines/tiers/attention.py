@@ -16,6 +16,13 @@ from torch.nn.functional import scaled_dot_product_attention
 
 _SAFE = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
 _CUDNN_FIRST = (SDPBackend.CUDNN_ATTENTION, *_SAFE)
+_SMALL_FIRST = (
+    SDPBackend.EFFICIENT_ATTENTION,
+    SDPBackend.FLASH_ATTENTION,
+    SDPBackend.MATH,
+)
+_WIDE, _FEW = 128, 128
+"""Channels of a head above which, and tokens up to which: Stable Diffusion 1's at its small sizes."""
 _SHAPES = ((2, 10, 4096, 64), (1, 24, 4608, 128))
 """(batch, heads, tokens, channels a head): SDXL at 1024 px, a flow transformer at 1024 px."""
 _REPEATS = 5
@@ -30,6 +37,16 @@ def attention_by(name: str) -> Iterator[None]:
         return
     with sdpa_kernel(list(_CUDNN_FIRST if name == CUDNN else _SAFE), set_priority=True):
         yield
+
+
+def attended(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """Scaled dot-product attention by what `attention_by` says, but where that is slow on CUDA: wide heads over a
+    prompt's few tokens, for which cuDNN takes twice as long. All (batch, heads, tokens, channels of a head)."""
+    wide = query.shape[-1] > _WIDE and key.shape[-2] <= _FEW
+    if not wide or query.device.type != "cuda" or torch.version.hip is not None:
+        return scaled_dot_product_attention(query, key, value)
+    with sdpa_kernel(list(_SMALL_FIRST), set_priority=True):
+        return scaled_dot_product_attention(query, key, value)
 
 
 @functools.cache

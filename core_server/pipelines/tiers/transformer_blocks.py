@@ -16,9 +16,9 @@ from diffusers.models.attention import BasicTransformerBlock, FeedForward
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
-from torch.nn import functional
 
 from core_server.pipelines.overrides import Function
+from core_server.pipelines.tiers.attention import attended
 from core_server.pipelines.tiers.operations import Operations
 from core_server.pipelines.tiers.prompt_features import PromptFeatures
 
@@ -137,9 +137,7 @@ def _attended(
     def by_heads(tokens: torch.Tensor) -> torch.Tensor:
         return tokens.view(tokens.shape[0], tokens.shape[1], attention.heads, -1).transpose(1, 2)
 
-    found = functional.scaled_dot_product_attention(
-        by_heads(attention.to_q(x)), by_heads(key), by_heads(value)
-    )
+    found = attended(by_heads(attention.to_q(x)), by_heads(key), by_heads(value))
     return found.transpose(1, 2).flatten(2)
 
 
