@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -12,6 +13,7 @@ from core_server.canvas.geometry import Extent
 from core_server.pipelines import devices
 from core_server.pipelines.catalogue import ModelFiles
 from core_server.pipelines.control_networks import give_up_networks
+from core_server.pipelines.hashes import sha256_of
 from core_server.pipelines.loader import load_model
 from core_server.pipelines.memory import (
     Activations,
@@ -50,7 +52,8 @@ class ModelKeeper:
     """Keeps the models used last loaded, as many as the device has memory for. One thread calls it.
 
     budget: what the device has; another function stands for a smaller device. rungs: those that help on it; None: as
-    its kind has them. A CPU with a budget of its own is planned for as a device is.
+    its kind has them. A CPU with a budget of its own is planned for as a device is. sha256: what reads or knows a
+    file's hash.
     """
 
     def __init__(
@@ -58,8 +61,10 @@ class ModelKeeper:
         device: torch.device,
         budget: Budget = devices.memory_of,
         rungs: tuple[Rung, ...] | None = None,
+        sha256: Callable[[Path], str] = sha256_of,
     ) -> None:
         self._device = device
+        self._sha256 = sha256
         self._budget = budget
         self._rungs = rungs or rungs_of(device.type)
         self._loaded: OrderedDict[str, LoadedModel] = OrderedDict()
@@ -144,7 +149,7 @@ class ModelKeeper:
     def _load(self, files: ModelFiles) -> LoadedModel:
         while len(self._loaded) >= MAX_LOADED_MODELS:
             self._evict()
-        model = load_model(files, self._device, place_it=False)
+        model = load_model(files, self._device, place_it=False, sha256=self._sha256)
         self._sizes[files.model_id] = measure(model)
         factor = _width(model) * (SINGLE_PRECISION if model.dtype is torch.float32 else 1.0)
         model.activations = self._activations.get(files.model_id, Activations().scaled(factor))
@@ -212,7 +217,8 @@ class ModelKeeper:
             known = model.activations, model.folder, model.map_maker
             self._drop(model_id)
             del model
-            model = load_model(ModelFiles(model_id, known[1]), self._device, place_it=False)
+            files = ModelFiles(model_id, known[1])
+            model = load_model(files, self._device, place_it=False, sha256=self._sha256)
             model.activations, model.folder, model.map_maker = known
             self._loaded[model_id] = model
         place(model, rung, stay)

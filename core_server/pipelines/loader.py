@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from core_server.pipelines.catalogue import (
 from core_server.pipelines.devices import dtype_for
 from core_server.pipelines.families.registry import FAMILIES
 from core_server.pipelines.folder import read_folder
+from core_server.pipelines.hashes import hashing_by_name, sha256_of
 from core_server.pipelines.memory import Rung
 from core_server.pipelines.model import LoadedModel
 from core_server.pipelines.placement import place
@@ -31,10 +33,16 @@ from core_server.pipelines.task import ModelProfile
 from core_server.pipelines.tiny import make_tiny_pipeline
 
 
-def load_model(files: ModelFiles, device: torch.device, *, place_it: bool = True) -> LoadedModel:
+def load_model(
+    files: ModelFiles,
+    device: torch.device,
+    *,
+    place_it: bool = True,
+    sha256: Callable[[Path], str] = sha256_of,
+) -> LoadedModel:
     """Reads a model, and puts it on the device unless the caller places it (`pipelines.placement`).
 
-    Errors: ModelLoadFailed in one sentence; torch.OutOfMemoryError.
+    sha256: what reads or knows a file's hash. Errors: ModelLoadFailed in one sentence; torch.OutOfMemoryError.
     """
     profile = profile_of(files)
     family = FAMILIES[profile.family]
@@ -48,7 +56,7 @@ def load_model(files: ModelFiles, device: torch.device, *, place_it: bool = True
         for file in weight_files(files.path):
             inside = "" if file == files.path else file.relative_to(files.path).as_posix()
             read_header(file, f"{inside} of the model {files.model_id!r}" if inside else "")
-        weights_hash = _hash_files(files.path)
+        weights_hash = hashing_by_name(_named(files.path), sha256)
         try:
             lender = lender_of_file(files.path) if files.path.is_file() else None
             if lender is not None:
@@ -101,22 +109,10 @@ def _sized(profile: ModelProfile, components: dict[str, Any]) -> ModelProfile:
     return msgspec.structs.replace(profile, size_bytes=size)
 
 
-def _hash_files(path: Path) -> Future[str]:
-    """Over names and contents; in a thread, since the disk is read anyway and the first picture takes a while."""
-
-    def work() -> str:
-        total = hashlib.sha256()
-        for file in weight_files(path):
-            with file.open("rb") as stream:
-                content = hashlib.file_digest(stream, "sha256")
-            name = file.name if path.is_file() else file.relative_to(path).as_posix()
-            total.update(f"{name}\0{content.hexdigest()}\n".encode())
-        return total.hexdigest()
-
-    executor = ThreadPoolExecutor(1, thread_name_prefix="hash")
-    future = executor.submit(work)
-    executor.shutdown(wait=False)
-    return future
+def _named(path: Path) -> dict[str, Path]:
+    """The model's files by name: a file's own, or within its folder."""
+    files = weight_files(path)
+    return {it.name if path.is_file() else it.relative_to(path).as_posix(): it for it in files}
 
 
 def _hash_modules(components: dict[str, Any]) -> str:

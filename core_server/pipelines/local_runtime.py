@@ -19,6 +19,7 @@ from core_server.pipelines import devices
 from core_server.pipelines.catalogue import Catalogue
 from core_server.pipelines.faults import faults_told, still_computes
 from core_server.pipelines.few_step import with_few_steps
+from core_server.pipelines.hashes import HASHES, KeptHashes
 from core_server.pipelines.keeper import Budget, ModelKeeper
 from core_server.pipelines.live import LivePainter
 from core_server.pipelines.live_frame import LiveFrame, LivePicture, LiveStarted
@@ -81,7 +82,9 @@ class LocalRuntime:
         self._styles = Styles(data_dir)
         self._device = devices.choose_device(device)
         self._map_maker = MapMaker(self._catalogue.maps_folder, self._device)
-        self._keeper = ModelKeeper(self._device, budget, rungs)
+        self._keeper = ModelKeeper(
+            self._device, budget, rungs, KeptHashes(data_dir / HASHES).sha256_of
+        )
         self._live = LivePainter(self._styles, data_dir)
         if workshop is None:
             half = torch.float32 if self._device.type == "cpu" else torch.float16

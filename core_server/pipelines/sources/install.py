@@ -21,6 +21,7 @@ from core_server.errors import (
     ModelLoadFailed,
     SourceNotFound,
 )
+from core_server.pipelines.hashes import HASHES, KeptHashes
 from core_server.pipelines.reference_files import require_readable
 from core_server.pipelines.sources.disk import RESERVE_BYTES, Disk, RealDisk
 from core_server.pipelines.sources.fetch import fetch, sha256_of
@@ -57,6 +58,7 @@ class Installer:
         self._data_dir = data_dir
         self._hub = hub or Hub()
         self._disk = disk or RealDisk()
+        self._hashes = KeptHashes(data_dir / HASHES)
         self._busy: set[str] = set()
         self._lock = threading.Lock()
 
@@ -178,13 +180,8 @@ class Installer:
         shelf = offer.shelf or _SHELVES[found.kind if found else FileKind.CHECKPOINT]
         folder = self._data_dir / shelf
         folder.mkdir(parents=True, exist_ok=True)
-        record = {
-            "source": offer.source,
-            "url": offer.url,
-            "files": {
-                file.path: file.sha256 or sha256_of(whole / file.path) for file in offer.files
-            },
-        }
+        digests = {file.path: file.sha256 or sha256_of(whole / file.path) for file in offer.files}
+        record = {"source": offer.source, "url": offer.url, "files": digests}
         profile = {
             "title": offer.title,
             "license": offer.licence.name,
@@ -195,11 +192,14 @@ class Installer:
             _write_json(whole / "profile.json", profile)
             _write_json(whole / RECORD, record)
             whole.rename(folder / offer.name)
+            for path, digest in digests.items():
+                self._hashes.keep(folder / offer.name / path, digest)
             return Installed(offer.name, shelf, folder / offer.name)
         [file] = offer.files
         target = folder / f"{offer.name}{Path(file.path).suffix}"
         _write_json(folder / f"{offer.name}.json", profile | {RECORD: record})
         (whole / file.path).rename(target)
+        self._hashes.keep(target, digests[file.path])
         return Installed(offer.name, shelf, target)
 
     @contextmanager

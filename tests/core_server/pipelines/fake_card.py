@@ -36,7 +36,8 @@ class FakeCard(TorchFunctionMode):
         )
         # transformers would copy adapters' weights in threads.
         one_thread = mock.patch.dict(os.environ, HF_DEACTIVATE_ASYNC_LOAD="1")
-        self._patches = (driver, one_thread)
+        asked = mock.patch("accelerate.utils.modeling.is_xpu_available", lambda: True)
+        self._patches = (driver, one_thread, asked)
         for patch in self._patches:
             patch.start()
         super().__enter__()
