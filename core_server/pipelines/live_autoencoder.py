@@ -60,6 +60,11 @@ class LiveAutoencoder:
         return self._tiny is not None
 
     @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self._model.device
+
+    @property
     def state(self) -> Hashable:
         """Equal for two calls only if the same weights, at the same addresses, act in the same way."""
         network = self._model.vae if self._tiny is None else self._tiny

@@ -54,12 +54,18 @@ class FrameNetwork:
         """
         canvas = canvas.to(levels.device, non_blocking=True)
         if clean is None:
-            clean = self.autoencoder.encode(source_of(canvas), 0, self.axes, graphed=self.graphed)
+            canvas, clean = self.encoded(canvas)
         picture, finite = self.painted(clean, noises, timesteps, levels, guidance, words)
         samples = samples_of(picture)
         if canvas.shape[2] == 4:
             samples = torch.cat([samples, canvas[..., 3:]], dim=2)
         return torch.cat([samples.reshape(-1), finite.to(torch.uint8).reshape(1)])
+
+    def encoded(self, canvas: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The canvas on the device, and its latents by a tiny autoencoder, which draws nothing."""
+        canvas = canvas.to(self.autoencoder.device, non_blocking=True)
+        source = source_of(canvas)
+        return canvas, self.autoencoder.encode(source, 0, self.axes, graphed=self.graphed)
 
     def painted(  # noqa: PLR0917
         self,

@@ -1,15 +1,47 @@
-"""Graphs of whole frames: from a canvas's samples to a picture's, by one launch."""
+"""Graphs of whole frames: from a canvas's samples to a picture's, by two launches.
+
+A graph of a thousand kernels takes the host half a millisecond to launch, and the device waits for it. So the encoding
+is one of its own: the device is at it while the rest is being launched.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
-from core_server.pipelines.tiers.graphs import Backend, GraphedNetwork
-from core_server.pipelines.tiers.signature import Unknown, flat
+import torch
+
+from core_server.pipelines.tiers.graphs import Backend, Function, Graph, GraphedNetwork, Tensors
+from core_server.pipelines.tiers.signature import Flat, Unknown, flat
 
 MAX_FRAME_GRAPHS = 4
 """Of one model: sizes, steps, tiling. Each keeps what a frame takes."""
+
+
+@runtime_checkable
+class Encoding(Protocol):
+    """A frame's network, called with a canvas, its latents or None, and more."""
+
+    def encoded(self, canvas: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The canvas on the device, and the latents that it would make of it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Halves:
+    """Implements `graphs.Graph`: the canvas is the first input, and the first half's alone."""
+
+    first: Graph
+    second: Graph
+
+    @property
+    def size(self) -> int:
+        """Bytes that both keep on the device."""
+        return self.first.size + self.second.size
+
+    def replay(self, inputs: Tensors) -> Tensors:
+        """One launch after the other; nobody waits between them."""
+        return self.second.replay([*self.first.replay(inputs[:1]), *inputs[1:]])
 
 
 class FrameGraphs(GraphedNetwork):
@@ -47,6 +79,24 @@ class FrameGraphs(GraphedNetwork):
 
     def _is_warm(self, key: Hashable) -> bool:
         return True
+
+    def _recorded(self, function: Function, given: Flat) -> Graph:
+        (_, clean, *_), _ = given.rebuilt(given.tensors)
+        if clean is not None or not isinstance(function, Encoding):
+            return super()._recorded(function, given)
+        network: Any = function
+
+        def encoding(tensors: Tensors) -> Tensors:
+            return list(network.encoded(*tensors))
+
+        def rest(tensors: Tensors) -> Tensors:
+            canvas, clean, *left = tensors
+            (_, _, *others), named = given.rebuilt([canvas, *left])
+            return flat(network(canvas, clean, *others, **named)).tensors
+
+        first = self._backend.record(encoding, given.tensors[:1])
+        handed_on = first.replay(given.tensors[:1])
+        return _Halves(first, self._backend.record(rest, [*handed_on, *given.tensors[1:]]))
 
     def _key(self, state: Hashable, args: tuple[Any, ...]) -> Hashable:
         try:

@@ -110,21 +110,25 @@ class GraphedNetwork:
         args, kwargs = given.rebuilt(given.tensors)
         expected = function(*args, **kwargs)
         results = flat(expected)
-
-        def run(tensors: Tensors) -> Tensors:
-            args, kwargs = given.rebuilt(tensors)
-            return flat(function(*args, **kwargs)).tensors
-
         while len(self._graphs) >= self._most:
             oldest, _ = self._graphs.popitem(last=False)
             del self._results[oldest]
-        graph = self._backend.record(run, given.tensors)
+        graph = self._recorded(function, given)
         for found, wanted in zip(graph.replay(given.tensors), results.tensors, strict=True):
             if not is_close(found, wanted, TOLERANCE):
                 raise RuntimeError("the recorded call gives other numbers than the call itself")
         self._graphs[key], self._results[key] = graph, results.rebuilt
         self.recordings += 1
         return expected
+
+    def _recorded(self, function: Function, given: Flat) -> Graph:
+        """The graph of a call. Errors: as `Backend.record`."""
+
+        def run(tensors: Tensors) -> Tensors:
+            args, kwargs = given.rebuilt(tensors)
+            return flat(function(*args, **kwargs)).tensors
+
+        return self._backend.record(run, given.tensors)
 
 
 def is_close(found: torch.Tensor, wanted: torch.Tensor, tolerance: float) -> bool:
