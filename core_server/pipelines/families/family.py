@@ -111,7 +111,8 @@ class Family:
     """A kind of model: everything of one architecture and one set of tasks.
 
     name: stays for ever (recipes and adapters refer to it). adapters: the family whose adapters fit.
-    tasks: text_to_image, image_to_image and inpaint by name; refused: why the others cannot be done.
+    tasks: text_to_image, image_to_image and inpaint by name; refused: why others cannot be done, and what follows from
+    those that can.
     denoiser, text_encoders, tokenizers: names of components. min_side, max_side: px a side that it paints well.
     patch: latents a side of what its denoiser sees as one cell. fill: default prefill under a mask, "auto" by intent.
     control: the diffusers class of its ControlNets, "" if diffusers runs none for it.
@@ -192,4 +193,10 @@ class Family:
             "image_to_image": ("image_to_image", "upscale"),
             "inpaint": ("inpaint", "outpaint"),
         }
-        return tuple(task for name in derived if name in self.tasks for task in derived[name])
+        return tuple(
+            task
+            for name in derived
+            if name in self.tasks
+            for task in derived[name]
+            if task not in self.refused
+        )

@@ -98,6 +98,10 @@ FLUX_CONTROL = Family(
     },
     original="black-forest-labs/FLUX.1-Depth-dev",
     controls_itself=True,
+    refused=dict.fromkeys(
+        ("outpaint", "upscale"),
+        "it always paints from a control image, which there is none of here",
+    ),
     defaults=lambda _index, _denoiser: Defaults(30, 10.0),
     **_COMMON,
 )

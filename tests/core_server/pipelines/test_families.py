@@ -275,7 +275,8 @@ def test_the_registry_tells_families_apart(name: str, family: Any) -> None:
     assert family_of(type(pipeline).__name__, dict(denoiser.config)) is family
     for task in family.tasks.values():
         assert hasattr(diffusers, task.class_name)
-    assert set(family.tasks) | set(family.refused) == {"text_to_image", "image_to_image", "inpaint"}
+    assert {"text_to_image", "image_to_image", "inpaint"} <= {*family.tasks, *family.refused}
+    assert not {*family.all_tasks(), *family.tasks} & set(family.refused)
     assert set(family.schedulers) <= set(SCHEDULERS)
     assert family.adapters in FAMILIES
 
