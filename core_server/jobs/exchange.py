@@ -114,7 +114,7 @@ class Exchange:
         if places is None or places.segment is None or running.ended.done():
             return
         try:
-            pixels = segments.unpack(places.segment, painted.pixels)
+            pixels = self._segments.take_output(places.segment, painted.pixels)
         except Exception as error:
             log.exception("A live picture could not be taken over")
             running.fail(messages.error_of(messages.failure_of(error)))
@@ -129,6 +129,7 @@ class FramePlaces:
         self._exchange = exchange
         self._segments = those
         self.slot = slot
+        self.output_slot: int | None = None
         self.segment: SharedMemory | None = None
 
     async def canvas(self, canvas: Pixels) -> tuple[str, messages.PlacedPixels]:
@@ -138,5 +139,7 @@ class FramePlaces:
 
     def output(self, size: int) -> str:
         """The name of a segment of at least so many bytes. Errors: OutOfMemory."""
-        self.segment = self._segments.for_output(size, self.slot)
+        taken = {places.output_slot for places in self._exchange.frames.values()}
+        self.output_slot = next(it for it in self._segments.free_outputs() if it not in taken)
+        self.segment = self._segments.for_output(size, self.output_slot)
         return self.segment.name

@@ -32,13 +32,15 @@ _ROUND_BYTES = 1 * MIB
 _INPUT, _OUTPUT = "in", "out"
 SLOTS = 2
 """Frames of live sessions that may be under way at once, each with two segments; jobs use the first input."""
+OUTPUTS = SLOTS + 2
+"""Pictures of frames: those of the frames under way, and those on their way to clients; what comes behind is copied."""
 _RESULTS = ("res0", "res1", "res2")
 """One that the worker fills, and two on their way to disk; what comes behind them is copied."""
 
 
 def _purposes() -> Iterator[str]:
-    for kind in (_INPUT, _OUTPUT):
-        yield from (f"{kind}{slot or ''}" for slot in range(SLOTS))
+    for kind, count in ((_INPUT, SLOTS), (_OUTPUT, OUTPUTS)):
+        yield from (f"{kind}{slot or ''}" for slot in range(count))
     yield from _RESULTS
 
 
@@ -75,6 +77,16 @@ class Segments:
         """The segment of at least `size` bytes for a frame's picture. Errors: OutOfMemory."""
         return self._get(f"{_OUTPUT}{slot or ''}", size)
 
+    def free_outputs(self) -> list[int]:
+        """The slots of frames' pictures that nobody has a picture from."""
+        return [slot for slot in range(OUTPUTS) if not self._lent[f"{_OUTPUT}{slot or ''}"]]
+
+    def take_output(self, segment: SharedMemory, placed: PlacedPixels) -> Pixels:
+        """A frame's picture where it is, as `lender` gives results; a copy where the frames to come need its place."""
+        if len(self.free_outputs()) <= SLOTS:
+            return unpack(segment, placed)
+        return self._lend(self._purpose_of(segment), segment, placed)
+
     def for_result(self, size: int) -> SharedMemory:
         """A segment of at least `size` bytes for the running job's results. Errors: OutOfMemory."""
         with self._lock:
@@ -88,7 +100,7 @@ class Segments:
 
         None where it will be needed before: then they are to be copied (`unpack`).
         """
-        purpose = segment.name.removeprefix("/").removeprefix(self._prefix)
+        purpose = self._purpose_of(segment)
         lent = sum(self._lent[purpose] > 0 for purpose in _RESULTS)
         if lent >= len(_RESULTS) - 1 or _room() < segment.size:
             return None
@@ -101,6 +113,9 @@ class Segments:
             for purpose, segment in list(self._made.items()):
                 if segment.size > keep and not self._lent[purpose]:
                     _release(self._made.pop(purpose))
+
+    def _purpose_of(self, segment: SharedMemory) -> str:
+        return segment.name.removeprefix("/").removeprefix(self._prefix)
 
     def _lend(self, purpose: str, segment: SharedMemory, placed: PlacedPixels) -> Pixels:
         array = np.ndarray(placed.shape, placed.dtype, buffer=segment.buf, offset=placed.offset)

@@ -85,3 +85,20 @@ def test_what_is_too_large_to_keep_goes_with_its_last_view(segments: Segments) -
     segments.shrink(0)
     assert segments.for_result(4096) is not None
     assert segments.made == 4
+
+
+def test_frames_pictures_stay_where_they_are_while_the_next_frames_have_room(
+    segments: Segments,
+) -> None:
+    held: list[Pixels] = []
+    stayed = 0
+    for value in range(6):
+        segment = segments.for_output(4096, segments.free_outputs()[0])
+        [placed] = shared.pack(segment, [Pixels(np.full((1, 4096, 1), value, np.uint8))])
+        held.append(segments.take_output(segment, placed))
+        stayed += np.shares_memory(held[-1].array, np.frombuffer(segment.buf, np.uint8))
+    assert stayed == shared.OUTPUTS - shared.SLOTS
+    assert [int(it.array[0, 0, 0]) for it in held] == list(range(6))
+    held.clear()
+    gc.collect()
+    assert len(segments.free_outputs()) == shared.OUTPUTS
