@@ -21,7 +21,7 @@ from core_server.pipelines.sources.recognise import (
     recognise,
 )
 from core_server.pipelines.sources.recommended import recommended
-from core_server.pipelines.sources.weights import read_header
+from core_server.pipelines.sources.weights import read_header, unusable_in
 
 FOLDER = "controls"
 UNION_MODES = {
@@ -131,7 +131,8 @@ class ControlShelf:
                 raise InvalidRequest(
                     f"parameters.control_images[{index}].kind",
                     why_none_fits("ControlNets", family, title, width)
-                    or f"No ControlNet for {kind.value} is installed that fits {title}; {_advice(family, kind)}.",
+                    or f"No ControlNet for {kind.value} is installed that fits {title}; {_advice(family, kind)}."
+                    f"{unusable_in(self._folder)}",
                 )
             chosen.append(single)
         return chosen

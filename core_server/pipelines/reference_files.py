@@ -23,7 +23,7 @@ from core_server.pipelines.sources.recognise import (
     recognise,
 )
 from core_server.pipelines.sources.recommended import recommended
-from core_server.pipelines.sources.weights import WeightsHeader, read_header
+from core_server.pipelines.sources.weights import WeightsHeader, read_header, unusable_in
 
 FOLDER = "references"
 _FIELD = "parameters.reference_images"
@@ -98,7 +98,7 @@ class ReferenceShelf:
             _FIELD,
             why_none_fits("IP-Adapters", family, title, width)
             or f"No IP-Adapter is installed that fits {title}; put its .safetensors file and its image encoder's "
-            f"folder into the data folder's `{FOLDER}`{_advice(family)}.",
+            f"folder into the data folder's `{FOLDER}`{_advice(family)}.{unusable_in(self._folder)}",
         )
 
     def _encoders(self) -> list[Encoder]:

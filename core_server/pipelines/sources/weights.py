@@ -97,6 +97,22 @@ def pickle_sentence(name: str) -> str:
     return f"{Path(name).name} is a pickle by its name, which can run code when it is loaded; {_CONVERT}."
 
 
+def unusable_in(folder: Path) -> str:
+    """A sentence, with a space before it, about the first file in a folder or its folders that is no weights file but
+    lies there for one; "" if there is none."""
+    for path in sorted((*folder.glob("*"), *folder.glob("*/*"))):
+        is_pickle = path.suffix.lower() in PICKLE_SUFFIXES
+        if is_pickle and any(path.parent.glob("*.safetensors")) and path.parent != folder:
+            continue  # another copy of what is there
+        if is_pickle or path.suffix in SUFFIXES:
+            try:
+                refuse_pickle_name(path.name)
+                read_header(path)
+            except ModelLoadFailed as error:
+                return f" What lies in `{folder.name}` already cannot be used: {error.message}"
+    return ""
+
+
 def _is_pickle(start: bytes) -> bool:
     if (
         start[8:9] == b"{"

@@ -283,6 +283,12 @@ def test_what_is_not_installed_is_refused_with_the_way_out(
     shelf, kind = ControlShelf(tmp_path), ("ControlNetModel", 768, "stable_diffusion", "SD")
     with pytest.raises(InvalidRequest, match=r"No ControlNet for tile.*models install sd15-tile"):
         shelf.choose([ControlKind.TILE], *kind)
+    (tmp_path / "controls").mkdir()
+    (tmp_path / "controls" / "control_tile.pth").write_bytes(b"PK")
+    with pytest.raises(
+        InvalidRequest, match=r"already cannot be used: control_tile.pth is a pickle"
+    ):
+        shelf.choose([ControlKind.TILE], *kind)
     # As the embedded model, this one has layers that no published network fits: installing one would not help.
     with pytest.raises(InvalidRequest, match=r"Published ControlNets do not.*models install sd15`"):
         runtime.run(request, {"c0": control(0)}, quiet)

@@ -219,6 +219,10 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     ):
         ReferenceShelf(tmp_path).choose(768, registry.FAMILIES["stable_diffusion"])
     references = tmp_path / "references"
+    references.mkdir()
+    (references / "cut.safetensors").write_bytes(b"")
+    with pytest.raises(InvalidRequest, match=r"already cannot be used: cut.safetensors is empty"):
+        ReferenceShelf(tmp_path).choose(768, registry.FAMILIES["stable_diffusion"])
     save_ip_adapter(references / "xl", wide, encoder=False)
     refused("sd", "Published IP-Adapters do not fit this model")
     save_ip_adapter(references / "sd", pipeline.unet, encoder=False)
