@@ -121,7 +121,7 @@ class ServerConfig:
     port: int = DEFAULT_PORT
     """0 takes a free port."""
     model: str = "default"
-    """A model id ("default", "tiny"), a diffusers folder, a Hub id in the local cache or a .safetensors file."""
+    """A model id ("default", "tiny" or an installed one), a diffusers folder or a .safetensors file."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     engine: str = "local"
