@@ -28,7 +28,7 @@ class Entry:
 def write_sheet(path: Path, entries: Sequence[Entry], note: str = "") -> None:
     """Writes the page. Pictures below the page's folder are referred to relatively, so that it can be moved."""
     figures = "\n".join(
-        f'<figure><a href="{_name(entry, path)}"><img src="{_name(entry, path)}" alt=""></a>'
+        f'<figure><a href="{_name(entry, path)}"><img src="{_name(entry, path)}" alt="{html.escape(entry.title)}"></a>'
         f"<figcaption><b>{html.escape(entry.title)}</b>{html.escape(entry.text)}</figcaption></figure>"
         for entry in entries
     )

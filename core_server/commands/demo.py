@@ -13,7 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core_server.commands.errors import CommandError, last_words
-from core_server.commands.options import Subparsers, add_command, add_server_options
+from core_server.commands.options import (
+    Subparsers,
+    add_command,
+    add_server_options,
+    model_name,
+)
 
 if TYPE_CHECKING:
     from core_server.commands.contact_sheet import Entry
@@ -61,8 +66,9 @@ def run(options: argparse.Namespace) -> int:
     from core_server.commands.session import connected  # noqa: PLC0415
 
     options.out.mkdir(parents=True, exist_ok=True)
+    options.model = model_name(options.model or "", options.data_dir)
     with connected(options) as client:
-        note = _honesty(client, options.model or "")
+        note = _honesty(client, options.model)
         if note:
             print(note, file=sys.stderr)
         entries = [
@@ -96,7 +102,7 @@ def _texture(client: Client, options: argparse.Namespace) -> Iterator[Entry]:
     from core_server.commands.contact_sheet import Entry  # noqa: PLC0415
     from scumble.client import Pixels, Texture  # noqa: PLC0415
 
-    request = Texture(TEXTURE_PROMPT, SIDE, SIDE, model=options.model or "", seed=SEED)
+    request = Texture(TEXTURE_PROMPT, SIDE, SIDE, model=options.model, seed=SEED)
     [patch] = _painted(client, request, "Texture")
     yield Entry(
         "Texture",
@@ -113,8 +119,7 @@ def _variations(client: Client, options: argparse.Namespace) -> Iterator[Entry]:
     from core_server.commands.contact_sheet import Entry  # noqa: PLC0415
     from scumble.client import Texture  # noqa: PLC0415
 
-    model = options.model or ""
-    request = Texture(VARIATIONS_PROMPT, SIDE, SIDE, model=model, seed=SEED, count=4)
+    request = Texture(VARIATIONS_PROMPT, SIDE, SIDE, model=options.model, seed=SEED, count=4)
     for patch in _painted(client, request, "Variations"):
         path = options.out / f"variation-{patch.index + 1}.png"
         text = f'"{VARIATIONS_PROMPT}", seed {patch.seed}'
@@ -134,7 +139,7 @@ def _photograph(client: Client, options: argparse.Namespace) -> Iterator[Entry]:
     yield Entry("Photograph", "by Rachel Michetti, CC0", _write(options.out / "photo.png", photo))
     path = _write(options.out / "photo-selection.png", selection)
     yield Entry("Selection", "the table, with a soft edge", path)
-    model = options.model or ""
+    model = options.model
     exact = CanvasOptions(exact_selection=True)
     plan = client.plan(photo.extent, bounding_box(mask), model=model, options=exact)
     request = Inpaint(
