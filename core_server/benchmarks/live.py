@@ -173,7 +173,7 @@ def _paced(
                 raise CannotMeasure(f"No picture came within {SECONDS:g} s.")
             continue
         now, last = time.perf_counter(), picture.frame_number
-        while last not in due:  # its picture came before the sender went on
+        while last not in due and sender.is_alive():  # the picture came before the sender went on
             time.sleep(0)
         latencies.append((now - due[last]) * 1000)
     seconds = time.perf_counter() - start
