@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -202,7 +203,38 @@ def _suited(scheduler: Any, name: str) -> Any:
         _take_what_flow_pipelines_give(scheduler)
     if name in CONSISTENCY_SCHEDULERS:
         scheduler.scale_noise = _trigonometric(scheduler.config.sigma_data)
+    if type(scheduler).__name__ == "EulerDiscreteScheduler":
+        _spare_questions(scheduler)
     return scheduler
+
+
+def _spare_questions(scheduler: Any) -> None:
+    """Stock Euler sends its sigmas to a GPU and back, and asks it which of the timesteps the first one is: five waits
+    before the first step. Here timesteps are sent once, ready. The same numbers."""
+    stock, stock_index = scheduler.set_timesteps, scheduler._init_step_index
+    if scheduler.config.timestep_type != "discrete":  # those are worked out on the device
+        return
+    starts_alone = False
+
+    @functools.wraps(stock)
+    def set_timesteps(
+        num_inference_steps: int | None = None, device: Any = None, **others: Any
+    ) -> None:
+        nonlocal starts_alone
+        stock(num_inference_steps, **others)
+        first, *following = scheduler.timesteps[:2].tolist()
+        starts_alone = first not in following
+        scheduler.timesteps = scheduler.timesteps.to(device=device)
+
+    def init_step_index(timestep: Any) -> None:
+        at = getattr(timestep, "data_ptr", None)
+        is_first = at is not None and at() == scheduler.timesteps.data_ptr()
+        if scheduler.begin_index is None and starts_alone and is_first:
+            scheduler._step_index = 0
+        else:
+            stock_index(timestep)
+
+    scheduler.set_timesteps, scheduler._init_step_index = set_timesteps, init_step_index
 
 
 def _trigonometric(sigma_data: float) -> Any:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import diffusers
 import numpy as np
 import pytest
 import torch
@@ -24,6 +25,7 @@ from core_server.pipelines.request import Parameters, TextToImage
 from core_server.pipelines.schedulers import (
     CONSISTENCY_SCHEDULERS,
     SCHEDULERS,
+    Schedulers,
     make_scheduler,
     scheduler_name,
 )
@@ -225,6 +227,34 @@ def test_every_scheduler_is_what_its_name_says(name):
     steps = 2 if name in CONSISTENCY_SCHEDULERS else 4  # the class's own default allows only two
     scheduler.set_timesteps(steps)
     assert len(scheduler.timesteps) >= steps
+
+
+@pytest.mark.parametrize("name", ["euler", "euler_karras", "dpmpp_2m", "heun", "flow_euler"])
+@pytest.mark.parametrize(("steps", "begin"), [(1, None), (4, None), (4, 1)])
+def test_a_models_schedulers_are_fresh_and_count_as_stock_ones(name, steps, begin):
+    config = make_tiny_pipeline().scheduler.config
+    kind = getattr(diffusers, SCHEDULERS[name].class_name)
+    kept = Schedulers(config)
+    for _ in range(2):  # the second one knows nothing of the first
+        schedulers = kind.from_config(config, **SCHEDULERS[name].settings), kept.fresh(name)
+        noise = torch.Generator().manual_seed(0)
+        for scheduler in schedulers:
+            scheduler.set_timesteps(steps, device="cpu")
+            if begin is not None:
+                scheduler.set_begin_index(begin)
+        stock, ours = schedulers
+        assert torch.equal(stock.timesteps, ours.timesteps)
+        start = torch.randn(1, 4, 4, 4, generator=noise)
+        latents = [start, start]
+        for expected, timestep in zip(stock.timesteps[begin:], ours.timesteps[begin:], strict=True):
+            prediction = torch.randn(1, 4, 4, 4, generator=noise)
+            for k, (scheduler, t) in enumerate(zip(schedulers, (expected, timestep), strict=True)):
+                given = latents[k]
+                if hasattr(scheduler, "scale_model_input"):
+                    given = scheduler.scale_model_input(given, t)
+                latents[k] = scheduler.step(prediction + given, t, latents[k]).prev_sample
+            assert torch.equal(*latents)
+            assert stock.step_index == ours.step_index
 
 
 def test_other_single_files_are_refused(tmp_path):
