@@ -33,6 +33,7 @@ from core_server.pipelines.tiers.plain import (
     is_plain_upsample,
 )
 from core_server.pipelines.tiers.prompt_features import PromptFeatures
+from core_server.pipelines.tiers.single_head import is_single_head, single_head
 from core_server.pipelines.tiers.time_shares import TimeShares
 from core_server.pipelines.tiers.transformer_blocks import (
     is_plain_transformer,
@@ -93,6 +94,8 @@ def _replacements(
         forward = norm(module, operations)
     elif type(module) is GEGLU:
         forward = geglu(module, operations)
+    elif is_single_head(module):
+        forward = single_head(module, operations)
     elif _is_free_transformer(module):
         forward = transformer_block(module, operations, prompts)
     return [] if forward is None else [(module, "forward", forward)]

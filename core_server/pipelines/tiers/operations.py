@@ -58,6 +58,11 @@ class Operations(Protocol):
     def timed(self, time: torch.Tensor, layers: Sequence[TimeLayer]) -> list[torch.Tensor]:
         """silu(time) @ weight.T + bias + more for each of the layers, (batch, channels) each. time: (batch, length)."""
 
+    def single_head(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
+    ) -> torch.Tensor:
+        """softmax(query key^T / sqrt(channels)) value; all (tokens, channels)."""
+
 
 class TorchOperations:
     """By PyTorch alone, in any layout: what the kernels are measured against."""
@@ -113,3 +118,10 @@ class TorchOperations:
         given = functional.silu(time)
         found = [functional.linear(given, it.weight, it.bias) for it in layers]
         return [y if it.more is None else y + it.more for y, it in zip(found, layers, strict=True)]
+
+    def single_head(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
+    ) -> torch.Tensor:
+        """As the protocol says."""
+        query, key, value = (it[None, None] for it in (query, key, value))
+        return functional.scaled_dot_product_attention(query, key, value)[0, 0]

@@ -78,7 +78,7 @@ def _trials(device: torch.device) -> Iterator[Trial]:
     for channels, dtype in ((320, half), (640, half), (1280, half), (320, wide)):
         yield partial(_tokens, device, channels, dtype)
     for dtype in (half, wide):
-        for part in (_sums, _doubled, _gates, _times):
+        for part in (_sums, _doubled, _gates, _times, _heads):
             yield partial(part, device, dtype)
 
 
@@ -125,6 +125,11 @@ def _times(device: torch.device, dtype: torch.dtype, by: Operations) -> list[tor
     time, weight, bias, more = noise(2, 1280), noise(320, 1280) / 36, noise(320), noise(320)
     layers = [TimeLayer(weight, bias, more), TimeLayer(weight[:64], bias[:64], None)]
     return by.timed(time, layers)
+
+
+def _heads(device: torch.device, dtype: torch.dtype, by: Operations) -> list[torch.Tensor]:
+    noise = _noise(device, dtype)
+    return [by.single_head(noise(128, 512), noise(128, 512), noise(128, 512))]
 
 
 def _noise(device: torch.device, dtype: torch.dtype) -> Callable[..., torch.Tensor]:

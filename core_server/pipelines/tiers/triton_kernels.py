@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from core_server.pipelines.tiers.triton_attention import single_head
 from core_server.pipelines.tiers.triton_gates import added_up, biased, doubled, geglu
 from core_server.pipelines.tiers.triton_norms import group_norm
 from core_server.pipelines.tiers.triton_time import timed
 from core_server.pipelines.tiers.triton_tokens import layer_norm
 
-__all__ = ["added_up", "biased", "doubled", "geglu", "group_norm", "layer_norm", "timed"]
+__all__ = [
+    "added_up",
+    "biased",
+    "doubled",
+    "geglu",
+    "group_norm",
+    "layer_norm",
+    "single_head",
+    "timed",
+]

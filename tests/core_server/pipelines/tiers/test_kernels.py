@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import numpy as np
 import pytest
 import torch
@@ -16,6 +17,7 @@ from core_server.pipelines.memory import Rung
 from core_server.pipelines.request import Parameters, TextToImage
 from core_server.pipelines.tiers.attention import best_attention
 from core_server.pipelines.tiers.graphs import WARM_CALLS
+from core_server.pipelines.tiers.kernels import Kernels, channels_last
 from core_server.pipelines.tiers.operations import TorchOperations
 from core_server.pipelines.tiers.trials import fast_operations, works
 from core_server.pipelines.tiers.workshop import Workshop
@@ -62,6 +64,42 @@ def test_an_autoencoder_in_bfloat16_is_a_copy_of_its_own(tmp_path: Path) -> None
         assert (found - expected).norm() < 0.05 * expected.norm()
         copied.decoder.conv_out.weight.zero_()
         assert (model.vae.decode(latents).sample == expected).all()
+
+
+class _Counted(TorchOperations):
+    heads = 0
+
+    def single_head(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
+    ) -> torch.Tensor:
+        self.heads += 1
+        return super().single_head(query, key, value)
+
+
+@torch.no_grad()
+def test_an_autoencoders_attention_is_one_wide_head() -> None:
+    torch.manual_seed(0)
+    vae = diffusers.AutoencoderKL(
+        block_out_channels=[32, 64],
+        down_block_types=["DownEncoderBlock2D"] * 2,
+        up_block_types=["UpDecoderBlock2D"] * 2,
+        norm_num_groups=8,
+    ).eval()
+    latents, picture = torch.randn(2, 4, 8, 6), torch.randn(1, 3, 16, 12)
+    stock = vae.decode(latents).sample, vae.encode(picture).latent_dist.mean
+    operations = _Counted()
+    channels_last(vae)
+    kernels = Kernels(operations, vae)
+    kernels.put_on()
+    found = vae.decode(latents).sample, vae.encode(picture).latent_dist.mean
+    assert operations.heads == 3, "one for each picture"
+    for one, other in zip(found, stock, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    kernels.take_off()
+    vae.decoder.mid_block.attentions[0].register_forward_hook(lambda *_: None)
+    Kernels(operations, vae).put_on()
+    vae.decode(latents)
+    assert operations.heads == 3, "somebody else has a hand in it"
 
 
 class _Wrong(TorchOperations):
