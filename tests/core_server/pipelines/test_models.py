@@ -144,7 +144,7 @@ def _header(text: bytes) -> bytes:
     [
         (pickle.dumps({"a": 1}), "is a pickle"),
         (b"PK\x03\x04" + b"\0" * 60, "is a pickle"),
-        (b"", "not a .safetensors file"),
+        (b"", "is empty; download it again"),
         (b"\xff" * 40, "not a .safetensors file"),
         (_header(b"{broken}"), "header of .* is broken"),
         (
