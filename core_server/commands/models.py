@@ -104,6 +104,8 @@ def _info(options: argparse.Namespace) -> int:
     with connected(options) as client:
         models = {model.model_id: model for model in client.models(include_available=True)}
         if options.model_id not in models:
+            if reason := client.unusable_models().get(options.model_id):
+                raise CommandError(reason)
             raise CommandError(
                 f"There is no model {options.model_id!r} here. There are: {', '.join(models)}."
             )

@@ -17,7 +17,14 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from core_server.pipelines.model import LoadedModel
 from core_server.pipelines.settings import Settings
-from core_server.pipelines.words.weights import Fragment, fragments, is_weighted, plain
+from core_server.pipelines.words.weights import (
+    MAX_WEIGHT,
+    Fragment,
+    fragments,
+    is_beyond,
+    is_weighted,
+    plain,
+)
 
 CLIP_WINDOW = 77
 """Longer prompts are read in several windows by encoders with CLIP's own window; smaller ones were trained on one."""
@@ -122,6 +129,8 @@ def conditioning_notes(model: LoadedModel, settings: Settings) -> tuple[str, ...
         notes.append(
             f"the weights in the prompt had no effect: {model.family.title} reads sentences, not weighted words"
         )
+    elif any(is_beyond(text) for _, text in texts):
+        notes.append(f"weights in the prompt above {MAX_WEIGHT:g} acted as {MAX_WEIGHT:g}")
     return tuple(notes)
 
 

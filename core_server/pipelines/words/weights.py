@@ -6,11 +6,14 @@ without a number are ordinary text: prompts that know nothing of weights keep th
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
 MAX_WEIGHT = 4.0
-_END = re.compile(r":\s*([0-9]*\.?[0-9]+)\s*\)")
+_LARGEST = 1e6
+"""Of a number: infinity times 0 would be no weight."""
+_END = re.compile(r":\s*([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +26,8 @@ class Fragment:
 
 def fragments(prompt: str) -> tuple[Fragment, ...]:
     """The prompt in pieces, without the syntax; neighbours of the same weight are joined."""
-    found: list[Fragment] = []
-    _parse(prompt, 1.0, found)
     joined: list[Fragment] = []
-    for piece in found:
+    for piece in _pieces(prompt):
         if joined and joined[-1].weight == piece.weight:
             joined[-1] = Fragment(joined[-1].text + piece.text, piece.weight)
         elif piece.text:
@@ -44,38 +45,56 @@ def is_weighted(prompt: str) -> bool:
     return any(piece.weight != 1.0 for piece in fragments(prompt))
 
 
-def _parse(text: str, weight: float, found: list[Fragment]) -> None:
+def is_beyond(prompt: str) -> bool:
+    """Whether a weight is larger than what is read; it then acts as MAX_WEIGHT."""
+    return any(piece.weight > MAX_WEIGHT for piece in _pieces(prompt, math.inf))
+
+
+def _pieces(text: str, most: float = MAX_WEIGHT) -> list[Fragment]:
+    opened, closed = _weighted(text)
+    found: list[Fragment] = []
+    weights = [1.0]
     start = place = 0
     while place < len(text):
-        if text[place] == "\\" and text[place + 1 : place + 2] in ("(", ")"):
-            found.append(Fragment(text[start:place], weight))
+        if _is_escape(text, place):
+            found.append(Fragment(text[start:place], weights[-1]))
             start, place = place + 1, place + 2
-        elif text[place] == "(" and (end := _closing(text, place)) is not None:
-            inner, number, after = end
-            found.append(Fragment(text[start:place], weight))
-            _parse(inner, min(weight * number, MAX_WEIGHT), found)
-            start = place = after
+        elif place in opened:
+            found.append(Fragment(text[start:place], weights[-1]))
+            weights.append(min(weights[-1] * opened[place], most))
+            start = place = place + 1
+        elif place in closed:
+            found.append(Fragment(text[start:place], weights[-1]))
+            weights.pop()
+            start = place = closed[place]
         else:
             place += 1
-    found.append(Fragment(text[start:], weight))
+    found.append(Fragment(text[start:], weights[-1]))
+    return found
 
 
-def _closing(text: str, opening: int) -> tuple[str, float, int] | None:
-    """(inside, weight, place after it) of the parenthesis at `opening`, if it ends with a number."""
-    depth, place = 0, opening
+def _weighted(text: str) -> tuple[dict[int, float], dict[int, int]]:
+    """Parentheses that end with a number: its value by the place where they open, the place after them by that of the
+    colon. In one go and without recursion, since prompts come from anywhere."""
+    opened: dict[int, float] = {}
+    closed: dict[int, int] = {}
+    waiting: list[int] = []
+    place = 0
     while place < len(text):
-        if text[place] == "\\":
-            place += 2
-            continue
-        if text[place] == "(":
-            depth += 1
-        elif text[place] == ")":
-            depth -= 1
-            if depth == 0:
-                break
+        if _is_escape(text, place):
+            place += 1
+        elif text[place] == "(":
+            waiting.append(place)
+        elif text[place] == ")" and waiting:
+            opening = waiting.pop()
+            colon = text.rfind(":", opening, place)
+            match = _END.fullmatch(text, colon, place + 1) if colon >= 0 else None
+            if match is not None:
+                opened[opening] = min(float(match[1]), _LARGEST)
+                closed[colon] = place + 1
         place += 1
-    else:
-        return None
-    colon = text.rfind(":", opening, place)
-    match = _END.fullmatch(text, colon, place + 1) if colon >= 0 else None
-    return None if match is None else (text[opening + 1 : colon], float(match[1]), place + 1)
+    return opened, closed
+
+
+def _is_escape(text: str, place: int) -> bool:
+    return text[place] == "\\" and text[place + 1 : place + 2] in ("(", ")")

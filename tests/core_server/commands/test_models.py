@@ -180,8 +180,11 @@ def test_what_was_put_into_the_folder_by_hand(run, data_dir: Path, tmp_path: Pat
             ("cut.safetensors", "is cut off; download it again"),
         ):
             assert f"! {name}" in listed and reason in listed
-            refused = run("generate", "moss", "--model", name, *small)
-            assert refused.returncode == 1 and reason in refused.stderr
+            for refused in (
+                run("generate", "moss", "--model", name, *small),
+                run("models", "info", name),
+            ):
+                assert refused.returncode == 1 and reason in refused.stderr
     finally:
         shutil.rmtree(models)
 

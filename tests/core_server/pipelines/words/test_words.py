@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from core_server.errors import InvalidRequest
 from core_server.pipelines.words.styles import PLACE, Styles
-from core_server.pipelines.words.weights import MAX_WEIGHT, Fragment, fragments, is_weighted, plain
+from core_server.pipelines.words.weights import (
+    MAX_WEIGHT,
+    Fragment,
+    fragments,
+    is_beyond,
+    is_weighted,
+    plain,
+)
 from core_server.pipelines.words.wildcards import expand, has_wildcards
 
 
@@ -36,6 +43,20 @@ from core_server.pipelines.words.wildcards import expand, has_wildcards
 def test_weights(prompt: str, expected: list[tuple[str, float]]) -> None:
     assert list(fragments(prompt)) == [Fragment(*it) for it in expected]
     assert is_weighted(prompt) == any(weight != 1 for _, weight in expected)
+    assert is_beyond(prompt) == ("99" in prompt)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("(" * 1500 + "a" + ":1)" * 1500, [Fragment("a")]),
+        ("((a:" + "9" * 400 + "):0)", [Fragment("a", 0.0)]),
+        ("(" * 8000, [Fragment("(" * 8000)]),
+    ],
+    ids=["deep", "beyond numbers", "never closed"],
+)
+def test_prompts_that_nobody_would_write(prompt: str, expected: list[Fragment]) -> None:
+    assert list(fragments(prompt)) == expected
 
 
 @given(st.text(alphabet="ab (:1.2)\\{}|", max_size=60))
