@@ -19,6 +19,7 @@ from core_server.pipelines.denoise import tiling
 from core_server.pipelines.families.family import LatentSpace, Route
 from core_server.pipelines.live_network import FrameNetwork
 from core_server.pipelines.live_samples import on_device, source_of
+from core_server.pipelines.live_waits import Waits
 from core_server.pipelines.live_words import LiveCaches, Numbers, numbers_of, solver_of
 from core_server.pipelines.memory import Rung
 from core_server.pipelines.model import LoadedModel, need_finite
@@ -42,6 +43,7 @@ class Recorded:
     state: Hashable
     serving: Hashable
     stamp: Hashable
+    waits: Waits
 
     def begin(self, canvas: Pixels, numbers: Numbers) -> Finish | None:
         """A frame; None where the graph is gone or the model is another one by now."""
@@ -51,7 +53,7 @@ class Recorded:
         state = (self.state, model.tiers.ready(self.serving, numbers.words))
         arguments = (on_device(canvas, model.device), None, *numbers)
         result = self.graphs.again(state, arguments)
-        return None if result is None else handed_over(result, canvas)
+        return None if result is None else handed_over(result, canvas, self.waits)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +73,7 @@ class ShortWay:
     """For one loaded model."""
 
     caches: LiveCaches
+    waits: Waits = field(default_factory=Waits)
     _recorded: dict[Hashable, Recorded] = field(default_factory=dict)
 
     def begin(
@@ -115,10 +118,11 @@ class ShortWay:
                     result = graphs.call(whole, state, arguments, {})
                     repeatable = None
                     if clean is None and model.rack is None:
-                        made = Recorded(model, graphs, constant, serving, stamp_of(model))
+                        stamp = stamp_of(model)
+                        made = Recorded(model, graphs, constant, serving, stamp, self.waits)
                         self._recorded[kind], repeatable = made, Repeatable(made, numbers)
-                    return handed_over(result, canvas), repeatable
-            return handed_over(network(*arguments), canvas), None
+                    return handed_over(result, canvas, self.waits), repeatable
+            return handed_over(network(*arguments), canvas, self.waits), None
 
     def paint(  # noqa: PLR0917
         self,
@@ -225,14 +229,13 @@ def stamp_of(model: LoadedModel) -> Hashable:
     )
 
 
-def handed_over(result: torch.Tensor, canvas: Pixels) -> Finish:
+def handed_over(result: torch.Tensor, canvas: Pixels, waits: Waits) -> Finish:
     """result: as `live_network.FrameNetwork` gives it. The device writes it to the host when it comes to that."""
     event = None
     if result.device.type == "cuda":
         host = torch.empty(result.shape, dtype=result.dtype, pin_memory=True)
         host.copy_(result, non_blocking=True)
-        # The thread that waits sleeps, it does not turn.
-        event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
         event.record(torch.cuda.current_stream(result.device))
     else:
         host = result.cpu()
@@ -240,7 +243,7 @@ def handed_over(result: torch.Tensor, canvas: Pixels) -> Finish:
 
     def finish() -> Pixels:
         if event is not None:
-            event.synchronize()
+            waits.until(event)
         samples = host.numpy()
         need_finite(host[-1])
         return Pixels(samples[:-1].reshape(shape), space, profile)
