@@ -34,13 +34,8 @@ def connected(options: argparse.Namespace) -> Iterator[Client]:
     options: those of `options.add_server_options`, and `model` where the command has it.
     Errors: CommandError, and the client's Unauthenticated and VersionMismatch.
     """
-    try:
-        client = scumble.client.connect(options.server, data_dir=options.data_dir)
-    except NotRunning:
-        # An artist who names a server wants that one, with its GPU, or an error.
-        if options.server or (options.data_dir is None and os.environ.get(SERVER_VARIABLE)):
-            raise
-    else:
+    client = running(options)
+    if client is not None:
         with client:
             yield client
         return
@@ -51,6 +46,17 @@ def connected(options: argparse.Namespace) -> Iterator[Client]:
         scumble.client.connect(data_dir=data_dir) as client,
     ):
         yield client
+
+
+def running(options: argparse.Namespace) -> Client | None:
+    """A client of the server that runs; None where there is none, unless one is named. Errors: as `connected`."""
+    try:
+        return scumble.client.connect(options.server, data_dir=options.data_dir)
+    except NotRunning:
+        # An artist who names a server wants that one, with its GPU, or an error.
+        if options.server or (options.data_dir is None and os.environ.get(SERVER_VARIABLE)):
+            raise
+    return None
 
 
 @contextmanager

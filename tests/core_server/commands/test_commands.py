@@ -217,6 +217,23 @@ def test_jobs_are_listed_shown_and_cancelled(scumble: Scumble, gateway: Gateway)
         assert (watched.returncode, "cancelled" in watched.stderr) == (1, True)
 
 
+def test_styles_are_those_of_the_server(scumble: Scumble, gateway: Gateway, tmp_path: Path) -> None:
+    def listed(**environment: str) -> dict[str, bool]:
+        outcome = scumble("styles", "--json", **environment)
+        return {it["name"]: it["is_own"] for it in json.loads(outcome.stdout)}
+
+    own = gateway.config.data_dir / "styles.json"
+    own.write_text('{"mine": {"prompt": "{prompt}, mine"}}', encoding="utf-8")
+    try:
+        there = listed()
+    finally:
+        own.unlink()
+    assert there["mine"]
+    nobody = {"SCUMBLE_SERVER": "", "SCUMBLE_TOKEN": "", "SCUMBLE_DATA_DIR": str(tmp_path)}
+    assert listed(**nobody) == {name: False for name in there if name != "mine"}
+    assert "No Scumble server answers" in scumble("styles", SCUMBLE_SERVER="127.0.0.1:1").stderr
+
+
 def scumble_client(gateway: Gateway) -> scumble.client.Client:
     return scumble.client.connect(gateway.address, token=TOKEN)
 
