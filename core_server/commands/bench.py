@@ -57,7 +57,10 @@ def register(subparsers: Subparsers) -> None:
         "--photos", type=Path, metavar="DIR", help="CC0 photographs to compare with (default-model)"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="keep the pictures there (default-model)"
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="keep there what is made: pictures (default-model), models and figures as they come (images, live)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
     add_server_options(parser, with_json=False)
@@ -113,6 +116,12 @@ def _check(options: argparse.Namespace) -> None:
     if options.denoiser_precision and options.suite != "images":
         raise CommandError(
             f"--denoiser-precision belongs to the suite images, not to {options.suite}."
+        )
+    if options.photos and options.suite != "default-model":
+        raise CommandError(f"--photos belongs to the suite default-model, not to {options.suite}.")
+    if options.out and options.suite not in ("default-model", "images", "live"):
+        raise CommandError(
+            f"--out belongs to the suites default-model, images and live, not to {options.suite}."
         )
     if options.photos and not options.photos.is_dir():
         raise CommandError(f"--photos {options.photos} is no folder.")

@@ -107,9 +107,11 @@ def test_default_model_judges_noise_as_noise(
         ),
         (("--suite", "canvas", "--denoiser-precision", "fp8"), "belongs to the suite images"),
         (("--runs", "0"), "it must be 1 or more"),
-        (("--photos", "nowhere"), "is no folder"),
+        (("--suite", "canvas", "--photos", "."), "belongs to the suite default-model"),
+        (("--suite", "tiles", "--out", "."), "belongs to the suites default-model, images and"),
+        (("--suite", "default-model", "--photos", "nowhere"), "is no folder"),
     ],
-    ids=["start", "against", "precision", "runs", "photos"],
+    ids=["start", "against", "precision", "runs", "photos", "out", "no photos"],
 )
 def test_what_cannot_be_measured_is_said_in_one_line(
     gateway: Gateway, arguments: tuple[str, ...], complaint: str
