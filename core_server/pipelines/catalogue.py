@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,35 +124,26 @@ class Catalogue:
 
     def profiles(self) -> tuple[ModelProfile, ...]:
         """Profiles of all listed models that can be read."""
-        return self._readable(self.names())
-
-    def installed_profiles(self) -> tuple[ModelProfile, ...]:
-        """Of those in the models folder that can be read."""
-        return self._readable(self._installed())
+        found = []
+        for name in self.names():
+            with suppress(ModelNotFound, ModelLoadFailed):
+                found.append(profile_of(self.find(name)))
+        return tuple(found)
 
     def profile(self, name: str) -> ModelProfile:
         """Of one model. Errors: ModelNotFound; ModelLoadFailed for what lies there and cannot be used."""
         path = next((it for it in self._lying_there() if it.name == name), None)
-        if path is not None and not _is_model(path):
-            raise ModelLoadFailed(_no_model(path), model=name)
-        return profile_of(self.find(name))
+        return profile_of(self.find(name)) if path is None else _profile_there(path)
 
-    def unusable(self) -> dict[str, str]:
-        """What lies in the models folder and cannot be used, by name: one sentence each."""
-        found = {}
+    def look(self) -> tuple[tuple[ModelProfile, ...], dict[str, str]]:
+        """(what lies in the models folder, why the rest of it cannot be used: one sentence each, by name)."""
+        found, unusable = [], {}
         for path in self._lying_there():
             try:
-                self.profile(path.name)
-            except (ModelNotFound, ModelLoadFailed) as error:
-                found[path.name] = error.message
-        return found
-
-    def _readable(self, names: Iterable[str]) -> tuple[ModelProfile, ...]:
-        found = []
-        for name in names:
-            with suppress(ModelNotFound, ModelLoadFailed):
-                found.append(self._profile(self.find(name)))
-        return tuple(found)
+                found.append(_profile_there(path))
+            except ModelLoadFailed as error:
+                unusable[path.name] = error.message
+        return tuple(found), unusable
 
     def _lying_there(self) -> list[Path]:
         """Whatever somebody may take for a model; not what is on its way."""
@@ -294,6 +284,12 @@ def weight_files(path: Path) -> tuple[Path, ...]:
     if path.is_file():
         return (path,)
     return tuple(sorted((*path.rglob("*.safetensors"), *path.rglob("*.gguf"))))
+
+
+def _profile_there(path: Path) -> ModelProfile:
+    if not _is_model(path):
+        raise ModelLoadFailed(_no_model(path), model=path.name)
+    return profile_of(ModelFiles(path.name, path))
 
 
 def _no_model(path: Path) -> str:

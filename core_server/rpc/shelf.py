@@ -35,10 +35,10 @@ class ModelShelf:
 
     async def look(self) -> dict[str, str]:
         """The engine hears of every model that came. Returns why others cannot be used, by name."""
-        profiles = await asyncio.to_thread(self.catalogue.installed_profiles)
+        profiles, unusable = await asyncio.to_thread(self.catalogue.look)
         for profile in profiles:
             self._add(profile)
-        return await asyncio.to_thread(self.catalogue.unusable)
+        return unusable
 
     def changed(self) -> None:
         """Something was installed or removed. The worker looks again after its next job; until then this tells."""
