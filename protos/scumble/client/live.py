@@ -78,7 +78,11 @@ class LiveSession:
         self._connection = connection
         self._max_bytes = max_message_bytes - _HEADROOM_BYTES
         self._wanted = settings
-        self._changed = threading.Condition()
+        # One lock; each thread is woken by what it waits for alone.
+        self._changed = threading.RLock()
+        self._to_send, self._arrived, self._over = (
+            threading.Condition(self._changed) for _ in range(3)
+        )
         self._canvas: Pixels | None = None
         self._news = True
         self._number = 0
@@ -135,7 +139,7 @@ class LiveSession:
             self._canvas = pixels
             self._number += 1
             self._figures = replace(self._figures, sent=self._figures.sent + 1)
-            self._changed.notify_all()
+            self._to_send.notify_all()
             return self._number
 
     def change(self, **changes: Any) -> None:
@@ -157,7 +161,7 @@ class LiveSession:
                 raise
             self._news = True
             self._number += 1
-            self._changed.notify_all()
+            self._to_send.notify_all()
 
     def latest(self, timeout: float | None = None) -> LivePicture | None:
         """Waits for a picture that is newer than the last one given out; None after `timeout` seconds.
@@ -171,7 +175,7 @@ class LiveSession:
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     return None
-                self._changed.wait(left)
+                self._arrived.wait(left)
             self._given = self._count
             return self._picture
 
@@ -179,7 +183,7 @@ class LiveSession:
         """Ends the session; the server has its device back at once."""
         with self._changed:
             self._closed = True
-            self._changed.notify_all()
+            self._tell_all()
         if threading.current_thread() is not self._thread:
             self._thread.join(_CLOSE_SECONDS)
 
@@ -197,6 +201,10 @@ class LiveSession:
         """Raises InvalidRequest for what cannot be sent."""
         self._put_settings(live_service_pb2.PaintRequest())
 
+    def _tell_all(self) -> None:
+        for condition in (self._to_send, self._arrived, self._over):
+            condition.notify_all()
+
     # --- threads
 
     def _requests(self) -> Iterator[Frame]:
@@ -204,7 +212,7 @@ class LiveSession:
         while True:
             with self._changed:
                 while not (self._canvas or self._news or self._closed or self._error):
-                    self._changed.wait()
+                    self._to_send.wait()
                 if self._closed or self._error:
                     return
                 message = live_service_pb2.PaintRequest(frame_number=self._number)
@@ -244,12 +252,12 @@ class LiveSession:
                 self._error = error or Unavailable(
                     "The server ended the live session; open another one."
                 )
-            self._changed.notify_all()
+            self._tell_all()
 
     def _cancel_when_closed(self, responses: Any) -> None:
         with self._changed:
             while not (self._closed or self._error):
-                self._changed.wait()
+                self._over.wait()
         responses.cancel()
 
     def _take(self, answer: Answer) -> None:
@@ -284,7 +292,7 @@ class LiveSession:
                 dropped=response.frames_dropped + self._dropped_here,
                 frames_per_second=response.frames_per_second,
             )
-            self._changed.notify_all()
+            self._arrived.notify_all()
 
 
 def _no_images(image: ImageLike) -> image_pb2.ImageSource:
