@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -132,7 +133,7 @@ class ModelKeeper:
     def learn(self, model: LoadedModel, extent: Extent) -> None:
         """Corrects the estimate by what the picture just painted really took at most."""
         sizes = self._sizes.get(model.profile.model_id)
-        if sizes is None or model.rung is not Rung.RESIDENT:
+        if sizes is None or _rung(model) > Rung.VAE_TILED:
             return
         if model.tiers.launched == GRAPH:  # its memory was taken when it was recorded
             return
@@ -141,10 +142,20 @@ class ModelKeeper:
             return
         held = sum(self._sizes[name].all for name in self._loaded if name in self._sizes)
         held += sum(it.tiers.precisions.size for it in self._loaded.values())
-        estimate = peak(Rung.RESIDENT, sizes, model.activations, extent) - sizes.all
-        if estimate > 0 and most > held:
-            model.activations = model.activations.scaled((most - held) / estimate)
-            self._activations[model.profile.model_id] = model.activations
+        if model.rung is Rung.RESIDENT:
+            estimate = peak(Rung.RESIDENT, sizes, model.activations, extent) - sizes.all
+            if estimate > 0 and most > held:
+                self._correct(model, model.activations.scaled((most - held) / estimate))
+            return
+        took = most - held + sum(sizes.text_encoders)
+        # Whether a step took most, a tile or the prompt: a step took no more. Where others stand is not looked at.
+        if took > 0 and len(self._loaded) == 1:
+            denoise = min(model.activations.denoise, took / extent.area)
+            self._correct(model, replace(model.activations, denoise=denoise))
+
+    def _correct(self, model: LoadedModel, activations: Activations) -> None:
+        model.activations = activations
+        self._activations[model.profile.model_id] = activations
 
     def _load(self, files: ModelFiles) -> LoadedModel:
         while len(self._loaded) >= MAX_LOADED_MODELS:

@@ -222,10 +222,38 @@ def _border_to_inside(error: torch.Tensor, dim: int) -> float:
     return float(border.mean() / error[8:-8].mean())
 
 
+def test_what_a_step_really_took_corrects_the_estimate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a small card the text encoders are away, and so no part of it."""
+    keeper = ModelKeeper(CPU, lambda _: devices.Memory(1 << 40, 1 << 40), tuple(Rung))
+    model = keeper.get(Catalogue("tiny", tmp_path).find(""))
+    sizes, extent, before = keeper._sizes["tiny"], Extent(96, 64), model.activations
+    for rung, away in (
+        (Rung.RESIDENT, 0),
+        (Rung.VAE_TILED, sum(sizes.text_encoders)),
+        (Rung.GROUP_OFFLOAD, sum(sizes.text_encoders)),
+    ):
+        place(model, rung)
+        for of_each_px in (before.decode / 2, before.denoise / 2):
+            model.activations = before
+            taken = sizes.all - away + int(of_each_px * extent.area)
+            monkeypatch.setattr(devices, "peak_bytes", lambda _, taken=taken: taken)
+            keeper.learn(model, extent)
+            if rung is Rung.RESIDENT:
+                assert model.activations == before.scaled(of_each_px / before.decode)
+            elif rung is Rung.VAE_TILED:
+                assert model.activations.denoise == pytest.approx(min(of_each_px, before.denoise))
+                assert model.activations.decode == before.decode
+            else:
+                assert model.activations == before
+
+
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 """On a CPU nothing moves, but all hooks are in place."""
 
 
+@pytest.mark.skipif(DEVICE == "cpu", reason="test_offload does it without a card")
 @pytest.mark.parametrize("name", ["stable_diffusion_xl", "z_image"])
 def test_moving_parts_changes_no_picture(tmp_path: Path, name: str) -> None:
     save_tiny_family(name, tmp_path / "models" / name)
