@@ -181,7 +181,11 @@ class Schedulers:
         """What `make_scheduler` gives. Errors: InvalidRequest for a name that there is not."""
         if name not in self._kept:
             self._kept[name] = _built(name, self._config)
-        return _suited(copy.deepcopy(self._kept[name]), name)
+        built = self._kept[name]
+        # Tensors and configurations are replaced, never written to; lists are.
+        shared = (it for it in vars(built).values() if hasattr(it, "data_ptr"))
+        same = {id(it): it for it in (built.config, *shared)}
+        return _suited(copy.deepcopy(built, same), name)
 
 
 def _built(name: str, config: Mapping[str, Any]) -> Any:
@@ -216,7 +220,6 @@ def _spare_questions(scheduler: Any) -> None:
         return
     starts_alone = False
 
-    @functools.wraps(stock)
     def set_timesteps(
         num_inference_steps: int | None = None, device: Any = None, **others: Any
     ) -> None:
@@ -234,7 +237,17 @@ def _spare_questions(scheduler: Any) -> None:
         else:
             stock_index(timestep)
 
-    scheduler.set_timesteps, scheduler._init_step_index = set_timesteps, init_step_index
+    # Pipelines ask what it takes, twice.
+    ours: Any = set_timesteps
+    ours.__signature__ = _signature(scheduler.__class__)
+    scheduler.set_timesteps, scheduler._init_step_index = ours, init_step_index
+
+
+@functools.cache
+def _signature(kind: Any) -> inspect.Signature:
+    """Of `set_timesteps` of a scheduler's class, bound."""
+    stock = inspect.signature(kind.set_timesteps)
+    return stock.replace(parameters=list(stock.parameters.values())[1:])
 
 
 def _trigonometric(sigma_data: float) -> Any:

@@ -8,12 +8,16 @@ cards. On Hopper two products with the scores in memory, in single precision, ta
 from __future__ import annotations
 
 import functools
+import logging
 
 import torch
 import triton
 import triton.language as tl
 
+from core_server.pipelines.tiers.graphs import is_close
 from core_server.pipelines.tiers.operations import TorchOperations
+
+log = logging.getLogger(__name__)
 
 _HOPPER = (9, 0)
 _PRODUCTS = "2.8"
@@ -24,6 +28,7 @@ _ALIGNED = 8
 """Tokens that there are a multiple of: products want rows of 16 bytes."""
 _AT_ONCE = 2**26
 """Scores that are in memory at a time: 256 MiB, and half of that for the weights."""
+_TOLERANCE = 2e-3
 _FEW, _WARPS, _MORE_WARPS = 8192, 8, 16
 
 
@@ -44,6 +49,11 @@ def single_head(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> 
     tokens = key.shape[0]
     if tokens > _MOST_TOKENS or tokens % _ALIGNED or not _is_fast(query.device):
         return TorchOperations().single_head(query, key, value)
+    return _by_products(query, key, value)
+
+
+def _by_products(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    tokens = key.shape[0]
     found = torch.empty_like(query)
     rows = max(1, _AT_ONCE // tokens)
     for first in range(0, query.shape[0], rows):
@@ -61,6 +71,15 @@ def single_head(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> 
 
 @functools.cache
 def _is_fast(device: torch.device) -> bool:
+    """Asked first when our kernels are tried, not while a graph is recorded."""
     is_nvidia = device.type == "cuda" and torch.version.hip is None
     known = torch.torch_version.TorchVersion(torch.__version__) >= _PRODUCTS
-    return is_nvidia and known and torch.cuda.get_device_capability(device) >= _HOPPER
+    if not (is_nvidia and known and torch.cuda.get_device_capability(device) >= _HOPPER):
+        return False
+    given = [torch.randn(64, 512, device=device, dtype=torch.float16) for _ in range(3)]
+    try:
+        found, wanted = _by_products(*given), TorchOperations().single_head(*given)
+    except Exception as error:  # noqa: BLE001  whatever the compiler or a product raises
+        log.warning("Wide heads by PyTorch: %s", " ".join(str(error).split())[:300])
+        return False
+    return is_close(found, wanted, _TOLERANCE)
