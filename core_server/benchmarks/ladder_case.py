@@ -13,6 +13,8 @@ import torch
 from core_server.benchmarks.random_models import write
 from core_server.canvas.geometry import Extent
 from core_server.pipelines import devices
+from core_server.pipelines.catalogue import weight_files
+from core_server.pipelines.hashes import HASHES, KeptHashes, hashing_by_name
 from core_server.pipelines.keeper import Budget
 from core_server.pipelines.local_runtime import LocalRuntime
 from core_server.pipelines.memory import Rung
@@ -54,10 +56,13 @@ class LadderCase:
         self._runtime: LocalRuntime | None = None
 
     def make(self) -> dict[str, Any]:
-        """Writes the model with random weights where it is not there yet."""
+        """Writes the model with random weights where it is not there yet; its hash is known, as after an
+        installation."""
         target = self._folder / "models" / self._name
         if not (target / "profile.json").exists():
             write(self._name, target, str(self._device), small=self._small)
+        files = {str(file): file for file in weight_files(target)}
+        hashing_by_name(files, KeptHashes(self._folder / HASHES).sha256_of).result()
         size = sum(file.stat().st_size for file in target.rglob("*.safetensors"))
         return {"weights": size / GB, "device": devices.title_of(self._device)}
 
