@@ -289,7 +289,13 @@ def weight_files(path: Path) -> tuple[Path, ...]:
 def _profile_there(path: Path) -> ModelProfile:
     if not _is_model(path):
         raise ModelLoadFailed(_no_model(path), model=path.name)
-    return profile_of(ModelFiles(path.name, path))
+    try:
+        return profile_of(ModelFiles(path.name, path))
+    except OSError as error:  # such as a file that goes away while it is looked at
+        raise ModelLoadFailed(
+            f"The model {path.name!r} cannot be read ({error.strerror or error}); check that it is whole and yours.",
+            model=path.name,
+        ) from error
 
 
 def _no_model(path: Path) -> str:
