@@ -241,5 +241,9 @@ def _common(settings: Settings) -> dict[str, Any]:
         "count",
         "style",
         "adapters",
+        "few_step",
+        "guidance_end",
+        "block_cache",
+        "denoiser_precision",
     )
     return {name: getattr(settings, name) for name in names}

@@ -7,7 +7,7 @@ import argparse
 from photoshop_plugin.document import Sides
 from photoshop_plugin.settings import Settings
 from photoshop_plugin.task import Task
-from scumble.client import Adapter, AdapterKind, CanvasOptions
+from scumble.client import Adapter, AdapterKind, CanvasOptions, DenoiserPrecision
 
 _UPSCALE_STRENGTH, _EXTEND_STRENGTH = 0.3, 0.85
 """The client's own defaults: detail is added, nothing is repainted; what is new goes on from what is there."""
@@ -30,6 +30,10 @@ def settings_of(options: argparse.Namespace) -> Settings:
         count=options.count,
         style=options.style,
         adapters=tuple(options.lora),
+        few_step=options.few_step,
+        guidance_end=options.guidance_end,
+        block_cache=options.block_cache,
+        denoiser_precision=options.denoiser_precision,
         task=options.task,
         sides=Sides(options.left, options.top, options.right, options.bottom),
         factor=options.factor,
@@ -90,6 +94,7 @@ def add_settings(command: argparse.ArgumentParser, task: Task | None) -> None:
         metavar="NAME[:WEIGHT]",
         help="a LoRA that the server has, weight -2..2 (1); may be given again",
     )
+    _add_speed(command)
     extend = task in (Task.EXTEND, None)
     for side in Sides._fields:
         command.add_argument(
@@ -117,6 +122,32 @@ def add_settings(command: argparse.ArgumentParser, task: Task | None) -> None:
         "--exact-selection",
         action="store_true",
         help="the selection itself becomes the layer mask, soft edges and all",
+    )
+
+
+def _add_speed(command: argparse.ArgumentParser) -> None:
+    """What is faster; all but the first at a cost in quality."""
+    command.add_argument(
+        "--few-step",
+        action=argparse.BooleanOptionalAction,
+        help="paint with the model's few-step weights, or not (default: as the model does by itself)",
+    )
+    command.add_argument(
+        "--guidance-end",
+        type=float,
+        metavar="X",
+        help="faster with a loss: guide only this share of the steps, above 0 and at most 1 (models with a UNet)",
+    )
+    command.add_argument(
+        "--block-cache",
+        type=float,
+        metavar="X",
+        help="faster with a loss: threshold 0..1 of the first block cache, such as 0.08 (FLUX, Qwen-Image)",
+    )
+    command.add_argument(
+        "--denoiser-precision",
+        choices=tuple(DenoiserPrecision),
+        help="faster with a loss: the denoiser computes in 8 bit, where the server's GPU has the format",
     )
 
 

@@ -28,6 +28,10 @@ class Settings:
     count: int = 1
     style: str = ""
     adapters: tuple[Adapter, ...] = ()
+    few_step: bool | None = None
+    guidance_end: float | None = None
+    block_cache: float | None = None
+    denoiser_precision: str | None = None
     task: Task = Task.AUTO
     source: Source = Source.MERGED
     sides: Sides = NO_SIDES

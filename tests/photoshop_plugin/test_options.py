@@ -7,6 +7,7 @@ import dataclasses
 
 import pytest
 
+from photoshop_plugin.generation import prepare
 from photoshop_plugin.options import add_settings, settings_of
 from photoshop_plugin.task import Task
 from scumble.client import Inpaint, Outpaint, Upscale
@@ -37,6 +38,26 @@ def test_a_strength_left_out_is_the_clients(
         given = arguments if fixed else [*arguments, "--task", task]
         strength = settings_of(parser.parse_args(given)).strength
         assert strength == default_strength(request_type)
+
+
+def test_what_is_faster_reaches_the_request() -> None:
+    """By a pattern, which needs no document."""
+    parser = argparse.ArgumentParser()
+    add_settings(parser, Task.PATTERN)
+
+    def asked(*arguments: str) -> tuple[object, ...]:
+        settings = settings_of(parser.parse_args(["--prompt", "moss", *arguments]))
+        request = prepare(None, None, settings).request
+        return (
+            request.few_step,
+            request.guidance_end,
+            request.block_cache,
+            request.denoiser_precision,
+        )
+
+    assert asked() == (None, None, None, None)
+    given = ("--no-few-step", "--guidance-end", "0.5", "--block-cache", "0.1")
+    assert asked(*given, "--denoiser-precision", "fp8") == (False, 0.5, 0.1, "fp8")
 
 
 def test_the_panel_lends_the_same_strengths() -> None:
