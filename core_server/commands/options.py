@@ -147,7 +147,7 @@ def add_output(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="OUT",
-        help="where the picture goes: .png .tif .webp .jpg .exr; a file that is there is replaced",
+        help="where the picture goes: .png .tif .webp .jpg, and .exr for floats; a file that is there is replaced",
     )
 
 

@@ -83,10 +83,11 @@ def check_output(path: Path, like: Pixels | None = None) -> None:
     types, channel_counts = HOLDS[path.suffix.lower()]
     if sample_type in types and channels in channel_counts:
         return
-    able = [ending for ending, (t, c) in HOLDS.items() if sample_type in t and channels in c]
+    *able, last = [ending for ending, (t, c) in HOLDS.items() if sample_type in t and channels in c]
     kind = {1: "grey", 3: "RGB", 4: "RGBA"}[channels]
+    choice = f"{', '.join(able)} or {last}" if able else last
     raise CommandError(
-        f"A {path.suffix.lower()} file cannot hold this picture ({kind}, {sample_type}). Choose {' or '.join(able)}."
+        f"A {path.suffix.lower()} file cannot hold this picture ({kind}, {sample_type}). Choose {choice}."
     )
 
 
