@@ -63,6 +63,7 @@ class LiveServicer(LiveServiceServicer):
                     await self._shelf.meet(parameters.model)
                     self._require_names(parameters)
                 session.put(wish)
+                await asyncio.sleep(0)  # it goes to the worker before the next one is asked for
         except ScumbleServerError as error:
             session.end(error)
         except Exception as error:
