@@ -126,7 +126,7 @@ class Catalogue:
         """Profiles of all listed models that can be read."""
         found = []
         for name in self.names():
-            with suppress(ModelNotFound, ModelLoadFailed):
+            with suppress(ModelNotFound, ModelLoadFailed, OSError):
                 found.append(profile_of(self.find(name)))
         return tuple(found)
 

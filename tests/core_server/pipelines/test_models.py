@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
 import subprocess
@@ -104,6 +105,24 @@ def test_profile_json_replaces_what_was_derived(folder, tmp_path):
     (path / "profile.json").write_text('{"multiple": "many"}')
     with pytest.raises(ModelLoadFailed, match=r"profile\.json.*broken"):
         profile_of(catalogue.find("mine"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a right of their own")
+def test_a_file_that_is_gone_spoils_no_list(folder, tmp_path):
+    """A link into the Hub's cache that was emptied; and notes of people, which are no models."""
+    models = tmp_path / "models"
+    for name in ("good", "spoilt"):
+        shutil.copytree(folder, models / name)
+    weights = models / "spoilt" / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.unlink()
+    weights.symlink_to(tmp_path / "gone")
+    (models / "notes.txt").write_text("buy milk")
+    catalogue = Catalogue("tiny", tmp_path)
+    assert [it.model_id for it in catalogue.profiles()] == ["tiny", "default", "good"]
+    [found], unusable = catalogue.look()
+    assert (found.model_id, list(unusable)) == ("good", ["spoilt"])
+    with pytest.raises(ModelLoadFailed, match=r"'spoilt' cannot be read"):
+        catalogue.profile("spoilt")
 
 
 def test_default_is_the_embedded_model_once_there_is_one(folder, tmp_path):
