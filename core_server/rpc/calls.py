@@ -55,11 +55,6 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._calls_of: Counter[str] = Counter()
         self._calls: dict[asyncio.Task[Any], _UnderWay] = {}
 
-    @property
-    def under_way(self) -> int:
-        """Calls at the moment."""
-        return self._calls_of.total()
-
     def end_streams(self) -> None:
         """Ends open streams of responses with UNAVAILABLE, so that their readers reconnect to the next server."""
         for task, call in self._calls.items():

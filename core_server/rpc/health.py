@@ -9,8 +9,12 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 from core_server.jobs.engine import Engine, EngineState
 
-WORKER_SERVICES = ("scumble.v1.GenerationService", "scumble.v1.ModelService")
-"""Serving while the worker is ready. Jobs are accepted before that too, and wait."""
+WORKER_SERVICES = (
+    "scumble.v1.GenerationService",
+    "scumble.v1.LiveService",
+    "scumble.v1.ModelService",
+)
+"""Serving while the worker is ready. Jobs and live sessions are accepted before that too, and wait."""
 GATEWAY_SERVICES = ("", "scumble.v1.ServerService")
 """Serving as long as the gateway runs."""
 ABSENT_SERVICES = ("scumble.v1.TrainingService",)

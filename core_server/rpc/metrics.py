@@ -21,7 +21,7 @@ HOST = "127.0.0.1"
 
 
 class Metrics:
-    """What a scrape finds; asked anew each time. `calls_under_way`: told by the gateway."""
+    """What a scrape finds; asked anew each time."""
 
     def __init__(self, jobs: JobService) -> None:
         self._jobs = jobs

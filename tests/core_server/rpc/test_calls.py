@@ -15,6 +15,7 @@ from core_server.config import ServerConfig
 from core_server.errors import ModelLoadFailed
 from core_server.jobs.engine import EngineState, EngineStatus
 from core_server.rpc import calls
+from core_server.rpc.server import SERVICES
 from scumble.v1 import generation_service_pb2 as messages
 from scumble.v1 import model_service_pb2, server_service_pb2
 from tests.core_server.rpc.asking import create, text_to_image
@@ -157,6 +158,9 @@ def test_health_of_gateway_and_worker(gateway: Gateway, broken_gateway: Gateway)
     watch.cancel()
     assert health_of(broken_gateway, "") == SERVING
     assert health_of(broken_gateway, "scumble.v1.GenerationService") == NOT_SERVING
+    for service in SERVICES:  # none of ours is unknown there
+        if service.startswith("scumble."):
+            assert health_of(gateway, service) in (SERVING, NOT_SERVING), service
 
 
 def test_stopping_sends_watchers_away_to_come_back(tmp_path: Path) -> None:
