@@ -106,6 +106,10 @@ class KeptHashes:
             part.write_bytes(msgspec.json.encode((*stamp, digest)))
             part.replace(entry)
 
+    def forget(self, path: Path) -> None:
+        """The file goes."""
+        self._entry(path).unlink(missing_ok=True)
+
     def _entry(self, path: Path) -> Path:
         name = hashlib.sha256(str(path).encode()).hexdigest()[:32]
         return self._folder / f"{name}.json"

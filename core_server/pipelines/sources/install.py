@@ -115,13 +115,17 @@ class Installer:
             for shelf in Shelf:
                 for path in self._paths(shelf, name):
                     if path.is_dir() and not path.is_symlink():
-                        freed += sum(it.stat().st_size for it in path.rglob("*") if it.is_file())
+                        files = [it for it in path.rglob("*") if it.is_file()]
+                        freed += sum(it.stat().st_size for it in files)
+                        for it in files:
+                            self._hashes.forget(it)
                         # Out of sight first: a folder that is half deleted must not be listed.
                         grave = self._data_dir / shelf / f".removed-{name}"
                         path.rename(grave)
                         shutil.rmtree(grave)
                     else:
                         freed += path.lstat().st_size
+                        self._hashes.forget(path)
                         path.unlink()
         if not freed:
             raise SourceNotFound(f"Nothing is installed under the name {name!r}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import pickle
 import threading
@@ -25,6 +26,7 @@ from core_server.errors import (
     TaskCancelled,
     Unavailable,
 )
+from core_server.pipelines import hashes
 from core_server.pipelines.catalogue import Catalogue, profile_of
 from core_server.pipelines.reference_files import ReferenceShelf
 from core_server.pipelines.sources import fetch
@@ -358,6 +360,26 @@ def test_a_pickle_under_another_name_does_not_stay(hub: FakeHub, tmp_path: Path)
     with pytest.raises(ModelLoadFailed, match="is a pickle, which can run code"):
         install(hub, tmp_path, "artist/trap")
     assert not [it for it in tmp_path.rglob("*") if it.is_file()]
+
+
+@pytest.mark.parametrize("source", ["artist/small", "artist/lora"])
+def test_hashes_come_and_go_with_what_is_installed(
+    hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    monkeypatch.setattr(hashes, "WORTH_KEEPING", 1)
+    installed = install(hub, tmp_path, source)
+    weights = sorted([installed.path, *installed.path.rglob("*.safetensors")])[-1]
+    wanted = hashlib.sha256(weights.read_bytes()).hexdigest()
+    [told] = [
+        told
+        for entry in (tmp_path / "hashes").iterdir()
+        for path, *told in [json.loads(entry.read_bytes())]
+        if path == str(weights)
+    ]
+    stat = weights.stat()
+    assert told == [stat.st_size, stat.st_mtime_ns, wanted]
+    installer(hub, tmp_path).remove(installed.name)
+    assert not list((tmp_path / "hashes").iterdir())
 
 
 def test_one_at_a_time(hub: FakeHub, tmp_path: Path) -> None:
