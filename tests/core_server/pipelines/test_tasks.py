@@ -346,7 +346,7 @@ def test_bad_requests_get_one_sentence(runtime, changes, error, words):
         ({"strength": 0.1}, np.ones((64, 64)), "less than one step; raise strength to 0.5 or"),
         ({"strength": 1.5}, np.ones((64, 64)), "above 0 and at most 1"),
         ({}, np.zeros((64, 64)), "selection is empty"),
-        ({}, np.ones((64, 65)), "65 x 64 px but the image is 64 x 64 px"),
+        ({}, np.ones((64, 65)), "65 x 64 px and the image 64 x 64 px; they must be equally large"),
         ({}, np.ones((64, 64, 3)), "has 3 channels"),
     ],
 )
@@ -367,7 +367,7 @@ def test_missing_images_and_foreign_plans(runtime):
     images = {"a": picture(64, 64), "m": Pixels.mask(np.ones((64, 64), np.uint8))}
     ask = Inpaint(parameters=parameters(), image="a", selection="m", plan=plan)
     for changes, words in (
-        ({"context": Bounds(0, 0, 32, 32)}, "plan's context is 32 x 32"),
+        ({"context": Bounds(0, 0, 32, 32)}, "the plan's context 32 x 32 px; send exactly"),
         ({"model": Extent(63, 64)}, "ask PlanCanvas"),
         ({"mask": Bounds(-1, 0, 64, 64)}, "ask PlanCanvas"),
     ):
