@@ -32,7 +32,6 @@ from core_server.jobs.dispatcher import Dispatcher
 from core_server.jobs.engine import Engine
 from core_server.jobs.images import Images
 from core_server.jobs.job import (
-    ImageEncoding,
     ImageHeader,
     Job,
     JobEvent,
@@ -171,12 +170,6 @@ class JobService:
     async def put_image(self, owner: str, header: ImageHeader, payload: bytes) -> StoredImage:
         """See `Images.put`."""
         return await self.images.put(owner, header, payload)
-
-    async def get_image(
-        self, owner: str, image_id: str, encoding: ImageEncoding | None = None
-    ) -> tuple[ImageHeader, bytes]:
-        """See `Images.get`."""
-        return await self._images.get(owner, image_id, encoding)
 
     # --- jobs
 

@@ -112,7 +112,7 @@ async def test_a_backup_of_a_running_server_opens_with_its_jobs_and_pictures(
     try:
         kept = await again.get("ada", done.job_id)
         assert kept.results == done.results
-        header, payload = await again.get_image("ada", kept.results[0].image.image_id)
+        header, payload = await again.images.get("ada", kept.results[0].image.image_id, None)
         assert header == kept.results[0].image.header
         assert len(payload) == 12 * 8 * 3
         assert not (await again.get("ada", slow.job_id)).state.is_final

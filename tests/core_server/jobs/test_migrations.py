@@ -75,9 +75,9 @@ async def test_every_job_of_an_old_version_is_there_and_goes_on(
         for job in (running, queued):
             assert (await finished(service, job))[0].state.is_final
         for image_id in (result, upload):
-            await service.get_image("ada", image_id)
+            await service.images.get("ada", image_id, None)
             with pytest.raises(ImageNotFound):
-                await service.get_image("eve", image_id)
+                await service.images.get("eve", image_id, None)
     finally:
         await service.stop()
 

@@ -62,10 +62,10 @@ async def test_from_request_to_pixels(service: JobService) -> None:
     numbers = [event.number for event in events]
     assert numbers == sorted(set(numbers))
     for index, result in enumerate(job.results):
-        header, payload = await service.get_image("ada", result.image.image_id)
+        header, payload = await service.images.get("ada", result.image.image_id, None)
         pixels = codec.decode(header, payload, Limits())
         assert np.array_equal(pixels.array, picture(request.parameters.seed + index, Extent(12, 8)))
-        packed, data = await service.get_image("ada", result.image.image_id, ImageEncoding.PNG)
+        packed, data = await service.images.get("ada", result.image.image_id, ImageEncoding.PNG)
         assert np.array_equal(codec.decode(packed, data, Limits()).array, pixels.array)
     again = [event async for event in service.watch("ada", job.job_id, 0)]
     assert again == events, "who comes back after the end is told of every step too"
@@ -80,7 +80,7 @@ async def test_an_image_keeps_type_and_profile_on_its_way_through(service: JobSe
     request = ImageToImage(parameters=Parameters(prompt="echo"), image=stored.image_id)
     job, _ = await finished(service, await service.create("ada", "wish", request))
     assert job.results[0].image == stored  # the same pixels have the same id
-    header, payload = await service.get_image("ada", stored.image_id)
+    header, payload = await service.images.get("ada", stored.image_id, None)
     assert header.icc_profile == profile
     assert payload == array.tobytes()
 
@@ -249,7 +249,7 @@ async def test_deleting(service: JobService) -> None:
     with pytest.raises(JobNotFound):
         await service.get("ada", job.job_id)
     with pytest.raises(ImageNotFound):
-        await service.get_image("ada", job.results[0].image.image_id)
+        await service.images.get("ada", job.results[0].image.image_id, None)
 
 
 async def test_requests_that_cannot_be_accepted(service: JobService) -> None:
