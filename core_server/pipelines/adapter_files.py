@@ -51,7 +51,7 @@ class AdapterShelf:
         for path in sorted(self._folder.rglob(f"*{SUFFIX}")):
             try:
                 found.append(self._read(path))
-            except ModelLoadFailed:
+            except (ModelLoadFailed, OSError):  # such as a link to what is gone
                 continue
         return tuple(found)
 

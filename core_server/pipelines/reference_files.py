@@ -66,6 +66,8 @@ class ReferenceShelf:
         for path in sorted(
             (*self._folder.glob("*.safetensors"), *self._folder.glob("*/*.safetensors"))
         ):
+            if not path.is_file():  # a link to what is gone
+                continue
             stat = path.stat()
             name = path.stem if path.parent == self._folder else path.parent.name
             file = _read(path, name, stat.st_size, stat.st_mtime_ns)

@@ -18,10 +18,13 @@ from safetensors.torch import load_file, save_file
 
 from core_server.canvas.geometry import Extent
 from core_server.errors import InvalidRequest, ModelLoadFailed, ModelNotFound
+from core_server.pipelines.adapter_files import AdapterShelf
 from core_server.pipelines.catalogue import Catalogue, profile_of
+from core_server.pipelines.control_files import ControlShelf
 from core_server.pipelines.devices import choose_device
 from core_server.pipelines.loader import load_model
 from core_server.pipelines.local_runtime import LocalRuntime
+from core_server.pipelines.reference_files import ReferenceShelf
 from core_server.pipelines.request import Parameters, TextToImage
 from core_server.pipelines.schedulers import (
     CONSISTENCY_SCHEDULERS,
@@ -123,6 +126,11 @@ def test_a_file_that_is_gone_spoils_no_list(folder, tmp_path):
     assert (found.model_id, list(unusable)) == ("good", ["spoilt"])
     with pytest.raises(ModelLoadFailed, match=r"'spoilt' cannot be read"):
         catalogue.profile("spoilt")
+    for shelf in ("adapters", "controls", "references"):
+        (tmp_path / shelf).mkdir()
+        (tmp_path / shelf / "x.safetensors").symlink_to(tmp_path / "gone")
+    for shelves in (AdapterShelf, ControlShelf, ReferenceShelf):
+        assert shelves(tmp_path).all() == ()
 
 
 def test_default_is_the_embedded_model_once_there_is_one(folder, tmp_path):
