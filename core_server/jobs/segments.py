@@ -54,6 +54,7 @@ class Segments:
         unique = f"_{os.getpid()}" if sys.platform == "win32" else ""
         self._prefix = f"scumble_{digest}{unique}_"
         self._made: dict[str, SharedMemory] = {}
+        self._nameless: list[SharedMemory] = []
         self._lent: Counter[str] = Counter()
         self._keep = _KEEP_BYTES
         self._lock = threading.RLock()  # the last view of a result may go while it is held
@@ -107,12 +108,18 @@ class Segments:
         return lambda placed: self._lend(purpose, segment, placed)
 
     def shrink(self, keep: int = _KEEP_BYTES) -> None:
-        """Gives back what is larger than `keep` bytes, and lent ones when they come back; call it when no job runs."""
+        """Gives back what is larger than `keep` bytes, and lent ones when they come back; call it when no job runs.
+
+        With 0, at the end, lent ones lose their names at once: whoever has a view of them keeps it.
+        """
         with self._lock:
             self._keep = keep
             for purpose, segment in list(self._made.items()):
                 if segment.size > keep and not self._lent[purpose]:
                     _release(self._made.pop(purpose))
+                elif not keep:
+                    segment.unlink()
+                    self._nameless.append(self._made.pop(purpose))
 
     def _purpose_of(self, segment: SharedMemory) -> str:
         return segment.name.removeprefix("/").removeprefix(self._prefix)

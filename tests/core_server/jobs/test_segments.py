@@ -102,3 +102,15 @@ def test_frames_pictures_stay_where_they_are_while_the_next_frames_have_room(
     held.clear()
     gc.collect()
     assert len(segments.free_outputs()) == shared.OUTPUTS
+
+
+def test_at_the_end_nothing_is_left_whoever_still_has_a_picture(segments: Segments) -> None:
+    segment, placed = painted(segments, 7)
+    lend = segments.lender(segment)
+    assert lend is not None
+    held, other = lend(placed), segments.for_input(1)
+    segments.shrink(0)
+    for left in (segment, other):
+        with pytest.raises(FileNotFoundError):
+            SharedMemory(left.name)
+    assert (held.array == 7).all()
