@@ -127,7 +127,7 @@ class Catalogue:
         found = []
         for name in self.names():
             with suppress(ModelNotFound, ModelLoadFailed, OSError):
-                found.append(profile_of(self.find(name)))
+                found.append(self._profile(self.find(name)))
         return tuple(found)
 
     def profile(self, name: str) -> ModelProfile:

@@ -110,6 +110,25 @@ def test_profile_json_replaces_what_was_derived(folder, tmp_path):
         profile_of(catalogue.find("mine"))
 
 
+def test_profiles_are_read_again_when_their_files_change(folder, tmp_path):
+    """A worker tells of all models after each picture."""
+    path = tmp_path / "models" / "mine"
+    shutil.copytree(folder, path)
+    catalogue = Catalogue("tiny", tmp_path)
+
+    def mine():
+        return next(it for it in catalogue.profiles() if it.model_id == "mine")
+
+    first = mine()
+    assert mine() is first
+    (path / "profile.json").write_text('{"title": "Ours"}')
+    assert mine().title == "Ours"
+    (path / "profile.json").write_text('{"title": "Nobody\'s"}')
+    assert mine().title == "Nobody's"
+    (path / "unet" / "more.safetensors").write_bytes(bytes(5))
+    assert mine().size_bytes == first.size_bytes + 5
+
+
 @pytest.mark.skipif(os.name == "nt", reason="links need a right of their own")
 def test_a_file_that_is_gone_spoils_no_list(folder, tmp_path):
     """A link into the Hub's cache that was emptied; and notes of people, which are no models."""
