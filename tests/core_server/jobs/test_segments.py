@@ -104,6 +104,7 @@ def test_frames_pictures_stay_where_they_are_while_the_next_frames_have_room(
     assert len(segments.free_outputs()) == shared.OUTPUTS
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows frees a segment with its last handle")
 def test_at_the_end_nothing_is_left_whoever_still_has_a_picture(segments: Segments) -> None:
     segment, placed = painted(segments, 7)
     lend = segments.lender(segment)
