@@ -257,25 +257,6 @@ def test_sources_that_are_refused(
     assert "\n" not in caught.value.message
 
 
-def test_a_folder_of_this_computer_becomes_a_model(hub: FakeHub, tmp_path: Path) -> None:
-    """Only what loading needs is copied; links, as in the Hub's cache, are followed."""
-    whole = tmp_path / "some where"
-    make_tiny_pipeline().save_pretrained(whole)
-    (whole / "run_me.py").write_text("print('never')")
-    weights = whole / "unet" / "diffusion_pytorch_model.safetensors"
-    weights.rename(tmp_path / "blob")
-    weights.symlink_to(tmp_path / "blob")
-    one = installer(hub, tmp_path)
-    installed = one.install(one.offer(str(whole)), quiet)
-    assert installed.path == tmp_path / "models" / "some-where"
-    assert not (installed.path / "run_me.py").exists()
-    copy = installed.path / "unet" / weights.name
-    assert not copy.is_symlink() and copy.read_bytes() == weights.read_bytes()
-    assert profile_of(Catalogue("tiny", tmp_path).find("some-where")).license == "unknown"
-    with pytest.raises(ModelLoadFailed, match="has no model_index"):
-        one.offer(str(tmp_path))
-
-
 def test_files_go_to_the_shelf_of_their_kind(hub: FakeHub, tmp_path: Path) -> None:
     lora = install(hub, tmp_path, "artist/lora")
     assert lora.path == tmp_path / "adapters" / "lora.safetensors"
