@@ -12,7 +12,7 @@ const { GenerationService } = grpc.loadPackageDefinition(definition).scumble.v1;
 const client = new GenerationService(address, grpc.credentials.createInsecure());
 const metadata = new grpc.Metadata();
 metadata.set("authorization", `Bearer ${token}`);
-const deadline = () => ({ deadline: Date.now() + 60_000 });
+const deadline = () => ({ deadline: Date.now() + 300_000 });  // a busy machine is slow, not broken
 
 const call = (method, request) =>
   new Promise((resolve, reject) =>
@@ -27,8 +27,8 @@ async function collect(stream, onMessage) {
   return messages;
 }
 
-const generation = (prompt, steps) => ({
-  parameters: { prompt, model: "tiny", num_inference_steps: steps, seed: 7 },
+const generation = (prompt, steps, count = 1) => ({
+  parameters: { prompt, model: "tiny", num_inference_steps: steps, seed: 7, count },
   text_to_image: { extent: { width: 64, height: 48 } },
 });
 
@@ -43,8 +43,8 @@ const [result] = finished.results;
 const parts = await collect(client.DownloadImage({ image_id: result.image_id, encoding: "IMAGE_ENCODING_RAW" }, metadata, deadline()));
 const pixels = Buffer.concat(parts.slice(1).map((part) => part.chunk));
 
-// Cancel while it runs.
-const long = (await call("CreateJob", { request_id: "node-2", generation: generation("blue tiles", 900) })).job;
+// Cancel while it runs: so long that it cannot end while this process waits for its turn on a busy machine.
+const long = (await call("CreateJob", { request_id: "node-2", generation: generation("blue tiles", 900, 16) })).job;
 let asked = false;
 const ending = await watch(long.job_id, async ({ event }) => {
   if (event.progress && !asked) {
