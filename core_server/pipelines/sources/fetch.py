@@ -93,7 +93,7 @@ def _download(file: OfferedFile, stream: BinaryIO, there: int, hub: Hub, count: 
     # The token is for the hub alone.
     ours = file.url.startswith(hub.address() + "/")
     headers = hub.headers() if ours else {"user-agent": "scumble"}
-    with hub_errors(file.path):
+    with hub_errors(file.path, stream.tell):
         tries = 0
         while True:
             before = there

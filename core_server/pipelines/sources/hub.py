@@ -6,7 +6,7 @@ The listing comes from the Hub's own client (`huggingface_hub`); HF_ENDPOINT and
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -141,8 +141,8 @@ class Hub:
 
 
 @contextmanager
-def hub_errors(what: str) -> Iterator[None]:
-    """Turns what the Hub's client raises into one sentence."""
+def hub_errors(what: str, kept: Callable[[], int] = lambda: 0) -> Iterator[None]:
+    """Turns what the Hub's client raises into one sentence. kept: bytes of a download that are here already."""
     import httpx2  # noqa: PLC0415  only when asked to
     from huggingface_hub import errors  # noqa: PLC0415
 
@@ -183,6 +183,11 @@ def hub_errors(what: str) -> Iterator[None]:
             "server again."
         ) from error
     except httpx2.HTTPError as error:
+        if not kept():
+            raise Unavailable(
+                f"{what} could not be reached ({type(error).__name__}); check the network and run the same command "
+                "again."
+            ) from error
         raise Unavailable(
             f"The download of {what} broke off ({type(error).__name__}); check the network and run the same command "
             "again, it goes on where it stopped."

@@ -177,6 +177,13 @@ def test_failed_downloads_are_one_sentence(
     assert "small" in Catalogue("default", tmp_path).names()
 
 
+def test_without_a_network_nothing_is_said_to_go_on(tmp_path: Path) -> None:
+    with running_hub() as gone:
+        one = installer(gone, tmp_path)
+    with pytest.raises(Unavailable, match=r"could not be reached \(.*\); check .* command again\.$"):
+        one.offer("artist/small")
+
+
 class SmallDisk(RealDisk):
     """free: bytes it says it has; writes: bytes it takes before it is full."""
 
