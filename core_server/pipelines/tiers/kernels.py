@@ -7,6 +7,7 @@ are built in another way go on as they are. Convolutions are still called by the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,10 +19,10 @@ from torch import nn
 from core_server.pipelines.overrides import Function, Overrides
 from core_server.pipelines.tiers.operations import Operations
 from core_server.pipelines.tiers.picture_layers import (
+    ResnetForward,
     convolution,
     geglu,
     norm,
-    resnet_block,
     tokens_in,
     tokens_out,
     upsample,
@@ -30,9 +31,11 @@ from core_server.pipelines.tiers.plain import (
     is_free,
     is_plain_block,
     is_plain_downsample,
+    is_plain_up_block,
     is_plain_upsample,
 )
 from core_server.pipelines.tiers.prompt_features import PromptFeatures
+from core_server.pipelines.tiers.side_branch import Branch, branch_of
 from core_server.pipelines.tiers.single_head import is_single_head, single_head
 from core_server.pipelines.tiers.time_shares import TimeShares
 from core_server.pipelines.tiers.transformer_blocks import (
@@ -40,6 +43,7 @@ from core_server.pipelines.tiers.transformer_blocks import (
     reads_prompt_alone,
     transformer_block,
 )
+from core_server.pipelines.tiers.up_blocks import up_block
 
 __all__ = ["Kernels", "channels_last", "is_free", "is_plain_block"]
 
@@ -51,14 +55,18 @@ class Kernels(Overrides):
     """
 
     def __init__(
-        self, operations: Operations, *modules: nn.Module, prompts: PromptFeatures | None = None
+        self,
+        operations: Operations,
+        *modules: nn.Module,
+        prompts: PromptFeatures | None = None,
+        branch: Callable[[torch.device], Branch] = branch_of,
     ) -> None:
-        """prompts: of the UNet among the modules, if there is one."""
+        """prompts: of the UNet among the modules, if there is one. branch: of a device, for what needs not wait."""
         super().__init__()
         prompts = prompts or PromptFeatures()
         found = [module for root in modules for module in root.modules()]
         resnets = [it for it in found if isinstance(it, ResnetBlock2D) and _is_free_block(it)]
-        shares = TimeShares(operations, resnets)
+        shares = TimeShares(operations, resnets, branch)
         for module in found:
             for replacement in _replacements(module, operations, prompts, shares):
                 self.add(*replacement)
@@ -89,7 +97,9 @@ def _replacements(
             (module, "_get_output_for_continuous_inputs", tokens_out(module, operations)),
         ]
     if isinstance(module, ResnetBlock2D) and _is_free_block(module):
-        forward = resnet_block(module, operations, shares)
+        forward = ResnetForward(module, operations, shares)
+    elif is_plain_up_block(module):
+        forward = up_block(module)
     elif type(module) is nn.GroupNorm and module.affine:
         forward = norm(module, operations)
     elif type(module) is GEGLU:

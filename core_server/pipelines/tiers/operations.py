@@ -33,6 +33,16 @@ class Operations(Protocol):
     ) -> torch.Tensor:
         """silu(group_norm(x + added)), or without the silu. added: None or (batch or 1, channels)."""
 
+    def joined_norm(
+        self,
+        pictures: tuple[torch.Tensor, torch.Tensor],
+        groups: int,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        epsilon: float,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """silu(group_norm(both)), and both: the first picture's channels, then the second's."""
+
     def added_up(self, x: torch.Tensor, h: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         """x + h + bias. bias: None or (channels,)."""
 
@@ -83,6 +93,18 @@ class TorchOperations:
             x = x + added[:, :, None, None]
         y = functional.group_norm(x, groups, weight, bias, epsilon)
         return functional.silu(y) if silu else y
+
+    def joined_norm(
+        self,
+        pictures: tuple[torch.Tensor, torch.Tensor],
+        groups: int,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        epsilon: float,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """As the protocol says."""
+        both = torch.cat(pictures, dim=1)
+        return self.group_norm(both, groups, weight, bias, epsilon, silu=True), both
 
     def added_up(self, x: torch.Tensor, h: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         """As the protocol says."""

@@ -19,29 +19,47 @@ from core_server.pipelines.tiers.plain import is_plain, is_pointwise
 from core_server.pipelines.tiers.time_shares import TimeShares
 
 
-def resnet_block(block: Any, operations: Operations, shares: TimeShares) -> Function:
+class ResnetForward:
     """The stock block's arithmetic, with biases and the timestep's embedding added where they are read next."""
 
-    def norm(x: torch.Tensor, layer: nn.GroupNorm, added: torch.Tensor | None) -> torch.Tensor:
-        return operations.group_norm(
-            x, layer.num_groups, layer.weight, layer.bias, layer.eps, silu=True, added=added
-        )
+    def __init__(self, block: Any, operations: Operations, shares: TimeShares) -> None:
+        self._block, self._operations, self._shares = block, operations, shares
 
-    def forward(
-        input_tensor: torch.Tensor, temb: torch.Tensor | None, *_: Any, **__: Any
+    def __call__(
+        self,
+        input_tensor: torch.Tensor | tuple[torch.Tensor, torch.Tensor],
+        temb: torch.Tensor | None,
+        *_: Any,
+        **__: Any,
     ) -> torch.Tensor:
-        hidden, added = _without_bias(block.conv1, norm(input_tensor, block.norm1, None))
-        if block.time_emb_proj is not None and temb is not None:
-            added = shares.of(block, temb, added)
+        """As the stock method. input_tensor: two pictures are taken for one, the channels of both."""
+        block, operations = self._block, self._operations
+        time = None if block.time_emb_proj is None else temb
+        if time is not None:
+            self._shares.begin(block, time)
+        normed, shortcut = self._first_norm(input_tensor)
+        hidden, added = _without_bias(block.conv1, normed)
+        if time is not None:
+            added = self._shares.of(block, time, added)
         elif added is not None:
             added = added[None]
-        hidden, bias = _without_bias(block.conv2, norm(hidden, block.norm2, added))
-        shortcut = input_tensor
+        layer = block.norm2
+        hidden = operations.group_norm(
+            hidden, layer.num_groups, layer.weight, layer.bias, layer.eps, silu=True, added=added
+        )
+        hidden, bias = _without_bias(block.conv2, hidden)
         if block.conv_shortcut is not None:
-            shortcut = _pointwise(block.conv_shortcut, input_tensor)
+            shortcut = _pointwise(block.conv_shortcut, shortcut)
         return operations.added_up(shortcut, hidden, bias)
 
-    return forward
+    def _first_norm(
+        self, x: torch.Tensor | tuple[torch.Tensor, torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        layer = self._block.norm1
+        given = layer.num_groups, layer.weight, layer.bias, layer.eps
+        if isinstance(x, tuple):
+            return self._operations.joined_norm(x, *given)
+        return self._operations.group_norm(x, *given, silu=True), x
 
 
 def _without_bias(conv: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:

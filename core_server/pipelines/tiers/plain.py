@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from diffusers.models.downsampling import Downsample2D
+from diffusers.models.unets.unet_2d_blocks import CrossAttnUpBlock2D, UpBlock2D
 from diffusers.models.upsampling import Upsample2D
 from torch import nn
 
@@ -71,3 +72,10 @@ def is_plain_upsample(module: Any) -> bool:
         and module.name == "conv"
         and is_plain(module.conv, nn.Conv2d)
     )
+
+
+def is_plain_up_block(module: Any) -> bool:
+    """Whether a block of a UNet joins its picture with those of the way down, and does no more than call its layers."""
+    if type(module) is CrossAttnUpBlock2D:
+        return len(module.attentions) == len(module.resnets)
+    return type(module) is UpBlock2D

@@ -1,8 +1,11 @@
-"""What each ResNet block of a UNet adds for the timestep, worked out for all of them at once."""
+"""What each ResNet block of a UNet adds for the timestep, worked out for all of them at once.
+
+Nothing needs it before the first block's second half: it is worked out beside the first half.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -11,25 +14,42 @@ from torch.nn import functional
 
 from core_server.pipelines.tiers.operations import Operations, TimeLayer
 from core_server.pipelines.tiers.plain import is_plain
+from core_server.pipelines.tiers.side_branch import Branch, branch_of
 
 
 class TimeShares:
-    """Of one UNet, in one call: the first block that asks has all of them worked out. One thread calls it."""
+    """Of one UNet, in one call: the first block that begins has all of them worked out. One thread calls it."""
 
-    def __init__(self, operations: Operations, blocks: Iterable[Any] = ()) -> None:
+    def __init__(
+        self,
+        operations: Operations,
+        blocks: Iterable[Any] = (),
+        branch: Callable[[torch.device], Branch] = branch_of,
+    ) -> None:
+        """branch: of the device that the shares are worked out on."""
         self._operations = operations
         self._blocks = [block for block in blocks if _is_plain(block)]
+        self._known = {id(block) for block in self._blocks}
+        self._branch_of = branch
+        self._branch: Branch | None = None
         self._time: torch.Tensor | None = None
         self._shares: dict[int, torch.Tensor] = {}
+
+    def begin(self, block: Any, time: torch.Tensor) -> None:
+        """Called before a block's first half. A block that calls it calls `of` later, with the same `time`."""
+        if id(block) in self._known and time.ndim == 2 and time is not self._time:
+            self._make(time)
 
     def of(self, block: Any, time: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         """What the block adds for a timestep's embedding, and `bias`, its first convolution's; (batch, channels).
 
         time: (batch, length).
         """
-        if bias is block.conv1.bias and time.ndim == 2:
-            if time is not self._time:
-                self._time, self._shares = time, self._made(time)
+        self.begin(block, time)
+        if self._branch is not None:
+            self._branch.join()
+            self._branch = None
+        if bias is block.conv1.bias and time is self._time:
             share = self._shares.get(id(block))
             if share is not None:
                 return share
@@ -37,14 +57,19 @@ class TimeShares:
         found: torch.Tensor = block.time_emb_proj(given)
         return found if bias is None else found + bias
 
-    def _made(self, time: torch.Tensor) -> dict[int, torch.Tensor]:
+    def _make(self, time: torch.Tensor) -> None:
         projections = [block.time_emb_proj for block in self._blocks]
         layers = [
             TimeLayer(linear.weight, linear.bias, block.conv1.bias)
             for linear, block in zip(projections, self._blocks, strict=True)
         ]
-        found = self._operations.timed(time, layers) if layers else []
-        return {id(block): it for block, it in zip(self._blocks, found, strict=True)}
+        self._branch = self._branch_of(time.device)
+        found = self._branch.begin(lambda: self._operations.timed(time, layers))
+        # The time is kept, too: the branch reads its memory.
+        self._time, self._shares = (
+            time,
+            dict(zip((id(block) for block in self._blocks), found, strict=True)),
+        )
 
 
 def _is_plain(block: Any) -> bool:

@@ -14,6 +14,7 @@ import torch
 
 from core_server.pipelines.tiers.graphs import is_close
 from core_server.pipelines.tiers.operations import Operations, TimeLayer, TorchOperations
+from core_server.pipelines.tiers.side_branch import try_branch
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ def fast_operations(device: torch.device) -> Operations | None:
         operations: Operations = triton_kernels
         with torch.cuda.device(device):
             agree = works(operations, device)
+        try_branch(device)
     except Exception as error:  # noqa: BLE001  Triton raises whatever its compilers do
         log.warning("Our kernels do not run here: %s", " ".join(str(error).split())[:300])
         return None
@@ -75,6 +77,12 @@ def _trials(device: torch.device) -> Iterator[Trial]:
         (320, 40, half), (1280, 40, half), (320, 8, wide), (512, 40, wide),
     ):  # fmt: skip
         yield partial(_groups, device, channels, side, dtype)
+    for widths, side, dtype in (
+        ((1280, 1280), 8, half), ((1280, 640), 8, half), ((640, 320), 8, half),
+        ((320, 320), 8, half), ((640, 320), 40, half),
+        ((1280, 640), 8, wide), ((640, 320), 40, wide),
+    ):  # fmt: skip
+        yield partial(_joined, device, widths, side, dtype)
     for channels, dtype in ((320, half), (640, half), (1280, half), (320, wide)):
         yield partial(_tokens, device, channels, dtype)
     for dtype in (half, wide):
@@ -92,6 +100,15 @@ def _groups(
         by.group_norm(x, 32, weight, bias, 1e-5, silu=silu, added=extra)
         for silu, extra in ((True, added), (True, added[:1]), (False, None))
     ]
+
+
+def _joined(
+    device: torch.device, widths: tuple[int, int], side: int, dtype: torch.dtype, by: Operations
+) -> list[torch.Tensor]:
+    noise = _noise(device, dtype)
+    first, second = (noise(2, width, side, side) for width in widths)
+    weight, bias = noise(sum(widths)), noise(sum(widths))
+    return list(by.joined_norm((first, second), 32, weight, bias, 1e-5))
 
 
 def _tokens(

@@ -40,13 +40,27 @@ def _both(a, b, c, d):
     return a + c, b + d
 
 
+@triton.jit
+def _of_two(first, second, pixel, channel, split, channels, mask):
+    """Of two pictures side by side, of which the first has the channels up to `split`. pixel: counted from the first
+    picture's."""
+    in_first = channel < split
+    one = tl.load(first + pixel * split + channel, mask=mask & in_first, other=0.0)
+    at = pixel * (channels - split) + (channel - split)
+    two = tl.load(second + at, mask=mask & (channel >= split), other=0.0)
+    return tl.where(in_first, one, two)
+
+
 @triton.jit(do_not_specialize=["pixels", "groups", "added_stride", "has_added"])
 def _group_factors(
-    x, weight, bias, added, factor, offset,
-    pixels, channels, groups, added_stride, has_added, epsilon,
-    ROWS: tl.constexpr, LANES: tl.constexpr, ALIGNED: tl.constexpr,
+    x, second, both, weight, bias, added, factor, offset,
+    pixels, channels, split, groups, added_stride, has_added, epsilon,
+    ROWS: tl.constexpr, LANES: tl.constexpr, ALIGNED: tl.constexpr, TWO: tl.constexpr,
 ):  # fmt: skip
-    """What `_factors` gives, of one group of one picture, from the picture itself."""
+    """What `_factors` gives, of one group of one picture, from the picture itself.
+
+    TWO: the picture is x and second, side by side, and is written to `both`; else these and split mean nothing.
+    """
     picture, group = tl.program_id(0) // groups, tl.program_id(0) % groups
     width = tl.multiple_of(channels // groups, ALIGNED)
     lane, row = tl.arange(0, LANES), tl.arange(0, ROWS)
@@ -63,7 +77,13 @@ def _group_factors(
     at = (picture * pixels + row)[:, None] * channels + channel[None, :]
     for first in range(0, pixels, ROWS):
         mask = (first + row < pixels)[:, None] & inside[None, :]
-        value = tl.load(x + at + first * channels, mask=mask, other=0.0).to(tl.float32)
+        if TWO:
+            pixel = (picture * pixels + first + row)[:, None]
+            read = _of_two(x, second, pixel, channel[None, :], split, channels, mask)
+            tl.store(both + at + first * channels, read, mask=mask)
+        else:
+            read = tl.load(x + at + first * channels, mask=mask, other=0.0)
+        value = read.to(tl.float32)
         value = tl.where(mask, value + shift[None, :], 0.0)
         total += value
         square += value * value
@@ -80,10 +100,10 @@ def _group_factors(
 
 @triton.jit(do_not_specialize=["pixels", "chunks", "turns"])
 def _sums(
-    x, sums, squares, pixels, channels, chunks, turns,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr, TILES: tl.constexpr,
+    x, second, both, sums, squares, pixels, channels, split, chunks, turns,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, TILES: tl.constexpr, TWO: tl.constexpr,
 ):  # fmt: skip
-    """Sum and sum of squares of each channel over a chunk of pixels: `turns` times TILES tiles."""
+    """Sum and sum of squares of each channel over a chunk of pixels: `turns` times TILES tiles. TWO: as above."""
     picture, chunk = tl.program_id(0) // chunks, tl.program_id(0) % chunks
     column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     inside = column < channels
@@ -96,7 +116,13 @@ def _sums(
             row = ((chunk * turns + turn) * TILES + tile) * ROWS + tl.arange(0, ROWS)
             mask = (row < pixels)[:, None] & inside[None, :]
             at = start + row.to(tl.int64)[:, None] * channels + column[None, :]
-            value = tl.load(x + at, mask=mask, other=0.0).to(tl.float32)
+            if TWO:
+                pixel = (picture.to(tl.int64) * pixels + row)[:, None]
+                read = _of_two(x, second, pixel, column[None, :], split, channels, mask)
+                tl.store(both + at, read, mask=mask)
+            else:
+                read = tl.load(x + at, mask=mask, other=0.0)
+            value = read.to(tl.float32)
             total += value
             square += value * value
     to = tl.program_id(0).to(tl.int64) * channels + column
@@ -185,11 +211,58 @@ def group_norm(
     x: (batch, channels, height, width); the result is like it, channels last. weight, bias: (channels,). added: None,
     or (batch or 1, channels), which every px of a picture gets first.
     """
-    if x.shape[1] // groups > _WIDTH:
+    if not fits(x.shape[1], groups):
         return TorchOperations().group_norm(
             x, groups, weight, bias, epsilon, silu=silu, added=added
         )
     x = x.contiguous(memory_format=torch.channels_last)
+    return _normalised(x, None, groups, weight, bias, epsilon, silu=silu, added=added)
+
+
+def joined_norm(
+    pictures: tuple[torch.Tensor, torch.Tensor],
+    groups: int,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    epsilon: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """silu(group_norm(both)), and both: the first picture's channels, then the second's.
+
+    pictures: (batch, channels, height, width), of one dtype; the results are channels last. What counts the sums reads
+    each where it is and writes both, so that nothing else does.
+    """
+    first, second = pictures
+    channels = first.shape[1] + second.shape[1]
+    parts = tuple(it.contiguous(memory_format=torch.channels_last) for it in pictures)
+    shape = (first.shape[0], channels, *first.shape[2:])
+    both = torch.empty(
+        shape, dtype=first.dtype, device=first.device, memory_format=torch.channels_last
+    )
+    return _normalised(both, parts, groups, weight, bias, epsilon, silu=True, added=None), both
+
+
+def fits(channels: int, groups: int) -> bool:
+    """Whether the kernels take groups as wide."""
+    return channels // groups <= _WIDTH
+
+
+def is_small(pixels: int) -> bool:
+    """Whether one kernel does what two do for larger pictures."""
+    return pixels <= _SMALL
+
+
+def _normalised(
+    x: torch.Tensor,
+    parts: tuple[torch.Tensor, ...] | None,
+    groups: int,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    epsilon: float,
+    *,
+    silu: bool,
+    added: torch.Tensor | None,
+) -> torch.Tensor:
+    """x, parts: channels last. parts: None, or the two that are written to x before it is read."""
     y = torch.empty_like(x, memory_format=torch.channels_last)
     batch, channels, height, width = x.shape
     pixels = height * width
@@ -201,22 +274,26 @@ def group_norm(
     columns = triton.cdiv(channels, _COLUMNS)
     found = torch.empty((2, batch, channels), dtype=torch.float32, device=x.device)
     has_added = int(added is not None)
-    if pixels <= _SMALL and x.numel() < _MOST:
+    first, second = (x, x) if parts is None else parts
+    split, two = first.shape[1], parts is not None
+    if is_small(pixels) and x.numel() < _MOST:
         _group_factors[(batch * groups,)](
-            x, weight, bias, given, found[0], found[1],
-            pixels, channels, groups, stride, has_added, epsilon,
-            ROWS=_AT_ONCE // lanes, LANES=lanes, ALIGNED=aligned, num_warps=16,
+            first, second, x, weight, bias, given, found[0], found[1],
+            pixels, channels, split, groups, stride, has_added, epsilon,
+            ROWS=_AT_ONCE // lanes, LANES=lanes, ALIGNED=aligned, TWO=two, num_warps=16,
         )  # fmt: skip
     else:
+        # Of two pictures all tiles are one: no load may pass what is written before it.
         turns = triton.cdiv(pixels, _SUM_ROWS * _TILES * _MOST_CHUNKS)
         chunks = triton.cdiv(pixels, _SUM_ROWS * _TILES * turns)
-        parts = torch.empty((2, batch * chunks, channels), dtype=torch.float32, device=x.device)
+        counted = torch.empty((2, batch * chunks, channels), dtype=torch.float32, device=x.device)
         _sums[(batch * chunks, columns)](
-            x, parts[0], parts[1], pixels, channels, chunks, turns,
-            ROWS=_SUM_ROWS, COLUMNS=_COLUMNS, TILES=_TILES,
+            first, second, x, counted[0], counted[1], pixels, channels, split, chunks, turns,
+            ROWS=_SUM_ROWS * (_TILES if two else 1), COLUMNS=_COLUMNS, TILES=1 if two else _TILES,
+            TWO=two, num_warps=8 if two else 4,
         )  # fmt: skip
         _factors[(batch * groups,)](
-            parts[0], parts[1], weight, bias, given, found[0], found[1],
+            counted[0], counted[1], weight, bias, given, found[0], found[1],
             pixels, channels, chunks, groups, stride, has_added, epsilon,
             CHUNKS=64, LANES=lanes,
         )  # fmt: skip
