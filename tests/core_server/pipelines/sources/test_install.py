@@ -180,7 +180,7 @@ def test_failed_downloads_are_one_sentence(
 def test_without_a_network_nothing_is_said_to_go_on(tmp_path: Path) -> None:
     with running_hub() as gone:
         one = installer(gone, tmp_path)
-    with pytest.raises(Unavailable, match=r"could not be reached \(.*\); check .* command again\.$"):
+    with pytest.raises(Unavailable, match=r"could not be reached .* command again\.$"):
         one.offer("artist/small")
 
 
