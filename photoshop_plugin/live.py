@@ -57,6 +57,7 @@ def fields_of(settings: Settings, region: LiveRegion, seed: int) -> dict[str, An
         "num_inference_steps": steps if steps is not None and steps <= MOST_STEPS else None,
         "style": settings.style,
         "adapters": settings.adapters,
+        "few_step": settings.few_step,
     }
 
 

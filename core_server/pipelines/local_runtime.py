@@ -29,6 +29,7 @@ from core_server.pipelines.model import LoadedModel
 from core_server.pipelines.outfit import dressed
 from core_server.pipelines.processor import suit_processor
 from core_server.pipelines.request import (
+    DenoiserPrecision,
     Parameters,
     Request,
     StructureStart,
@@ -47,6 +48,7 @@ from core_server.pipelines.task import (
 )
 from core_server.pipelines.tasks import do_task
 from core_server.pipelines.tiers.graphs import WARM_CALLS
+from core_server.pipelines.tiers.row_trials import precisions_of
 from core_server.pipelines.tiers.workshop import Workshop, make_workshop
 from core_server.pipelines.together import Together, paints_together
 from core_server.pipelines.words.styles import Styles
@@ -162,6 +164,7 @@ class LocalRuntime:
             caches=self._caches(),
             loaded=tuple(loaded),
             together=tuple(name for name, model in loaded.items() if paints_together(model)),
+            denoiser_precisions=tuple(map(DenoiserPrecision, precisions_of(self._device))),
         )
 
     def _loaded(self) -> list[LoadedModel]:

@@ -13,7 +13,7 @@ from core_server.canvas.geometry import Bounds, Extent
 from core_server.canvas.pixels import Pixels
 from core_server.canvas.plan import CanvasPlan
 from core_server.pipelines.live_frame import LiveFrame, LivePicture, LiveStarted
-from core_server.pipelines.request import Request
+from core_server.pipelines.request import DenoiserPrecision, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,8 @@ class RuntimeInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Where pictures are made. device: such as "cuda:0 (NVIDIA H100)" or "cpu". Memory in bytes, 0 if unknown.
 
     loaded: ids of the models that are in memory now, the one used last at the end; together: those of them that paint
-    several pictures at once (`Runtime.run_together`).
+    several pictures at once (`Runtime.run_together`). denoiser_precisions: those that the device has; see
+    `request.DenoiserPrecision`.
     """
 
     device: str
@@ -123,6 +124,7 @@ class RuntimeInfo(msgspec.Struct, frozen=True, kw_only=True):
     caches: tuple[CacheFigures, ...] = ()
     loaded: tuple[str, ...] = ()
     together: tuple[str, ...] = ()
+    denoiser_precisions: tuple[DenoiserPrecision, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

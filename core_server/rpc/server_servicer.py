@@ -11,6 +11,7 @@ from core_server.rpc.auth import current_caller
 from core_server.rpc.calls import Context
 from core_server.rpc.convert.canvas import to_proto_extent
 from core_server.rpc.convert.model import WORKER_STATES, to_proto_limits, to_proto_ranges
+from core_server.rpc.convert.parameters import PRECISIONS
 from core_server.rpc.known import profile_of
 from scumble.v1 import server_service_pb2 as messages
 from scumble.v1.server_service_pb2_grpc import ServerServiceServicer
@@ -45,6 +46,9 @@ class ServerServicer(ServerServiceServicer):
             message.device_free_bytes = info.free_bytes
             message.default_model = info.default_model
             message.features.extend(sorted({task for it in info.models for task in it.tasks}))
+            message.denoiser_precisions.extend(
+                PRECISIONS.to_proto(it) for it in info.denoiser_precisions
+            )
             message.caches.extend(
                 messages.CacheFigures(**msgspec.structs.asdict(it)) for it in info.caches
             )

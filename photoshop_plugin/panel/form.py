@@ -23,10 +23,11 @@ from PySide6.QtWidgets import (
 
 from photoshop_plugin.panel.choice import Choice
 from photoshop_plugin.panel.look_fields import LookFields
+from photoshop_plugin.panel.speed_fields import SpeedFields
 from photoshop_plugin.panel.task_fields import TaskFields
 from photoshop_plugin.settings import Settings
 from photoshop_plugin.task import TITLES, Task
-from scumble.client import CanvasOptions, Model
+from scumble.client import CanvasOptions, DenoiserPrecision, Model
 
 MAX_COUNT = 4
 UPSCALE_STRENGTH, EXTEND_STRENGTH, REMOVE_STRENGTH = 30, 85, 80
@@ -69,6 +70,9 @@ class Form(QWidget):
             self.task.addItem(title, task.value)
         self.task_fields = TaskFields()
         self.look = LookFields()
+        self.speed = SpeedFields()
+        self._models: tuple[Model, ...] = ()
+        self._precisions: tuple[DenoiserPrecision, ...] = ()
         self.strength = QSlider(Qt.Orientation.Horizontal)
         self.strength.setRange(1, 100)
         self.strength.setValue(100)
@@ -97,6 +101,7 @@ class Form(QWidget):
         self.strength.valueChanged.connect(self._show_strength)
         self.fold.toggled.connect(self._show_more)
         self.task.currentIndexChanged.connect(self._show_task)
+        self.model.currentIndexChanged.connect(self._show_speed)
         self._show_strength()
         self._show_more(False)
 
@@ -127,12 +132,14 @@ class Form(QWidget):
             factor=int(self.task_fields.factor.currentData()),
             pattern_side=self.task_fields.pattern_side.value(),
             options=CanvasOptions(exact_selection=self.exact.isChecked()),
+            **self.speed.settings(),
         )
 
     def show_settings(self, values: dict[str, Any], seed: int) -> None:
         """Brings back what a picture was made with, its seed locked."""
         self.task.setCurrentIndex(max(0, self.task.findData(values.get("task", "auto"))))
         self.look.show_settings(values)
+        self.speed.show_settings(values)
         self.task_fields.show_settings(values)
         self.prompt.setPlainText(str(values.get("prompt", "")))
         self.negative.setText(str(values.get("negative_prompt", "")))
@@ -147,13 +154,17 @@ class Form(QWidget):
         """The seed that was used."""
         self.seed.setText(str(seed))
 
-    def show_models(self, models: tuple[Model, ...]) -> None:
-        """What the server has; the choice stays."""
+    def show_models(
+        self, models: tuple[Model, ...], precisions: tuple[DenoiserPrecision, ...]
+    ) -> None:
+        """What the server has; the choice stays. precisions: of its device."""
+        self._models, self._precisions = models, precisions
         self.model.offer(
             (model.model_id, model.title, model.description)
             for model in models
             if "inpaint" in model.tasks
         )
+        self._show_speed()
 
     def remember(self, store: QSettings) -> None:
         """Writes the settings."""
@@ -168,6 +179,7 @@ class Form(QWidget):
         store.setValue("exact", self.exact.isChecked())
         store.setValue("more", self.fold.isChecked())
         self.look.remember(store)
+        self.speed.remember(store)
         self.task_fields.remember(store)
 
     def recall(self, store: QSettings) -> None:
@@ -188,6 +200,7 @@ class Form(QWidget):
         self.fold.setChecked(store.value("more", False, bool) is True)
         self.model.choose(str(store.value("model", "")))
         self.look.recall(store)
+        self.speed.recall(store)
         self.task_fields.recall(store)
 
     def lend_strength(self, percent: int) -> None:
@@ -212,6 +225,14 @@ class Form(QWidget):
             self.lend_strength(EXTEND_STRENGTH)
         elif task is Task.REMOVE:
             self.lend_strength(REMOVE_STRENGTH)
+
+    def _show_speed(self) -> None:
+        chosen = self.model.value
+        model = next(
+            (it for it in self._models if it.model_id == chosen or (not chosen and it.is_default)),
+            None,
+        )
+        self.speed.offer(model, self._precisions)
 
     def _show_strength(self) -> None:
         self.strength_label.setText(f"{self.strength.value()} %")
@@ -250,6 +271,7 @@ class Form(QWidget):
         layout.addLayout(rows)
         layout.addWidget(self.fold)
         layout.addWidget(self._more)
+        layout.addWidget(self.speed)
 
     def _name(self) -> None:
         for field, name, tip in (

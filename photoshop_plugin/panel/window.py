@@ -197,8 +197,8 @@ class PanelWindow(QWidget):
         self._server_ready = state not in (None, WorkerState.FAILED)
         starting = state in (WorkerState.STARTING, WorkerState.RESTARTING)
         self._server_timer.setInterval(LOOK_MILLISECONDS if starting else SERVER_MILLISECONDS)
-        if state is WorkerState.READY:
-            self.form.show_models(seen.models)
+        if info is not None and state is WorkerState.READY:
+            self.form.show_models(seen.models, info.denoiser_precisions)
             self.form.look.show_adapters(seen.adapters)
             self.form.look.show_styles(seen.styles)
         self._enable()

@@ -41,9 +41,17 @@ from core_server.canvas.pixels import ColorSpace, Pixels
 from core_server.config import Tiers
 from core_server.errors import DeviceFault, ModelLoadFailed, ModelNotFound, OutOfMemory
 from core_server.pipelines.live_frame import LiveFrame, LivePicture, LiveStarted, LiveTold
-from core_server.pipelines.request import ImageToImage, Inpaint, MaterialMaps, Request, Texture
+from core_server.pipelines.request import (
+    DenoiserPrecision,
+    ImageToImage,
+    Inpaint,
+    MaterialMaps,
+    Request,
+    Texture,
+)
 from core_server.pipelines.task import (
     CacheFigures,
+    FewStep,
     ModelProfile,
     RuntimeInfo,
     StepCallback,
@@ -110,6 +118,7 @@ class FakeRuntime:
             caches=(CacheFigures(name="prompts", hits=3, misses=2, bytes=1024),),
             loaded=tuple(self._loaded),
             together=tuple(self._loaded),
+            denoiser_precisions=(DenoiserPrecision.INT8,),
         )
 
     def run(
@@ -290,6 +299,7 @@ def _profile(model: str) -> ModelProfile:
         tasks=("text_to_image", "image_to_image", "inpaint", "texture"),
         description="Paints by arithmetic.",
         best_extent=Extent(24, 16),
+        few_step=FewStep(adapter="few", num_inference_steps=2, guidance_scale=1, scheduler="euler"),
     )
 
 

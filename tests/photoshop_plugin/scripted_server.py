@@ -17,6 +17,7 @@ from scumble.client import (
     CanvasOptions,
     CanvasPlan,
     ColorSpace,
+    DenoiserPrecision,
     Event,
     Extent,
     FillMode,
@@ -156,6 +157,8 @@ class ScriptedServer:
     jobs: list[ScriptedJob] = field(default_factory=list)
     live_fails: ScumbleError | None = None
     live_sessions: list[ScriptedLive] = field(default_factory=list)
+    offered_models: list[Model] = field(default_factory=list)
+    precisions: tuple[DenoiserPrecision, ...] = ()
 
     def plan(
         self,
@@ -205,12 +208,13 @@ class ScriptedServer:
             features=("inpaint",),
             active_jobs=0,
             recommended_extent=Extent(64, 64),
+            denoiser_precisions=self.precisions,
         )
 
     def models(self) -> list[Model]:
         if self.worker_state is not WorkerState.READY:
             raise Unavailable("Still not ready, after a long time.")
-        return []
+        return self.offered_models
 
     def adapters(self) -> list[AdapterInfo]:
         return [

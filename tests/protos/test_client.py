@@ -13,6 +13,7 @@ from scumble.client import (
     Bounds,
     Client,
     ColorSpace,
+    DenoiserPrecision,
     Extent,
     ImageToImage,
     Inpaint,
@@ -48,6 +49,7 @@ def test_server_info_tells_who_answers(client: Client) -> None:
         WorkerState.READY,
     )
     assert info.limits.max_steps == 1000
+    assert info.denoiser_precisions == (DenoiserPrecision.INT8,)
     assert info.ranges["parameters.count"] == NumberRange(low=1, high=info.limits.max_count)
     assert info.ranges["inpaint.strength"] == NumberRange(low=0, high=1, above_low=True)
 
@@ -55,6 +57,7 @@ def test_server_info_tells_who_answers(client: Client) -> None:
 def test_models_and_schedulers(client: Client) -> None:
     [model] = [model for model in client.models() if model.is_default]
     assert (model.model_id, model.license, model.max_extent) == ("tiny", "MIT", Extent(2048, 2048))
+    assert model.shortcuts == ("few_step",)
     assert {"euler", "ddim"} == {scheduler.name for scheduler in client.schedulers()}
 
 

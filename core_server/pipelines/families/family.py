@@ -172,6 +172,10 @@ class Family:
     """Size that the pipelines really paint at, from the task and the width and height asked for."""
     draws_latents: bool = False
     """Whether its image_to_image draws a picture's latents where its latent space's others take the likeliest."""
+    has_block_cache: bool = False
+    """Whether its denoiser is one that diffusers' first block cache knows."""
+    is_linear: bool = False
+    """Whether its denoiser's attention is linear, which was not shown to bear 8 bit."""
     pil_images: bool = False
     """Whether its pipelines take pictures as PIL images alone."""
     negative_prompt: bool = True
@@ -200,3 +204,13 @@ class Family:
             for task in derived[name]
             if task not in self.refused
         )
+
+    @property
+    def shortcuts(self) -> tuple[str, ...]:
+        """Fields of `request.Parameters` by which its models paint faster at a cost; see `pipelines.shortcuts`."""
+        found = {
+            "guidance_end": self.denoiser == "unet",
+            "block_cache": self.has_block_cache,
+            "denoiser_precision": not self.is_linear,
+        }
+        return tuple(name for name, has in found.items() if has)

@@ -47,6 +47,7 @@ _COMMON: dict[str, Any] = {
     "negative_prompt": False,
     "prompt_tokens": (512, 512),
     "counts_partial_step": True,
+    "has_block_cache": True,
 }
 
 FLUX = Family(

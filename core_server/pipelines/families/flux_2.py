@@ -72,6 +72,7 @@ FLUX_2_KLEIN = Family(
     defaults=_defaults,
     arguments=_arguments,
     negative_prompt=False,
+    has_block_cache=True,
     prompt_tokens=(512, 512),
     counts_partial_step=True,
 )
@@ -97,6 +98,7 @@ FLUX_2_DEV = Family(
     arguments=_arguments,
     schedule=_schedule,
     negative_prompt=False,
+    has_block_cache=True,
     prompt_tokens=(512, 512),
     pil_images=True,
 )

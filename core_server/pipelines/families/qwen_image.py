@@ -44,6 +44,7 @@ _COMMON: dict[str, Any] = {
     "min_side": 512,
     "max_side": 1792,
     "counts_partial_step": True,
+    "has_block_cache": True,
     "defaults": lambda _index, _denoiser: Defaults(50, 4.0),
     "arguments": _arguments,
     "prompt_tokens": (512, 1024),

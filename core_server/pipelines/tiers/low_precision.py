@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from core_server.pipelines.model import LoadedModel
     from core_server.pipelines.settings import Settings
 
-_LOSES_TOO_MUCH = ("sana", "sana_sprint")
-"""Families with linear attention, which was not shown to bear it."""
 _BLOCKS = ("transformer_blocks", "single_transformer_blocks", "layers")
 _INSIDE = {
     "attn", "attn1", "attn2", "attention", "ff", "ff_context", "feed_forward", "mlp", "img_mlp", "txt_mlp",
@@ -84,7 +82,7 @@ def need_precision(model: LoadedModel, settings: Settings) -> None:
     """Errors: InvalidRequest where the model cannot paint in the precision that the settings ask for."""
     precision, name = settings.denoiser_precision, model.profile.model_id
     _operations(model, precision)
-    if model.profile.family in _LOSES_TOO_MUCH:
+    if model.family.is_linear:
         raise _refused(f"The model {name!r} loses too much in {precision}: its attention is linear")
     if model.rung is not None and model.rung > Rung.VAE_TILED:
         raise _refused(

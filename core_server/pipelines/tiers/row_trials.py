@@ -27,20 +27,29 @@ class NoLowPrecision(Exception):
 
 def row_operations(device: torch.device, precision: str) -> RowOperations:
     """The fastest kernels for `precision` on `device`, tried on it once. Errors: NoLowPrecision."""
-    if device.type != "cuda" or torch.version.hip is not None:
-        raise NoLowPrecision(f"it needs an NVIDIA GPU, and this server computes on {device.type}")
-    capability = torch.cuda.get_device_capability(device)
-    if capability < NEEDED[precision]:
-        needed, found = (".".join(map(str, it)) for it in (NEEDED[precision], capability))
-        raise NoLowPrecision(
-            f"the GPU must have compute capability {needed} or higher, and this one has {found}"
-        )
-    if not has_triton():
-        raise NoLowPrecision("it needs Triton, which is not installed")
+    lack = _lack(device, precision)
+    if lack:
+        raise NoLowPrecision(lack)
     fastest = _fastest(device, precision)
     if fastest is None:
         raise NoLowPrecision("its kernels do not run with this GPU's driver and this PyTorch")
     return fastest
+
+
+def precisions_of(device: torch.device) -> tuple[str, ...]:
+    """What `row_operations` can be asked for on this device; whether its kernels run is tried only then."""
+    return tuple(precision for precision in FORMATS if not _lack(device, precision))
+
+
+def _lack(device: torch.device, precision: str) -> str:
+    """Why not, from what the device is; "" where nothing speaks against it."""
+    if device.type != "cuda" or torch.version.hip is not None:
+        return f"it needs an NVIDIA GPU, and this server computes on {device.type}"
+    capability = torch.cuda.get_device_capability(device)
+    if capability < NEEDED[precision]:
+        needed, found = (".".join(map(str, it)) for it in (NEEDED[precision], capability))
+        return f"the GPU must have compute capability {needed} or higher, and this one has {found}"
+    return "" if has_triton() else "it needs Triton, which is not installed"
 
 
 @functools.cache

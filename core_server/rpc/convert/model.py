@@ -6,6 +6,7 @@ from typing import Any
 
 from core_server.config import Limits
 from core_server.jobs.engine import EngineState, EngineStatus
+from core_server.pipelines.families.registry import FAMILIES
 from core_server.pipelines.sources.recommended import Recommended
 from core_server.pipelines.task import ModelProfile
 from core_server.ranges import TOLD
@@ -34,7 +35,14 @@ def to_proto_model(profile: ModelProfile, status: EngineStatus) -> model_service
         best_extent=None if profile.best_extent is None else to_proto_extent(profile.best_extent),
         trained=profile.trained,
         kind="model",
+        shortcuts=_shortcuts_of(profile),
     )
+
+
+def _shortcuts_of(profile: ModelProfile) -> tuple[str, ...]:
+    family = FAMILIES.get(profile.family)
+    few = () if profile.few_step is None else ("few_step",)
+    return few + (() if family is None else family.shortcuts)
 
 
 def described(entry: ModelProfile | Recommended) -> dict[str, Any]:

@@ -23,6 +23,8 @@ class Model:
 
     best_extent: the size to offer where none was chosen, None if the server does not know. trained: False for the
     test model. kind, memory_bytes (what a device should have, 0 unknown) and recommended: of what can be installed.
+    shortcuts: fields of a request by which it paints faster at a cost, such as "guidance_end"; "denoiser_precision"
+    also needs `ServerInfo.denoiser_precisions`.
     """
 
     model_id: str
@@ -45,6 +47,7 @@ class Model:
     kind: str = "model"
     memory_bytes: int = 0
     recommended: bool = False
+    shortcuts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

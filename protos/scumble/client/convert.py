@@ -16,6 +16,7 @@ from scumble.client.values import (
     CanvasOptions,
     CanvasPlan,
     ColorSpace,
+    DenoiserPrecision,
     Extent,
     FillMode,
     Limits,
@@ -26,7 +27,7 @@ from scumble.client.values import (
     ServerInfo,
     WorkerState,
 )
-from scumble.v1 import canvas_pb2, image_pb2, model_service_pb2, server_service_pb2
+from scumble.v1 import canvas_pb2, generation_pb2, image_pb2, model_service_pb2, server_service_pb2
 
 if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
@@ -258,6 +259,7 @@ def model_from_message(message: model_service_pb2.Model) -> Model:
         kind=message.kind or "model",
         memory_bytes=message.memory_bytes,
         recommended=message.recommended,
+        shortcuts=tuple(message.shortcuts),
     )
 
 
@@ -300,4 +302,10 @@ def server_info_from_message(
             it.field: NumberRange(low=it.low, high=it.high, above_low=it.above_low)
             for it in message.ranges
         },
+        denoiser_precisions=tuple(
+            it
+            for it in DenoiserPrecision
+            if enum_to_message(generation_pb2.DenoiserPrecision, "DENOISER_PRECISION", it)
+            in message.denoiser_precisions
+        ),
     )

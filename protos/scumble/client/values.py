@@ -309,6 +309,7 @@ class ServerInfo:
 
     token_name, token_scopes: which token we came with, and what it may do ("use", "admin"). ranges: what the numbers of
     a request may be, by path such as "parameters.guidance_scale"; that of a list means how many there may be.
+    denoiser_precisions: those that the server's device has.
     """
 
     address: str
@@ -327,3 +328,4 @@ class ServerInfo:
     token_scopes: tuple[str, ...] = ()
     caches: tuple[CacheFigures, ...] = ()
     ranges: Mapping[str, NumberRange] = field(default_factory=dict)
+    denoiser_precisions: tuple[DenoiserPrecision, ...] = ()

@@ -80,6 +80,7 @@ class Model(google.protobuf.message.Message):
     KIND_FIELD_NUMBER: builtins.int
     MEMORY_BYTES_FIELD_NUMBER: builtins.int
     RECOMMENDED_FIELD_NUMBER: builtins.int
+    SHORTCUTS_FIELD_NUMBER: builtins.int
     model_id: builtins.str
     """Its id: "default", "tiny", or the name it was installed under."""
     title: builtins.str
@@ -130,6 +131,12 @@ class Model(google.protobuf.message.Message):
     def best_extent(self) -> scumble.v1.image_pb2.Extent:
         """The size it paints best, px: what a client should offer where the artist has not chosen one. Unset: unknown."""
 
+    @property
+    def shortcuts(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Fields of GenerationParameters by which it paints faster at a cost: "few_step", "guidance_end", "block_cache",
+        "denoiser_precision". The last one also needs GetServerInfoResponse.denoiser_precisions.
+        """
+
     def __init__(
         self,
         *,
@@ -154,9 +161,10 @@ class Model(google.protobuf.message.Message):
         kind: builtins.str = ...,
         memory_bytes: builtins.int = ...,
         recommended: builtins.bool = ...,
+        shortcuts: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["best_extent", b"best_extent", "max_extent", b"max_extent", "min_extent", b"min_extent"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["best_extent", b"best_extent", "commercial_use", b"commercial_use", "description", b"description", "family", b"family", "guidance_scale", b"guidance_scale", "is_default", b"is_default", "kind", b"kind", "license", b"license", "max_extent", b"max_extent", "memory_bytes", b"memory_bytes", "min_extent", b"min_extent", "model_id", b"model_id", "multiple", b"multiple", "num_inference_steps", b"num_inference_steps", "recommended", b"recommended", "scheduler", b"scheduler", "size_bytes", b"size_bytes", "state", b"state", "tasks", b"tasks", "title", b"title", "trained", b"trained"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["best_extent", b"best_extent", "commercial_use", b"commercial_use", "description", b"description", "family", b"family", "guidance_scale", b"guidance_scale", "is_default", b"is_default", "kind", b"kind", "license", b"license", "max_extent", b"max_extent", "memory_bytes", b"memory_bytes", "min_extent", b"min_extent", "model_id", b"model_id", "multiple", b"multiple", "num_inference_steps", b"num_inference_steps", "recommended", b"recommended", "scheduler", b"scheduler", "shortcuts", b"shortcuts", "size_bytes", b"size_bytes", "state", b"state", "tasks", b"tasks", "title", b"title", "trained", b"trained"]) -> None: ...
 
 global___Model = Model
 

@@ -22,28 +22,29 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from scumble.v1 import generation_pb2 as scumble_dot_v1_dot_generation__pb2
 from scumble.v1 import image_pb2 as scumble_dot_v1_dot_image__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fscumble/v1/server_service.proto\x12\nscumble.v1\x1a\x16scumble/v1/image.proto\".\n\x14GetServerInfoRequest\x12\x16\n\x0e\x63lient_version\x18\x01 \x01(\t\"\x85\x05\n\x06Limits\x12\x12\n\nmax_pixels\x18\x01 \x01(\x03\x12\x10\n\x08max_side\x18\x02 \x01(\x05\x12\x11\n\tmax_steps\x18\x03 \x01(\x05\x12\x11\n\tmax_count\x18\x04 \x01(\x05\x12\x17\n\x0fmax_queued_jobs\x18\x05 \x01(\x05\x12\x19\n\x11max_message_bytes\x18\x06 \x01(\x03\x12\x17\n\x0fmax_store_bytes\x18\x07 \x01(\x03\x12\x1e\n\x16max_result_age_seconds\x18\x08 \x01(\x03\x12\x18\n\x10max_prompt_chars\x18\t \x01(\x05\x12\x18\n\x10max_upload_bytes\x18\n \x01(\x03\x12!\n\x19max_queued_jobs_per_owner\x18\x0b \x01(\x05\x12\x1b\n\x13max_calls_per_owner\x18\x0c \x01(\x05\x12\x17\n\x0fmax_connections\x18\r \x01(\x05\x12\x19\n\x11max_stall_seconds\x18\x0e \x01(\x05\x12\x18\n\x10max_worker_bytes\x18\x0f \x01(\x03\x12\x15\n\rmax_log_bytes\x18\x10 \x01(\x03\x12\x18\n\x10max_idle_seconds\x18\x11 \x01(\x05\x12\x19\n\x11max_live_sessions\x18\x12 \x01(\x05\x12#\n\x1bmax_live_sessions_per_owner\x18\x13 \x01(\x05\x12\x17\n\x0fmax_live_pixels\x18\x14 \x01(\x05\x12\x16\n\x0emax_live_steps\x18\x15 \x01(\x05\x12\x1d\n\x15max_live_hold_seconds\x18\x16 \x01(\x05\x12\x1d\n\x15max_live_idle_seconds\x18\x17 \x01(\x05\x12 \n\x18max_upload_pause_seconds\x18\x18 \x01(\x05\"I\n\x0c\x43\x61\x63heFigures\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04hits\x18\x02 \x01(\x03\x12\x0e\n\x06misses\x18\x03 \x01(\x03\x12\r\n\x05\x62ytes\x18\x04 \x01(\x03\"J\n\x0bNumberRange\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0b\n\x03low\x18\x02 \x01(\x01\x12\x0c\n\x04high\x18\x03 \x01(\x01\x12\x11\n\tabove_low\x18\x04 \x01(\x08\"\xc6\x03\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x1b\n\x13\x64\x65vice_memory_bytes\x18\x03 \x01(\x03\x12\x19\n\x11\x64\x65vice_free_bytes\x18\x04 \x01(\x03\x12-\n\x0cworker_state\x18\x05 \x01(\x0e\x32\x17.scumble.v1.WorkerState\x12\x16\n\x0eworker_message\x18\x06 \x01(\t\x12\x15\n\rdefault_model\x18\x07 \x01(\t\x12\"\n\x06limits\x18\x08 \x01(\x0b\x32\x12.scumble.v1.Limits\x12\x10\n\x08\x66\x65\x61tures\x18\t \x03(\t\x12\x13\n\x0b\x61\x63tive_jobs\x18\n \x01(\x05\x12.\n\x12recommended_extent\x18\x0b \x01(\x0b\x32\x12.scumble.v1.Extent\x12\x12\n\ntoken_name\x18\x0c \x01(\t\x12\x14\n\x0ctoken_scopes\x18\r \x03(\t\x12(\n\x06\x63\x61\x63hes\x18\x0e \x03(\x0b\x32\x18.scumble.v1.CacheFigures\x12\'\n\x06ranges\x18\x0f \x03(\x0b\x32\x17.scumble.v1.NumberRange*\x94\x01\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15WORKER_STATE_STARTING\x10\x01\x12\x16\n\x12WORKER_STATE_READY\x10\x02\x12\x1b\n\x17WORKER_STATE_RESTARTING\x10\x03\x12\x17\n\x13WORKER_STATE_FAILED\x10\x04\x32\x65\n\rServerService\x12T\n\rGetServerInfo\x12 .scumble.v1.GetServerInfoRequest\x1a!.scumble.v1.GetServerInfoResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fscumble/v1/server_service.proto\x12\nscumble.v1\x1a\x1bscumble/v1/generation.proto\x1a\x16scumble/v1/image.proto\".\n\x14GetServerInfoRequest\x12\x16\n\x0e\x63lient_version\x18\x01 \x01(\t\"\x85\x05\n\x06Limits\x12\x12\n\nmax_pixels\x18\x01 \x01(\x03\x12\x10\n\x08max_side\x18\x02 \x01(\x05\x12\x11\n\tmax_steps\x18\x03 \x01(\x05\x12\x11\n\tmax_count\x18\x04 \x01(\x05\x12\x17\n\x0fmax_queued_jobs\x18\x05 \x01(\x05\x12\x19\n\x11max_message_bytes\x18\x06 \x01(\x03\x12\x17\n\x0fmax_store_bytes\x18\x07 \x01(\x03\x12\x1e\n\x16max_result_age_seconds\x18\x08 \x01(\x03\x12\x18\n\x10max_prompt_chars\x18\t \x01(\x05\x12\x18\n\x10max_upload_bytes\x18\n \x01(\x03\x12!\n\x19max_queued_jobs_per_owner\x18\x0b \x01(\x05\x12\x1b\n\x13max_calls_per_owner\x18\x0c \x01(\x05\x12\x17\n\x0fmax_connections\x18\r \x01(\x05\x12\x19\n\x11max_stall_seconds\x18\x0e \x01(\x05\x12\x18\n\x10max_worker_bytes\x18\x0f \x01(\x03\x12\x15\n\rmax_log_bytes\x18\x10 \x01(\x03\x12\x18\n\x10max_idle_seconds\x18\x11 \x01(\x05\x12\x19\n\x11max_live_sessions\x18\x12 \x01(\x05\x12#\n\x1bmax_live_sessions_per_owner\x18\x13 \x01(\x05\x12\x17\n\x0fmax_live_pixels\x18\x14 \x01(\x05\x12\x16\n\x0emax_live_steps\x18\x15 \x01(\x05\x12\x1d\n\x15max_live_hold_seconds\x18\x16 \x01(\x05\x12\x1d\n\x15max_live_idle_seconds\x18\x17 \x01(\x05\x12 \n\x18max_upload_pause_seconds\x18\x18 \x01(\x05\"I\n\x0c\x43\x61\x63heFigures\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04hits\x18\x02 \x01(\x03\x12\x0e\n\x06misses\x18\x03 \x01(\x03\x12\r\n\x05\x62ytes\x18\x04 \x01(\x03\"J\n\x0bNumberRange\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0b\n\x03low\x18\x02 \x01(\x01\x12\x0c\n\x04high\x18\x03 \x01(\x01\x12\x11\n\tabove_low\x18\x04 \x01(\x08\"\x82\x04\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x1b\n\x13\x64\x65vice_memory_bytes\x18\x03 \x01(\x03\x12\x19\n\x11\x64\x65vice_free_bytes\x18\x04 \x01(\x03\x12-\n\x0cworker_state\x18\x05 \x01(\x0e\x32\x17.scumble.v1.WorkerState\x12\x16\n\x0eworker_message\x18\x06 \x01(\t\x12\x15\n\rdefault_model\x18\x07 \x01(\t\x12\"\n\x06limits\x18\x08 \x01(\x0b\x32\x12.scumble.v1.Limits\x12\x10\n\x08\x66\x65\x61tures\x18\t \x03(\t\x12\x13\n\x0b\x61\x63tive_jobs\x18\n \x01(\x05\x12.\n\x12recommended_extent\x18\x0b \x01(\x0b\x32\x12.scumble.v1.Extent\x12\x12\n\ntoken_name\x18\x0c \x01(\t\x12\x14\n\x0ctoken_scopes\x18\r \x03(\t\x12(\n\x06\x63\x61\x63hes\x18\x0e \x03(\x0b\x32\x18.scumble.v1.CacheFigures\x12\'\n\x06ranges\x18\x0f \x03(\x0b\x32\x17.scumble.v1.NumberRange\x12:\n\x13\x64\x65noiser_precisions\x18\x10 \x03(\x0e\x32\x1d.scumble.v1.DenoiserPrecision*\x94\x01\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15WORKER_STATE_STARTING\x10\x01\x12\x16\n\x12WORKER_STATE_READY\x10\x02\x12\x1b\n\x17WORKER_STATE_RESTARTING\x10\x03\x12\x17\n\x13WORKER_STATE_FAILED\x10\x04\x32\x65\n\rServerService\x12T\n\rGetServerInfo\x12 .scumble.v1.GetServerInfoRequest\x1a!.scumble.v1.GetServerInfoResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'scumble.v1.server_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_WORKERSTATE']._serialized_start=1376
-  _globals['_WORKERSTATE']._serialized_end=1524
-  _globals['_GETSERVERINFOREQUEST']._serialized_start=71
-  _globals['_GETSERVERINFOREQUEST']._serialized_end=117
-  _globals['_LIMITS']._serialized_start=120
-  _globals['_LIMITS']._serialized_end=765
-  _globals['_CACHEFIGURES']._serialized_start=767
-  _globals['_CACHEFIGURES']._serialized_end=840
-  _globals['_NUMBERRANGE']._serialized_start=842
-  _globals['_NUMBERRANGE']._serialized_end=916
-  _globals['_GETSERVERINFORESPONSE']._serialized_start=919
-  _globals['_GETSERVERINFORESPONSE']._serialized_end=1373
-  _globals['_SERVERSERVICE']._serialized_start=1526
-  _globals['_SERVERSERVICE']._serialized_end=1627
+  _globals['_WORKERSTATE']._serialized_start=1465
+  _globals['_WORKERSTATE']._serialized_end=1613
+  _globals['_GETSERVERINFOREQUEST']._serialized_start=100
+  _globals['_GETSERVERINFOREQUEST']._serialized_end=146
+  _globals['_LIMITS']._serialized_start=149
+  _globals['_LIMITS']._serialized_end=794
+  _globals['_CACHEFIGURES']._serialized_start=796
+  _globals['_CACHEFIGURES']._serialized_end=869
+  _globals['_NUMBERRANGE']._serialized_start=871
+  _globals['_NUMBERRANGE']._serialized_end=945
+  _globals['_GETSERVERINFORESPONSE']._serialized_start=948
+  _globals['_GETSERVERINFORESPONSE']._serialized_end=1462
+  _globals['_SERVERSERVICE']._serialized_start=1615
+  _globals['_SERVERSERVICE']._serialized_end=1716
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,7 @@ import google.protobuf.descriptor
 import google.protobuf.internal.containers
 import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
+import scumble.v1.generation_pb2
 import scumble.v1.image_pb2
 import sys
 import typing
@@ -261,6 +262,7 @@ class GetServerInfoResponse(google.protobuf.message.Message):
     TOKEN_SCOPES_FIELD_NUMBER: builtins.int
     CACHES_FIELD_NUMBER: builtins.int
     RANGES_FIELD_NUMBER: builtins.int
+    DENOISER_PRECISIONS_FIELD_NUMBER: builtins.int
     version: builtins.str
     """The server's version."""
     device: builtins.str
@@ -303,6 +305,10 @@ class GetServerInfoResponse(google.protobuf.message.Message):
     def ranges(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___NumberRange]:
         """Ranges of the numbers of a request; what is not named is in limits or has none."""
 
+    @property
+    def denoiser_precisions(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[scumble.v1.generation_pb2.DenoiserPrecision.ValueType]:
+        """What the device may compute a denoiser's products in; empty until the worker has told."""
+
     def __init__(
         self,
         *,
@@ -321,8 +327,9 @@ class GetServerInfoResponse(google.protobuf.message.Message):
         token_scopes: collections.abc.Iterable[builtins.str] | None = ...,
         caches: collections.abc.Iterable[global___CacheFigures] | None = ...,
         ranges: collections.abc.Iterable[global___NumberRange] | None = ...,
+        denoiser_precisions: collections.abc.Iterable[scumble.v1.generation_pb2.DenoiserPrecision.ValueType] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["limits", b"limits", "recommended_extent", b"recommended_extent"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["active_jobs", b"active_jobs", "caches", b"caches", "default_model", b"default_model", "device", b"device", "device_free_bytes", b"device_free_bytes", "device_memory_bytes", b"device_memory_bytes", "features", b"features", "limits", b"limits", "ranges", b"ranges", "recommended_extent", b"recommended_extent", "token_name", b"token_name", "token_scopes", b"token_scopes", "version", b"version", "worker_message", b"worker_message", "worker_state", b"worker_state"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["active_jobs", b"active_jobs", "caches", b"caches", "default_model", b"default_model", "denoiser_precisions", b"denoiser_precisions", "device", b"device", "device_free_bytes", b"device_free_bytes", "device_memory_bytes", b"device_memory_bytes", "features", b"features", "limits", b"limits", "ranges", b"ranges", "recommended_extent", b"recommended_extent", "token_name", b"token_name", "token_scopes", b"token_scopes", "version", b"version", "worker_message", b"worker_message", "worker_state", b"worker_state"]) -> None: ...
 
 global___GetServerInfoResponse = GetServerInfoResponse

@@ -6,14 +6,21 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import numpy as np
 import pytest
 import torch
 from diffusers.callbacks import SDCFGCutoffCallback
+from diffusers.models.cache_utils import CacheMixin
 
 from core_server.canvas.geometry import Extent
-from core_server.commands.options import add_generation_options, common_settings
+from core_server.commands.options import (
+    add_generation_options,
+    add_server_options,
+    common_settings,
+)
 from core_server.errors import InvalidRequest
+from core_server.pipelines.families.registry import FAMILIES
 from core_server.pipelines.local_runtime import LocalRuntime
 from core_server.pipelines.request import ImageToImage, Parameters, TextToImage
 from core_server.pipelines.runtime import create_runtime
@@ -126,8 +133,22 @@ def test_the_first_block_decides_and_nothing_stays(tmp_path: Path) -> None:
     assert np.array_equal(paint(runtime).pixels.array, whole)
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family_tells_how_its_models_can_be_faster(name: str) -> None:
+    """As the denoiser of its pipelines is: what clients offer is what `pipelines.shortcuts` lets through."""
+    family = FAMILIES[name]
+    [denoiser] = getattr(diffusers, next(iter(family.classes())))._get_signature_types()[
+        family.denoiser
+    ]
+    told = family.shortcuts
+    assert ("block_cache" in told) == issubclass(denoiser, CacheMixin)
+    assert ("guidance_end" in told) == issubclass(denoiser, diffusers.UNet2DConditionModel)
+    assert ("denoiser_precision" in told) == ("Sana" not in denoiser.__name__)
+
+
 def test_a_repeated_recipe_repeats_them_unless_others_are_asked_for() -> None:
     parser = argparse.ArgumentParser()
+    add_server_options(parser)
     add_generation_options(parser)
     recipe = {"guidance_end": 0.5, "block_cache": 0.1, "denoiser_precision": "fp8"}
     for given, expected in (
