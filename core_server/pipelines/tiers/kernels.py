@@ -37,6 +37,7 @@ from core_server.pipelines.tiers.plain import (
 from core_server.pipelines.tiers.prompt_features import PromptFeatures
 from core_server.pipelines.tiers.side_branch import Branch, branch_of
 from core_server.pipelines.tiers.single_head import is_single_head, single_head
+from core_server.pipelines.tiers.time_embedding import early_time
 from core_server.pipelines.tiers.time_shares import TimeShares
 from core_server.pipelines.tiers.transformer_blocks import (
     is_plain_transformer,
@@ -69,6 +70,9 @@ class Kernels(Overrides):
         shares = TimeShares(operations, resnets, branch)
         for module in found:
             for replacement in _replacements(module, operations, prompts, shares):
+                self.add(*replacement)
+        for network in modules:
+            for replacement in early_time(network, shares):
                 self.add(*replacement)
         blocks: list[Any] = [it for it in found if _is_free_transformer(it)]
         prompts.layers = tuple(it.attn2 for it in blocks if reads_prompt_alone(it.attn2))

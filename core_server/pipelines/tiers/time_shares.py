@@ -37,7 +37,7 @@ class TimeShares:
 
     def begin(self, block: Any, time: torch.Tensor) -> None:
         """Called before a block's first half. A block that calls it calls `of` later, with the same `time`."""
-        if id(block) in self._known and time.ndim == 2 and time is not self._time:
+        if self.has(block) and time.ndim == 2 and time is not self._time:
             self._make(time)
 
     def of(self, block: Any, time: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
@@ -46,9 +46,7 @@ class TimeShares:
         time: (batch, length).
         """
         self.begin(block, time)
-        if self._branch is not None:
-            self._branch.join()
-            self._branch = None
+        self.join()
         if bias is block.conv1.bias and time is self._time:
             share = self._shares.get(id(block))
             if share is not None:
@@ -57,19 +55,49 @@ class TimeShares:
         found: torch.Tensor = block.time_emb_proj(given)
         return found if bias is None else found + bias
 
+    def has(self, block: Any) -> bool:
+        """Whether the block's share is among those that are worked out at once."""
+        return id(block) in self._known
+
+    def join(self) -> None:
+        """What is worked out may be read from here on."""
+        if self._branch is not None:
+            self._branch.join()
+            self._branch = None
+
+    def embed(
+        self, made: Callable[[], tuple[torch.Tensor, torch.Tensor]], device: torch.device
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What `made` gives, of which the second is a timestep's embedding, and beside it all blocks' shares.
+
+        Not to be read before a block that this `has` calls `of`, or before `join`.
+        """
+
+        def work() -> list[torch.Tensor]:
+            before, time = made()
+            return [before, time, *self._worked_out(time)]
+
+        self._branch = self._branch_of(device)
+        before, time, *shares = self._branch.begin(work)
+        self._keep(time, shares)
+        return before, time
+
     def _make(self, time: torch.Tensor) -> None:
+        self._branch = self._branch_of(time.device)
+        self._keep(time, self._branch.begin(lambda: self._worked_out(time)))
+
+    def _worked_out(self, time: torch.Tensor) -> list[torch.Tensor]:
         projections = [block.time_emb_proj for block in self._blocks]
         layers = [
             TimeLayer(linear.weight, linear.bias, block.conv1.bias)
             for linear, block in zip(projections, self._blocks, strict=True)
         ]
-        self._branch = self._branch_of(time.device)
-        found = self._branch.begin(lambda: self._operations.timed(time, layers))
-        # The time is kept, too: the branch reads its memory.
-        self._time, self._shares = (
-            time,
-            dict(zip((id(block) for block in self._blocks), found, strict=True)),
-        )
+        return self._operations.timed(time, layers)
+
+    def _keep(self, time: torch.Tensor, shares: list[torch.Tensor]) -> None:
+        """The time, too: the branch reads its memory."""
+        named = (id(block) for block in self._blocks)
+        self._time, self._shares = time, dict(zip(named, shares, strict=True))
 
 
 def _is_plain(block: Any) -> bool:

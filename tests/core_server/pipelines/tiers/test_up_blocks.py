@@ -71,7 +71,7 @@ def _called(network: UNet2DConditionModel, step: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(step)
     latents = torch.randn(2, 4, 8, 12, generator=generator)
     prompt = torch.randn(2, 5, 8, generator=generator)
-    (found,) = network(latents, torch.tensor(step), prompt, return_dict=False)
+    found: torch.Tensor = network(latents, torch.tensor(step), prompt, return_dict=False)[0]
     return found
 
 
@@ -88,17 +88,32 @@ def _wrapped_shortcut(network: Any) -> None:
     resnet.conv_shortcut = torch.nn.Sequential(resnet.conv_shortcut)
 
 
+def _first_block_watched(network: Any) -> None:
+    network.down_blocks[0].resnets[0].register_forward_pre_hook(lambda *_: None)
+
+
+def _embedding_watched(network: Any) -> None:
+    network.time_embedding.register_forward_hook(lambda *_: None)
+
+
 @pytest.mark.parametrize(
-    ("change", "joined"),
+    ("change", "joined", "late"),
     [
-        pytest.param(lambda _: None, _JOINTS, id="stock"),
-        pytest.param(_watched_by_others, _JOINTS - 1, id="a layer that somebody watches"),
-        pytest.param(_with_free_u, 0, id="FreeU"),
-        pytest.param(_wrapped_shortcut, _JOINTS, id="a wrapped shortcut"),
+        pytest.param(lambda _: None, _JOINTS, (0, 0), id="stock"),
+        pytest.param(_watched_by_others, _JOINTS - 1, (0, 0), id="a layer that somebody watches"),
+        pytest.param(
+            _first_block_watched, _JOINTS, (1, 1), id="a first layer that somebody watches"
+        ),
+        pytest.param(_embedding_watched, _JOINTS, (1, 0), id="an embedding that somebody watches"),
+        pytest.param(_with_free_u, 0, (0, 0), id="FreeU"),
+        pytest.param(_wrapped_shortcut, _JOINTS, (0, 0), id="a wrapped shortcut"),
     ],
 )
 @torch.no_grad()
-def test_the_way_up_is_the_stock_one(change: Callable[[Any], None], joined: int) -> None:
+def test_a_unet_is_the_stock_one(
+    change: Callable[[Any], None], joined: int, late: tuple[int, int]
+) -> None:
+    """late: branches that are still to begin at the first layer of all, and at the first normalisation."""
     network = _network()
     change(network)
     expected = [_called(network, step) for step in (7, 900)]
@@ -107,11 +122,14 @@ def test_the_way_up_is_the_stock_one(change: Callable[[Any], None], joined: int)
     operations = _Watched(branch)
     kernels = Kernels(operations, network, branch=lambda _: branch)
     kernels.put_on()
+    begun: list[int] = []
+    network.conv_in.register_forward_pre_hook(lambda *_: begun.append(branch.begun))
     for calls, (step, wanted) in enumerate(zip((7, 900), expected, strict=True), start=1):
         operations.begun_at_norms.clear()
+        begun.clear()
         torch.testing.assert_close(_called(network, step), wanted, rtol=1e-4, atol=1e-5)
         assert (operations.joined, branch.begun) == (calls * joined, calls)
-        assert operations.begun_at_norms[0] == calls, "before the first norm of all"
+        assert (*begun, operations.begun_at_norms[0]) == tuple(calls - it for it in late)
     kernels.take_off()
     torch.testing.assert_close(_called(network, 7), expected[0], rtol=1e-4, atol=1e-5)
     assert branch.begun == len(expected)
