@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -20,6 +22,15 @@ def check(*command: str) -> None:
 
 def test_imports_point_one_way() -> None:
     check("-c", "from importlinter.cli import lint_imports_command as run; run()")
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """At run time; a type may be named both ways."""
+    for package in ("core_server", "scumble", "blender_addon", "photoshop_plugin"):
+        graph = grimp.build_graph(package, exclude_type_checking_imports=True, cache_dir=None)
+        of = graph.find_modules_directly_imported_by
+        # Raises CycleError with the circle.
+        TopologicalSorter({module: of(module) for module in graph.modules}).prepare()
 
 
 def test_generated_code_is_current() -> None:

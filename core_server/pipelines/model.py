@@ -35,7 +35,7 @@ from core_server.pipelines.tiers.model_tiers import ModelTiers
 from core_server.pipelines.tiers.workshop import Workshop
 
 if TYPE_CHECKING:
-    from core_server.pipelines.reference import ReferenceKit
+    from core_server.pipelines.reference_kit import ReferenceKit
 
 _MEGAPIXEL_SIDE = 1024
 FloatArray = npt.NDArray[np.float32]

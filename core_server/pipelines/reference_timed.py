@@ -18,7 +18,7 @@ from transformers import SiglipImageProcessorPil, SiglipVisionModel
 
 from core_server.pipelines.memory import Rung
 from core_server.pipelines.model import LoadedModel
-from core_server.pipelines.reference import ReferenceKit, View
+from core_server.pipelines.reference_kit import ReferenceKit, View
 
 Tensor = torch.Tensor
 
