@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager
 
 from core_server.jobs.job import JobEvent
 
@@ -28,6 +29,7 @@ class Feed:
         self._progress: deque[JobEvent] = deque(maxlen=_KEPT_PROGRESS)
         self._previews: deque[JobEvent] = deque(maxlen=_KEPT_PREVIEWS)
         self._last_number = last_number
+        self._pending: int | None = None
         self._changed = asyncio.Event()
         self._closed = False
         self._lost: Exception | None = None
@@ -40,18 +42,32 @@ class Feed:
 
     @property
     def last_number(self) -> int:
-        """The newest number given out."""
-        return self._last_number
+        """The newest number up to which everything can be seen."""
+        return self._last_number if self._pending is None else self._pending - 1
 
     def next_number(self) -> int:
         """A number larger than all before."""
         self._last_number += 1
         return self._last_number
 
+    @contextmanager
+    def pending(self) -> Iterator[int]:
+        """The number of an event that is not on disk yet: what comes meanwhile is shown once it is published, or once
+        the context ends without it. One at a time."""
+        self._pending = self.next_number()
+        try:
+            yield self._pending
+        finally:
+            if self._pending is not None:
+                self._pending = None
+                self._wake()
+
     def publish(self, event: JobEvent) -> None:
         """Shows an event to all watchers; nothing follows a final state."""
         if self._closed:
             return
+        if event.number == self._pending:
+            self._pending = None
         if event.state is not None:
             self._position = None
             self._states.append(event)
@@ -94,7 +110,10 @@ class Feed:
         """A copy of what is kept, so that events may come while a watcher is slow."""
         moved = () if self._position is None else (self._position,)
         kept = (*self._states, *moved, *self._progress, *self._previews)
-        return iter(sorted((e for e in kept if e.number > number), key=lambda e: e.number))
+        end = self._states[-1].number if self._closed else self.last_number
+        return iter(
+            sorted((it for it in kept if number < it.number <= end), key=lambda it: it.number)
+        )
 
     def _wake(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()

@@ -246,26 +246,31 @@ class Ledger:
             failure=failure,
             results=tuple(results),
         )
-        event = JobEvent(number=live.feed.next_number(), time=now, state=state, failure=failure)
-        await self.db(Store.update, job, event, crashed=crashed)
-        live.job = job
+        # Who asks for the job while this is being written sees what was before, and watches from there.
+        with live.feed.pending() as number:
+            event = JobEvent(number=number, time=now, state=state, failure=failure)
+            await self.db(Store.update, job, event, crashed=crashed)
+            self._entered(live, job, event, crashed)
+
+    def _entered(self, live: LiveJob, job: Job, event: JobEvent, crashed: bool) -> None:
+        before, live.job = live.job, job
         live.crashes += crashed
-        self.figures.tried_again += crashed and state is JobState.QUEUED
-        if before.state is JobState.QUEUED and running:
+        self.figures.tried_again += crashed and job.state is JobState.QUEUED
+        if before.state is JobState.QUEUED and job.state is JobState.RUNNING:
             self._queue.take(live)
         elif before.state is JobState.QUEUED:
             self._queue.remove(live)
-        if state is JobState.QUEUED:
+        if job.state is JobState.QUEUED:
             self._queue.add_again(live)
             self.wake()
-        if state.is_final:
+        if job.state.is_final:
             del self.live[job.job_id]
             self._remember(live)
             self._tell_positions()
-            self._count(job, now)
-            _log_end(job, now)
+            self._count(job)
+            _log_end(job)
         live.feed.publish(event)
-        if state.is_final:
+        if job.state.is_final:
             live.feed.forget_previews()
 
     def recent_feed(self, job_id: str) -> Feed | None:
@@ -287,11 +292,12 @@ class Ledger:
             cost=cost_of(job.request),
         )
 
-    def _count(self, job: Job, now: float) -> None:
-        started = job.start_time or now
+    def _count(self, job: Job) -> None:
+        ended = job.end_time or time.time()
+        started = job.start_time or ended
         self.figures.ended[str(job.state)] += 1
         self.figures.waited_seconds += max(started - job.create_time, 0.0)
-        self.figures.ran_seconds += max(now - started, 0.0)
+        self.figures.ran_seconds += max(ended - started, 0.0)
 
     def _tell_positions(self) -> None:
         running = len(self.live) - len(self._queue)
@@ -306,8 +312,9 @@ class Ledger:
             )
 
 
-def _log_end(job: Job, now: float) -> None:
+def _log_end(job: Job) -> None:
     """The one line a job leaves in the log. What was asked for is nobody's business and stays out of it."""
+    now = job.end_time or time.time()
     told = {
         "job_id": job.job_id,
         "task": task_name(job.request),

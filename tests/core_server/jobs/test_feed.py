@@ -51,6 +51,31 @@ async def test_nothing_follows_the_final_state() -> None:
     assert await seen(feed) == [final]
 
 
+async def test_nobody_misses_a_state_that_is_being_written() -> None:
+    feed = Feed()
+    queued = state(feed, JobState.QUEUED)
+    early = feed.watch(queued.number)
+    with feed.pending() as number:
+        meanwhile = progress(feed)
+        joined = feed.watch(feed.last_number)
+        waiting = [asyncio.create_task(anext(watch)) for watch in (early, joined)]
+        await asyncio.sleep(0)
+        assert not any(task.done() for task in waiting)
+        running = JobEvent(number=number, time=0, state=JobState.RUNNING)
+        feed.publish(running)
+    assert [await task for task in waiting] == [running, running]
+    assert await anext(early) == meanwhile
+    with pytest.raises(OSError, match="disk is full"), feed.pending():
+        lost = progress(feed)
+        raise OSError("the disk is full")
+    assert await anext(early) == lost
+    with feed.pending() as number:
+        progress(feed)
+        final = JobEvent(number=number, time=0, state=JobState.SUCCEEDED)
+        feed.publish(final)
+    assert [event async for event in early] == [final]
+
+
 async def test_a_slow_watcher_misses_no_state_and_memory_stays_bounded() -> None:
     feed = Feed()
     states = [state(feed, JobState.QUEUED), state(feed, JobState.RUNNING)]
