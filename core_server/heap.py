@@ -10,6 +10,8 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from core_server.config import MIB
 
@@ -48,3 +50,13 @@ def settle() -> None:
 def unsettle() -> None:
     """Undoes `settle`: something large goes, and whatever refers to itself is to go with it."""
     gc.unfreeze()
+
+
+@contextmanager
+def settled() -> Iterator[None]:
+    """`settle` for as long as the context lasts."""
+    settle()
+    try:
+        yield
+    finally:
+        unsettle()

@@ -53,8 +53,8 @@ def run(setting: Setting) -> Report:
     count = QUICK_PICTURES if setting.quick else max(setting.runs, 1) * PICTURES // 5
     rows: list[Row] = []
     details: dict[str, Any] = {}
-    with _server(setting) as client:
-        heap.settle()  # a pause of Python's in this process would count as the server's
+    # A pause of Python's in this process would count as the server's.
+    with _server(setting) as client, heap.settled():
         for steps in (1, 2):
             settings = _settings(setting.model, steps)
             with client.live(settings) as session:
