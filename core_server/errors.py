@@ -34,6 +34,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 
+def on_one_line(error: BaseException, most: int = 300) -> str:
+    """What a library's error says, as part of a sentence or a line of the log: at most so many characters."""
+    return " ".join(str(error).split())[:most]
+
+
 class ScumbleServerError(Exception):
     """Base of the tree. `metadata` holds details by name; all keys and values are strings."""
 

@@ -12,6 +12,7 @@ import torch
 
 from core_server.benchmarks.random_models import write
 from core_server.canvas.geometry import Extent
+from core_server.errors import on_one_line
 from core_server.pipelines import devices
 from core_server.pipelines.catalogue import weight_files
 from core_server.pipelines.hashes import HASHES, KeptHashes, hashing_by_name
@@ -100,7 +101,7 @@ class LadderCase:
             return measure()
         except Exception as error:  # noqa: BLE001
             self._runtime = None
-            return {"failed": " ".join(str(error).split())[:300]}
+            return {"failed": on_one_line(error)}
         finally:
             devices.give_back(self._device)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from core_server.errors import InvalidRequest
+from core_server.errors import InvalidRequest, on_one_line
 from core_server.pipelines.adapter_files import AdapterFile
 from core_server.pipelines.adapter_layouts import as_diffusers
 from core_server.pipelines.hashes import sha256_of
@@ -78,7 +78,7 @@ class AdapterRack:
             self._forget(name)
             raise InvalidRequest(
                 at,
-                f"The LoRA {adapter.name!r} does not fit this model: {' '.join(str(error).split())[:200]}",
+                f"The LoRA {adapter.name!r} does not fit this model: {on_one_line(error, 200)}",
             ) from error
         if name not in self._parts(name):
             raise InvalidRequest(

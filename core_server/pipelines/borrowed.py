@@ -9,7 +9,7 @@ import diffusers
 import torch
 from safetensors import safe_open
 
-from core_server.errors import ModelLoadFailed
+from core_server.errors import ModelLoadFailed, on_one_line
 from core_server.pipelines.families.family import Family
 from core_server.pipelines.folder import index_of, read_folder, read_gguf
 from core_server.pipelines.sources.lenders import DENOISER
@@ -49,5 +49,5 @@ def _read(path: Path, config: Path, class_name: str, dtype: torch.dtype) -> Any:
         # What diffusers raises for tensors that it looks for, and for shapes that do not fit.
         raise ModelLoadFailed(
             f"{path.name} does not fit the model that it borrows from, or some of its tensors are missing: "
-            f"{' '.join(str(error).split())[:200]}"
+            f"{on_one_line(error, 200)}"
         ) from error

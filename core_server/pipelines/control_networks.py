@@ -10,7 +10,7 @@ from typing import Any
 import diffusers
 import torch
 
-from core_server.errors import ModelLoadFailed
+from core_server.errors import ModelLoadFailed, on_one_line
 from core_server.pipelines.control_files import ControlFile
 from core_server.pipelines.control_single_file import read_control_file
 from core_server.pipelines.folder import check_part
@@ -90,6 +90,6 @@ def _read(file: ControlFile, device: torch.device, dtype: torch.dtype) -> Contro
         raise
     except Exception as error:  # diffusers raises whatever it likes
         raise ModelLoadFailed(
-            f"The ControlNet {file.name!r} could not be loaded: {' '.join(str(error).split())[:300]}"
+            f"The ControlNet {file.name!r} could not be loaded: {on_one_line(error)}"
         ) from error
     return ControlNetwork(module.eval().requires_grad_(False), sha256)

@@ -14,7 +14,7 @@ import msgspec
 import torch
 from safetensors.torch import load_file
 
-from core_server.errors import InvalidRequest, ModelLoadFailed
+from core_server.errors import InvalidRequest, ModelLoadFailed, on_one_line
 from core_server.pipelines.model import LoadedModel
 from core_server.pipelines.request import Parameters
 from core_server.pipelines.sources.weights import read_header
@@ -72,7 +72,7 @@ def _fused(model: LoadedModel, few: FewStep, file: Path) -> LoadedModel:
     except (ValueError, KeyError, RuntimeError) as error:
         raise ModelLoadFailed(
             f"The few-step weights of model {model.profile.model_id!r} do not fit it: "
-            f"{' '.join(str(error).split())[:200]}",
+            f"{on_one_line(error, 200)}",
             model=model.profile.model_id,
         ) from error
     return dataclasses.replace(

@@ -15,7 +15,7 @@ from diffusers import AutoencoderTiny
 
 from core_server.canvas.geometry import Extent
 from core_server.canvas.plan import SeamlessAxes
-from core_server.errors import ModelLoadFailed
+from core_server.errors import ModelLoadFailed, on_one_line
 from core_server.pipelines.live_tiny import Convolutions, CudnnConvolutions, fused
 from core_server.pipelines.model import LoadedModel
 from core_server.pipelines.seamless import seamless
@@ -145,7 +145,7 @@ def _proven(half: Any, convolutions: Convolutions) -> Half | None:
     try:
         same = is_close(fast(given), half(given), KERNEL_TOLERANCE)
     except RuntimeError as error:
-        log.warning("No fused convolutions here: %s", " ".join(str(error).split())[:200])
+        log.warning("No fused convolutions here: %s", on_one_line(error, 200))
         return None
     return fast if same else None
 
@@ -164,7 +164,7 @@ def _read_tiny(model: LoadedModel) -> Any:
         raise
     except Exception as error:  # diffusers raises whatever it likes
         raise ModelLoadFailed(
-            f"The tiny autoencoder {folder} could not be read: {' '.join(str(error).split())[:200]}",
+            f"The tiny autoencoder {folder} could not be read: {on_one_line(error, 200)}",
             model=model.profile.model_id,
         ) from error
     halvings = len(tiny.config.encoder_block_out_channels) - 1

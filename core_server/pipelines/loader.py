@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import torch
 
-from core_server.errors import ModelLoadFailed
+from core_server.errors import ModelLoadFailed, on_one_line
 from core_server.pipelines.borrowed import read_borrowed
 from core_server.pipelines.catalogue import (
     ModelFiles,
@@ -131,4 +131,4 @@ def _resolved(value: str) -> Future[str]:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:400] or type(error).__name__
+    return on_one_line(error, 400) or type(error).__name__

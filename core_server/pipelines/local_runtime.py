@@ -14,7 +14,7 @@ import transformers
 from core_server.canvas.geometry import Extent
 from core_server.canvas.pixels import Pixels
 from core_server.config import Tiers
-from core_server.errors import ImageNotFound, ModelNotFound, OutOfMemory
+from core_server.errors import ImageNotFound, ModelNotFound, OutOfMemory, on_one_line
 from core_server.pipelines import devices
 from core_server.pipelines.catalogue import Catalogue
 from core_server.pipelines.faults import faults_told, still_computes
@@ -136,7 +136,7 @@ class LocalRuntime:
             if not still_computes(self._device):
                 raise
             # The first picture finds it out as well, and can do something about it.
-            log.warning("Not warmed up: %s", " ".join(str(error).split())[:300])
+            log.warning("Not warmed up: %s", on_one_line(error))
         devices.give_back(self._device)
 
     def unload(self, model: str) -> None:

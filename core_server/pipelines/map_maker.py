@@ -15,7 +15,7 @@ from core_server.canvas.geometry import Extent
 from core_server.canvas.plan import SeamlessAxes, wraps
 from core_server.canvas.resample import extent_of, resize
 from core_server.canvas.sizes import round_up
-from core_server.errors import FailedPrecondition, ModelLoadFailed
+from core_server.errors import FailedPrecondition, ModelLoadFailed, on_one_line
 from core_server.pipelines.maps_network import CONFIG, MULTIPLE, REACH, WEIGHTS, MapsNetwork
 from core_server.pipelines.seamless import seamless
 from core_server.pipelines.sources.weights import read_header
@@ -104,7 +104,7 @@ class MapMaker:
             except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
                 raise ModelLoadFailed(
                     f"The network for material maps in {self.folder} cannot be loaded: "
-                    f"{' '.join(str(error).split())[:200]}"
+                    f"{on_one_line(error, 200)}"
                 ) from error
         return self._network
 

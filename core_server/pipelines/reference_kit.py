@@ -24,7 +24,7 @@ from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
 
 from core_server.canvas.colour import to_model_rgb, to_uint8
 from core_server.canvas.pixels import Pixels
-from core_server.errors import ModelLoadFailed
+from core_server.errors import ModelLoadFailed, on_one_line
 from core_server.pipelines.folder import check_part
 from core_server.pipelines.hashes import Stamp, hashing, stamp_of
 from core_server.pipelines.memory import Rung
@@ -75,7 +75,7 @@ class ReferenceKit:
             projection, made = cls.converted(parts, denoiser)
         except Exception as error:  # diffusers and torch raise whatever they like
             raise ModelLoadFailed(
-                f"The IP-Adapter {file.name!r} does not fit this model: {' '.join(str(error).split())[:200]}"
+                f"The IP-Adapter {file.name!r} does not fit this model: {on_one_line(error, 200)}"
             ) from error
         kept = {name: it if hasattr(it, "to_k_ip") else None for name, it in made.items()}
         return cls(file, stamp, sha256, encoder, projection, kept)
@@ -205,6 +205,6 @@ def _read_encoder(file: ReferenceFile, kind: Any, dtype: torch.dtype) -> Any:
         )
     except Exception as error:  # transformers raises whatever it likes
         raise ModelLoadFailed(
-            f"The image encoder of {file.name!r} could not be loaded: {' '.join(str(error).split())[:200]}"
+            f"The image encoder of {file.name!r} could not be loaded: {on_one_line(error, 200)}"
         ) from error
     return network.eval().requires_grad_(False)

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from core_server.errors import on_one_line
 from core_server.pipelines.overrides import Overrides
 from core_server.pipelines.tiers.compiled_orders import (
     Kind,
@@ -154,7 +155,7 @@ class CompiledBlocks:
                 # Where it is not the programs, the stock call finds it out as well.
                 if not self._used:
                     raise
-                self._refuse(self._used, " ".join(str(error).split())[:200])
+                self._refuse(self._used, on_one_line(error, 200))
                 return self._stock_call(forward, args, kwargs)
             fresh = self._used - self._proven
             (self._acting.add if self._used else self._acting.discard)(way)

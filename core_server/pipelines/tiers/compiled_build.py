@@ -20,6 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core_server.errors import on_one_line
+
 if TYPE_CHECKING:
     from core_server.pipelines.tiers.compiled_orders import Order
     from core_server.pipelines.tiers.compiled_store import ProgramStore
@@ -90,7 +92,7 @@ def _compile_all(
                 _compile(store, digest, payload, torch.device(device))
         except Exception as error:  # noqa: BLE001  compilers raise whatever they like
             store.drop(digest)
-            told["failure"] = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
+            told["failure"] = f"{type(error).__name__}: {on_one_line(error, 400)}"
         told["seconds"] = round(time.monotonic() - began, 1)
         sys.stdout.write(json.dumps(told) + "\n")
         sys.stdout.flush()

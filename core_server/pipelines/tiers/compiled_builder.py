@@ -25,6 +25,7 @@ from typing import Any
 
 import torch
 
+from core_server.errors import on_one_line
 from core_server.pipelines import devices
 from core_server.pipelines.tiers.compiled_build import BUILDING, request
 from core_server.pipelines.tiers.compiled_graph import LONE
@@ -154,7 +155,7 @@ class BlockCompiler:
             try:
                 self._do(orders)
             except Exception as error:  # noqa: BLE001  whatever it is, pictures are painted as ever
-                log.warning("Nothing was compiled: %s", " ".join(str(error).split())[:300])
+                log.warning("Nothing was compiled: %s", on_one_line(error))
                 self._failed |= {order.digest for order in orders} - set(self._programs)
 
     def _sweep(self) -> None:
@@ -188,9 +189,7 @@ class BlockCompiler:
             try:
                 ready[order.digest] = Program(self._load(order.digest), results)
             except Exception as error:  # noqa: BLE001  another version wrote it, or half of it is gone
-                log.warning(
-                    "A compiled block cannot be read: %s", " ".join(str(error).split())[:300]
-                )
+                log.warning("A compiled block cannot be read: %s", on_one_line(error))
                 self._store.drop(order.digest)
                 self._failed.add(order.digest)
         self._programs |= ready

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import torch
 
+from core_server.errors import on_one_line
 from core_server.pipelines import devices
 from core_server.pipelines.tiers.signature import Flat, Unknown, flat
 
@@ -93,7 +94,7 @@ class GraphedNetwork:
         try:
             return self._record(function, key, given)
         except (Unknown, RuntimeError) as error:  # torch.OutOfMemoryError among them
-            log.warning("No graph of this network: %s", " ".join(str(error).split())[:300])
+            log.warning("No graph of this network: %s", on_one_line(error))
             self._refused.add(key)
             if devices.is_out_of_memory(error):
                 self.clear()

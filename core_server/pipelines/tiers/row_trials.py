@@ -8,6 +8,7 @@ import logging
 import torch
 from torch import nn
 
+from core_server.errors import on_one_line
 from core_server.pipelines import devices
 from core_server.pipelines.tiers.graphs import is_close
 from core_server.pipelines.tiers.scaled_rows import RowOperations, Rows, TorchRows
@@ -70,7 +71,7 @@ def _fastest(device: torch.device, precision: str) -> RowOperations | None:
         except Exception as error:  # Triton raises whatever its compilers do
             if devices.is_out_of_memory(error):
                 raise
-            log.warning("%s does not run here: %s", precision, " ".join(str(error).split())[:300])
+            log.warning("%s does not run here: %s", precision, on_one_line(error))
     return min(working, key=lambda it: it[0])[1] if working else None
 
 

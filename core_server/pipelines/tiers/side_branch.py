@@ -13,6 +13,7 @@ from typing import Protocol
 
 import torch
 
+from core_server.errors import on_one_line
 from core_server.pipelines.tiers.cuda_graphs import CudaGraphs
 from core_server.pipelines.tiers.graphs import Tensors
 
@@ -98,7 +99,7 @@ def try_branch(device: torch.device) -> None:
             branch = CudaBranch(device)
             agrees = _agrees(branch, device)
     except Exception as error:  # noqa: BLE001  whatever a driver raises; pictures are painted without
-        log.warning("No branch beside others here: %s", " ".join(str(error).split())[:300])
+        log.warning("No branch beside others here: %s", on_one_line(error))
         return
     if agrees:
         _branches[device] = branch

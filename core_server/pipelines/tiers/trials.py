@@ -12,6 +12,7 @@ from importlib.util import find_spec
 
 import torch
 
+from core_server.errors import on_one_line
 from core_server.pipelines.tiers.graphs import is_close
 from core_server.pipelines.tiers.operations import Operations, TimeLayer, TorchOperations
 from core_server.pipelines.tiers.side_branch import try_branch
@@ -44,7 +45,7 @@ def fast_operations(device: torch.device) -> Operations | None:
             agree = works(operations, device)
         try_branch(device)
     except Exception as error:  # noqa: BLE001  Triton raises whatever its compilers do
-        log.warning("Our kernels do not run here: %s", " ".join(str(error).split())[:300])
+        log.warning("Our kernels do not run here: %s", on_one_line(error))
         return None
     return operations if agree else None
 

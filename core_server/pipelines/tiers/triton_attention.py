@@ -14,6 +14,7 @@ import torch
 import triton
 import triton.language as tl
 
+from core_server.errors import on_one_line
 from core_server.pipelines.tiers.graphs import is_close
 from core_server.pipelines.tiers.operations import TorchOperations
 
@@ -80,6 +81,6 @@ def _is_fast(device: torch.device) -> bool:
     try:
         found, wanted = _by_products(*given), TorchOperations().single_head(*given)
     except Exception as error:  # noqa: BLE001  whatever the compiler or a product raises
-        log.warning("Wide heads by PyTorch: %s", " ".join(str(error).split())[:300])
+        log.warning("Wide heads by PyTorch: %s", on_one_line(error))
         return False
     return is_close(found, wanted, _TOLERANCE)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 
+from core_server.errors import on_one_line
 from core_server.pipelines.tiers import triton_norms
 from core_server.pipelines.tiers.graphs import is_close
 
@@ -59,7 +60,7 @@ def _works(kind: _Kind) -> bool:
         try:
             found = _agrees(kind)
         except Exception as error:  # noqa: BLE001  whatever the compiler raises
-            log.warning("Pictures are joined by PyTorch: %s", " ".join(str(error).split())[:300])
+            log.warning("Pictures are joined by PyTorch: %s", on_one_line(error))
             found = False
         _proven[kind] = found
     return found

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 
 import torch
 
+from core_server.errors import on_one_line
+
 Tensor = torch.Tensor
 _REHEARSALS = 3  # let libraries choose their kernels and allocate before anything is recorded
 
@@ -40,7 +42,7 @@ class GraphedStep:
         except RuntimeError as error:
             self._graph = None
             torch.cuda.synchronize()
-            log("no CUDA graph", step=name, why=" ".join(str(error).split())[:300])
+            log("no CUDA graph", step=name, why=on_one_line(error))
         else:
             log("CUDA graph", step=name)
 
