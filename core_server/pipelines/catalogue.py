@@ -33,13 +33,14 @@ from core_server.pipelines.families.registry import cannot_run, family_of
 from core_server.pipelines.families.sizes import vae_scale_factor
 from core_server.pipelines.families.stable_diffusion import STABLE_DIFFUSION
 from core_server.pipelines.schedulers import scheduler_name
+from core_server.pipelines.sources.choice import MODEL_INDEX
 from core_server.pipelines.sources.shipped import configs_of, lender_of_file
 from core_server.pipelines.sources.weights import PICKLE_SUFFIXES, SUFFIXES, pickle_sentence
 from core_server.pipelines.task import ModelProfile
 
 DEFAULT_MODEL_FOLDER = Path(__file__).parents[1] / "models" / "default_model"
 DEFAULT, TINY = "default", "tiny"
-MODEL_INDEX, PROFILE = "model_index.json", "profile.json"
+PROFILE = "profile.json"
 _LENT = (
     "min_extent", "max_extent", "best_extent", "multiple", "num_inference_steps", "guidance_scale", "scheduler",
 )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 from core_server.errors import FailedPrecondition, ModelLoadFailed
 from core_server.pipelines.families.registry import cannot_run, known_classes
 from core_server.pipelines.sources.offer import Shelf
-from core_server.pipelines.sources.weights import SUFFIXES, refuse_pickle_name
+from core_server.pipelines.sources.weights import PICKLE_SUFFIXES, SUFFIXES, refuse_pickle_name
 
 MODEL_INDEX, CONFIG = "model_index.json", "config.json"
 _SMALL_SUFFIXES = (".json", ".txt", ".model", ".jinja")
@@ -53,7 +53,7 @@ def chosen_files(
     if len(found) == 1:
         return found, True, None
     if not found:
-        pickles = [name for name in names if name.endswith((".ckpt", ".pt", ".bin", ".pth"))]
+        pickles = [name for name in names if name.endswith(PICKLE_SUFFIXES)]
         if pickles:
             refuse_pickle_name(pickles[0])
         raise ModelLoadFailed(f"{title} holds no .safetensors or .gguf file.")
@@ -78,7 +78,7 @@ def pipeline_files(title: str, index: Mapping[str, Any], names: Sequence[str]) -
                 f"{title} is not whole: nothing of its {part} is there; get another copy of the model."
             )
         weights = [name for name in inside if name.endswith(SUFFIXES)]
-        pickles = [name for name in inside if name.endswith((".bin", ".pt", ".ckpt", ".pth"))]
+        pickles = [name for name in inside if name.endswith(PICKLE_SUFFIXES)]
         if pickles and not weights:
             refuse_pickle_name(pickles[0])
         kept = _one_variant(weights)
